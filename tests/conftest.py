@@ -33,3 +33,20 @@ def real_data() -> Path:
     if folder is None:
         pytest.skip("no real data: set HYBRID_JAX_DATA to a folder with eval/ and train/ (see docs/data.md)")
     return folder
+
+
+REQUIRE_ALL = os.environ.get("HYBRID_JAX_REQUIRE_ALL") == "1"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything must run (.ci/run sets HYBRID_JAX_REQUIRE_ALL=1), a skipped test fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if REQUIRE_ALL and session.exitstatus == pytest.ExitCode.OK and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    if REQUIRE_ALL and skipped:
+        terminalreporter.write_line(f"HYBRID_JAX_REQUIRE_ALL=1 and {skipped} skipped: give them what they lack", red=True)

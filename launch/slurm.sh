@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# One process per GPU under Slurm; jax reads the coordinator and the ranks from Slurm's environment.
+#   sbatch launch/slurm.sh --config configs/demo.yaml --workdir /shared/runs/demo
+# Other sizes: sbatch --nodes=4 --ntasks-per-node=4 --gpus-per-node=4 launch/slurm.sh …
+#SBATCH --job-name=hybrid_jax
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=8
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+#SBATCH --output=%x-%j.log
+#SBATCH --requeue
+# A requeued job runs the same line again, and training resumes from its workdir.
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:?slurm.sh: not under Slurm: at the root of the repository type: sbatch launch/slurm.sh …}"
+PYTHON="${PYTHON:-.venv/bin/python}"
+export HYBRID_JAX_DISTRIBUTED=auto
+exec srun --kill-on-bad-exit=1 "$PYTHON" -m hybrid_jax.train "$@"
