@@ -43,7 +43,7 @@ OnBadRow = Callable[[DataError], None]
 
 @cache
 def known_languages() -> frozenset[str]:
-    """All language codes of Unicode CLDR: ISO 639 ("en", "sw", "yue"); a script or region may follow in a row's code."""
+    """The language codes of Unicode CLDR, ISO 639 ("en", "sw", "yue"); a row may add a script or region to one."""
     return frozenset(Locale("en").languages)
 
 

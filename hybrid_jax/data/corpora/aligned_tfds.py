@@ -1,0 +1,247 @@
+"""TFDS without TensorFlow: a builder of our own for aligned records, and the reader of every prepared dataset.
+
+Datasets are ArrayRecord files, the one format that TFDS reads and writes without TensorFlow and whose split slices it
+honours. `read` takes our own records and the QA datasets of TFDS (xquad, mlqa, tydi_qa, squad: features id, title,
+context, question, answers) straight from the prepared folder: no builder code is looked up and no network touched.
+
+Knows: TFDS, its folders and features, its QA datasets' languages. Does not know: other sources, what rows are for.
+This module imports tensorflow_datasets (1 s): import it inside the function that needs it.
+"""
+
+import json
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from hybrid_jax.data.formats import Place
+from hybrid_jax.data.records import DataError, OnBadRow, Row, check_language
+
+_TYDI_LANGUAGES = {
+    "arabic": "ar",
+    "bengali": "bn",
+    "english": "en",
+    "finnish": "fi",
+    "indonesian": "id",
+    "japanese": "ja",
+    "korean": "ko",
+    "russian": "ru",
+    "swahili": "sw",
+    "telugu": "te",
+    "thai": "th",
+}
+_ROW_TEXTS = ("lang", "query", "passage", "title", "passage_id", "where")
+
+
+class AlignedTfds(tfds.core.GeneratorBasedBuilder):
+    """One example is one record: its id and, for each language it exists in, one row. "" stands for None."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "A record's rows as parallel lists."}  # noqa: RUF012  # TFDS reads it from the class
+
+    def __init__(self, *, records: Iterable[list[Row]] = (), split: str = "train", **kwargs: Any):
+        """`records` (each the rows of one id) are read once, by `download_and_prepare`."""
+        self._records = records
+        self._split = split
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        text = tfds.features.Text()
+        rows = {name: tfds.features.Sequence(text) for name in _ROW_TEXTS}
+        # All rows' negatives in one list, and how many each has: lists of lists need TensorFlow to be written.
+        negatives = {
+            "negatives": tfds.features.Sequence(text),
+            "negatives_per_row": tfds.features.Tensor(shape=(None,), dtype=np.int32),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Aligned queries and passages: the rows of one id are translations of one another.",
+            features=tfds.features.FeaturesDict({"id": text, **rows, **negatives}),
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        return {self._split: self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for rows in self._records:
+            columns = {name: [getattr(row, name) or "" for row in rows] for name in _ROW_TEXTS}
+            columns["negatives"] = [text for row in rows for text in row.negatives]
+            counts = np.array([len(row.negatives) for row in rows], np.int32)
+            yield rows[0].id, {"id": rows[0].id, **columns, "negatives_per_row": counts}
+
+
+def write(rows: Iterable[Row], name: str, split: str, out_dir: Path) -> Path:
+    """Writes `rows` below `out_dir` and returns the prepared folder; the rows of one id need not be adjacent.
+
+    Memory stays constant: rows are gathered by id in a temporary SQLite file. Raises DataError where something is there
+    already.
+    """
+    with tempfile.TemporaryDirectory(prefix="hybrid_jax-") as scratch, _Gathered(Path(scratch) / "rows") as gathered:
+        builder = AlignedTfds(
+            records=gathered,
+            split=split,
+            data_dir=out_dir,
+            config=tfds.core.BuilderConfig(name=name),
+            file_format="array_record",
+        )
+        folder = Path(builder.data_dir)
+        if folder.exists():
+            raise DataError(f"{folder}: exists already, remove it or choose another folder or dataset name")
+        gathered.add(rows)  # before TFDS starts: a bad row leaves nothing behind, and its error is not wrapped
+        builder.download_and_prepare(file_format="array_record")
+    return folder
+
+
+class _Gathered(Iterable[list[Row]]):
+    """Rows on disk, given back record by record."""
+
+    def __init__(self, file: Path):
+        self._database = sqlite3.connect(file)
+        self._database.execute("CREATE TABLE rows (id TEXT, fields TEXT)")
+
+    def add(self, rows: Iterable[Row]) -> None:
+        pairs = ((row.id, json.dumps(astuple(row))) for row in rows)
+        self._database.executemany("INSERT INTO rows VALUES (?, ?)", pairs)
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        stored = self._database.execute("SELECT id, fields FROM rows ORDER BY id, rowid")
+        for _, record in groupby(stored, key=lambda pair: pair[0]):
+            yield [_row_from_json(fields) for _, fields in record]
+
+    def __enter__(self) -> "_Gathered":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+
+def _row_from_json(text: str) -> Row:
+    record_id, lang, query, passage, title, negatives, passage_id, where = json.loads(text)
+    return Row(record_id, lang, query, passage, title, tuple(negatives), passage_id, where)
+
+
+def find_prepared(folder: Path) -> Path:
+    """The prepared dataset (the folder of its dataset_info.json) at or below `folder`, of several versions the highest.
+
+    Raises DataError when there is none, or more than one dataset or config.
+    """
+    found = sorted(path.parent for path in folder.rglob("dataset_info.json")) if folder.is_dir() else []
+    datasets = sorted({path.parent for path in found if path != folder})
+    if folder in found:
+        return folder
+    if not found:
+        raise DataError(
+            f"{folder}: no prepared TFDS dataset (no dataset_info.json), prepare it there on a machine with a network: "
+            f"tfds build NAME --file_format=array_record --data_dir=…"
+        )
+    if len(datasets) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in datasets[:12])
+        raise DataError(f"{folder}: holds several TFDS datasets, name one of them: {names}")
+    return max(found, key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")])
+
+
+def open_examples(folder: Path, split: str) -> Sequence[dict[str, Any]]:
+    """The examples of a prepared dataset: random access, each read from disk when asked for; raises DataError."""
+    builder = _builder(folder)
+    splits = sorted(builder.info.splits)
+    if split.partition("[")[0] not in splits:
+        raise DataError(f"{folder}: there is no split {split!r}, set the dataset's split to one of {', '.join(splits)}")
+    try:
+        return builder.as_data_source(split)
+    except ValueError as error:
+        raise DataError(
+            f"{folder}: split {split!r} cannot be read ({_one_line(error)}), write e.g. train[:10%]"
+        ) from error
+
+
+def read(folder: Path, split: str, lang: str | None, place: Callable[[str], Place], on_bad: OnBadRow) -> Iterator[Row]:
+    """All rows of a prepared dataset, `lang` given or None for what the dataset says; `place(where)` checks texts."""
+    builder = _builder(folder)
+    features = set(builder.info.features or ())
+    name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
+    if features >= {"id", "negatives", "negatives_per_row", *_ROW_TEXTS}:
+        if lang is not None:
+            raise DataError(
+                f"tfds:{name}: the dataset has lang {lang!r}, but these rows name their own: leave lang out"
+            )
+        for example in open_examples(folder, split):
+            yield from rows_of_record(example)
+        return
+    if not features >= {"id", "title", "context", "question"}:
+        raise DataError(
+            f"{folder}: features {', '.join(sorted(features))} are neither a QA dataset's (id, title, context, "
+            f"question) nor aligned records, export it as JSONL instead"
+        )
+    for i, example in enumerate(open_examples(folder, split)):
+        here = place(f"tfds:{name}/{split}:{i}")
+        try:
+            yield _qa_row(example, here, lang or _language(builder.info.name, builder.info.config_name, split, example))
+        except (DataError, UnicodeDecodeError) as error:
+            on_bad(error if isinstance(error, DataError) else here.bad(f"invalid UTF-8 ({error.reason}), rebuild it"))
+
+
+def rows_of_record(example: dict[str, Any]) -> list[Row]:
+    """The rows of one of our own examples."""
+    columns = {name: [value.decode() or None for value in example[name]] for name in _ROW_TEXTS}
+    negatives = iter(example["negatives"])
+    return [
+        Row(
+            id=example["id"].decode(),
+            lang=columns["lang"][i] or "",
+            query=columns["query"][i],
+            passage=columns["passage"][i],
+            title=columns["title"][i],
+            negatives=tuple(text.decode() for text in islice(negatives, int(example["negatives_per_row"][i]))),
+            passage_id=columns["passage_id"][i],
+            where=columns["where"][i] or "",
+        )
+        for i in range(len(columns["lang"]))
+    ]
+
+
+def _qa_row(example: dict[str, Any], place: Place, lang: str | None) -> Row:
+    record = {name: example[name].decode() for name in ("id", "title", "context", "question")}
+    return Row(
+        id=place.record_id(record),
+        lang=place.file_language() if lang is None else lang,
+        query=place.text(record, "question"),
+        passage=place.text(record, "context"),
+        title=place.title(record),
+        where=place.where,
+    )
+
+
+def _language(name: str, config: str | None, split: str, example: dict[str, Any]) -> str | None:
+    """The language of an example of one of TFDS's QA datasets; None where it cannot be known."""
+    if name == "squad":
+        return "en"
+    if name == "tydi_qa":
+        translated = split.partition("[")[0].rpartition("translate-train-")[2]
+        return translated if "translate-train-" in split else _TYDI_LANGUAGES.get(example["id"].decode().split("-")[0])
+    if name == "xquad" and split.startswith("translate-test"):
+        return "en"  # XTREME's translations of the other languages into English
+    try:
+        check_language(config or "")
+    except ValueError:
+        return None
+    return config
+
+
+def _builder(folder: Path) -> Any:
+    builder = tfds.builder_from_directory(folder)
+    if (found := builder.info.file_format) is not tfds.core.FileFormat.ARRAY_RECORD:
+        raise DataError(
+            f"{folder}: stored as {found.value if found else 'unknown'}, which needs TensorFlow or ignores split "
+            f"slices, prepare it again with --file_format=array_record"
+        )
+    return builder
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,127 @@
+"""JSON from disk, one object per line or one per file, plain or gzip: every defect is named with its file and line.
+
+Knows: bytes, gzip, UTF-8, JSON. Does not know: what the objects mean, or whether a bad line stops the run.
+Accepted as they are: a byte order mark, Windows line ends, blank lines. Gzip is recognised by its first bytes, not by
+the file's name.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hybrid_jax.data.records import DataError, OnBadRow
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BAD_LINES_BEFORE_GIVING_UP = 1000
+
+
+def read_objects(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number from 1, object) for every good line; memory for one line at a time.
+
+    Bad lines, a file without any line, and a gzip cut short (the lines before the cut are yielded) go to `on_bad`.
+    """
+    number = 0
+    seen_any = False
+    with _opened(path) as file:
+        while True:
+            try:
+                raw = file.readline()
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                on_bad(_broken_gzip(f"{path}:{number + 1}", error))
+                return
+            if not raw:
+                break
+            number += 1
+            if number == 1:
+                raw = raw.removeprefix(_BYTE_ORDER_MARK)
+            if not raw.strip():
+                continue
+            seen_any = True
+            try:
+                value = _parse(raw, f"{path}:{number}")
+            except DataError as error:
+                on_bad(error)
+                continue
+            yield number, value
+    if not seen_any:
+        on_bad(DataError(f"{path}:1: the file is empty, remove it from the dataset's path or fetch it again"))
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """The one JSON object that is the whole file (SQuAD's shape), in memory; raises DataError."""
+    with _opened(path) as file:
+        try:
+            raw = file.read()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise _broken_gzip(f"{path}:1", error) from error
+    raw = raw.removeprefix(_BYTE_ORDER_MARK)
+    if not raw.strip():
+        raise DataError(f"{path}:1: the file is empty, remove it from the dataset's path or fetch it again")
+    return _parse(raw, str(path), whole_file=True)
+
+
+def first_object(path: Path) -> dict[str, Any] | None:
+    """The first good line's object, to tell formats apart; None where the file does not begin as lines of objects."""
+    bad = 0
+
+    def count(error: DataError) -> None:
+        """Bad lines are reported when the rows are read; here a file full of them only has to end the search."""
+        nonlocal bad
+        bad += 1
+        if bad == _BAD_LINES_BEFORE_GIVING_UP:
+            raise error
+
+    try:
+        return next((value for _, value in read_objects(path, count)), None)
+    except DataError:
+        if bad < _BAD_LINES_BEFORE_GIVING_UP:
+            raise
+        return None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as plain:
+            is_gzip = plain.read(2) == _GZIP_MAGIC
+            plain.seek(0)
+            if is_gzip:
+                with gzip.open(plain) as unzipped:
+                    yield unzipped  # pyright: ignore[reportReturnType]  # a GzipFile reads as any binary file
+            else:
+                yield plain
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}), check the path and its rights") from error
+
+
+def _broken_gzip(where: str, error: Exception) -> DataError:
+    cause = "truncated" if isinstance(error, EOFError) else f"damaged ({error})"
+    return DataError(f"{where}: gzip data {cause}, fetch the file again (`gzip -t` must accept it)")
+
+
+def _parse(raw: bytes, where: str, whole_file: bool = False) -> dict[str, Any]:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if whole_file:
+            line = raw.count(b"\n", 0, error.start) + 1
+            where = f"{where}:{line}"
+        message = f"{where}: invalid UTF-8 at byte {error.start} ({raw[error.start : error.start + 4]!r})"
+        raise DataError(f"{message}, re-encode the file (`iconv -f latin1 -t utf-8`)") from error
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if whole_file:
+            where = f"{where}:{error.lineno}"
+        raise DataError(f"{where}: malformed JSON ({error.msg} at column {error.colno}), correct the line") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets thousands deep
+        raise DataError(f"{where}: malformed JSON ({str(error)[:80]}), correct the line") from error
+    if not isinstance(value, dict):
+        shown = text.strip()[:40]
+        raise DataError(f'{where}: expected a JSON object such as {{"id": …}}, got {shown!r}, correct the line')
+    return value

@@ -1,0 +1,226 @@
+"""The pipeline: a run's datasets, opened once, give the numpy batch of any step and host.
+
+    rows of text ──store──▶ ──tokens──▶ arrays on disk        plan ──pair──▶ texts ──pad──▶ batch
+
+Knows: how the parts of `data` fit together. Does not know: devices, models, training.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hybrid_jax.data import prepare
+from hybrid_jax.data.draws import hash_ints, size_shares
+from hybrid_jax.data.pairing import Pairs, pair
+from hybrid_jax.data.prepare import Report
+from hybrid_jax.data.records import DataError
+from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Schedule
+from hybrid_jax.data.sources import BadRows, DatasetConfig
+from hybrid_jax.data.store import Store, pool_sizes
+from hybrid_jax.data.tokenizer import TokenizerConfig
+from hybrid_jax.data.tokens import TokenTable
+
+
+class DataConfig(BaseModel):
+    """What a run reads, and how texts become rows of token ids."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    datasets: tuple[DatasetConfig, ...] = ()
+    """The datasets that batches are drawn from; each batch comes from one of them."""
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    """Which tokenizer to use or train."""
+    query_prefix: str = "Query: "
+    """Put before every query, as in E5 (arXiv 2212.03533) and the hybrid paper."""
+    passage_prefix: str = "Passage: "
+    """Put before every passage."""
+    max_query_length: int = Field(default=64, ge=4)
+    """Tokens of a query, special tokens and prefix included; longer ones are cut and counted."""
+    max_passage_length: int = Field(default=256, ge=4)
+    """Tokens of a passage, likewise."""
+    buckets: tuple[int, ...] = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+    """The row lengths that batches are padded to: a step is compiled once for each pair of them that occurs."""
+    hard_negatives: int = Field(default=0, ge=0)
+    """Hard negatives per query, where the data has them; rows that have fewer are filled up and the filling masked."""
+    heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the records kept out of training for the held-out loss; whole groups of translations at a time."""
+    cache_dir: str = "~/.cache/hybrid_jax"
+    """Where prepared datasets, trained tokenizers and token ids are kept."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "DataConfig":
+        names = [dataset.name for dataset in self.datasets]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"dataset names must differ, but {sorted(twice)} occur more than once")
+        if not self.buckets or list(self.buckets) != sorted(set(self.buckets)) or self.buckets[0] < 1:
+            raise ValueError(f"buckets {self.buckets} must be increasing lengths")
+        return self
+
+    def bucket(self, longest: int, limit: int) -> int:
+        """The padded length of rows whose longest has `longest` tokens."""
+        return min([b for b in self.buckets if b >= longest] + [limit], key=lambda b: (b < longest, b))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's batch on one host: `arrays` for the devices, the rest for people."""
+
+    plan: BatchPlan
+    """Of the global batch."""
+    arrays: dict[str, np.ndarray]
+    """This host's rows: query_tokens, query_segments, query_group and the same of passage_; int32."""
+    ids: list[str]
+    """Record ids of the global batch."""
+    query_languages: list[str]
+    passage_languages: list[str]
+
+    @property
+    def digest(self) -> str:
+        """Equal exactly when dataset, kind, records and languages of the global batch are equal, row by row."""
+        rows = (self.plan.kind, self.plan.dataset, self.ids, self.query_languages, self.passage_languages)
+        return sha256(repr(rows).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    store: Store
+    queries: TokenTable
+    passages: TokenTable
+    language_weights: dict[str, float]
+
+
+class Pipeline:
+    """`pipeline.batch(step)`: the batch of a step, as pure a function of (config, seed, step) as the schedule is.
+
+    Attributes: `tokenizer`, `schedule`, `heldout_schedule` (None without held-out records), `stores` by dataset name,
+    `notes` (what a user should know about the data: truncated texts, skipped rows).
+
+    Raises DataError for data that cannot be used, ValueError for a mixture that the data cannot give. With
+    `skip_bad_rows`, bad rows are left out and counted in `notes`.
+    """
+
+    def __init__(
+        self,
+        config: DataConfig,
+        mixture: MixtureConfig,
+        batch_size: int,
+        seed: int,
+        skip_bad_rows: bool = False,
+        report: Report = lambda line: None,
+    ):
+        if not config.datasets:
+            raise DataError("data.datasets is empty: name at least one dataset in the config")
+        self.config = config
+        self.notes: list[str] = []
+        cache = Path(config.cache_dir).expanduser()
+        self.stores: dict[str, Store] = {}
+        for dataset in config.datasets:
+            store = prepare.open_store(dataset, cache, skip_bad_rows, report)
+            bad = BadRows(skip_bad_rows)
+            if "cross_lingual" in mixture.shares and "cross_lingual" in store.kinds:
+                store.check_cross_lingual(bad)
+            self.notes += [f"{dataset.name}: {note}" for note in (*store.meta["notes"], bad.summary()) if note]
+            self.stores[dataset.name] = store
+        self.tokenizer = prepare.open_tokenizer(config.tokenizer, list(self.stores.values()), cache, report)
+        exponent = mixture.exponent(mixture.language_sampling)
+        self._datasets = {name: self._open_dataset(store, exponent, report) for name, store in self.stores.items()}
+
+        heldout = {name: store.held_out(config.heldout_fraction) for name, store in self.stores.items()}
+        self._pools = {name: _pools(store, ~heldout[name], 1) for name, store in self.stores.items()}
+        sizes = {name: pool_sizes(pools) for name, pools in self._pools.items()}
+        self.schedule = Schedule(mixture, sizes, batch_size, seed)
+
+        self.heldout_schedule = None
+        if config.heldout_fraction:
+            self._heldout_pools = {n: _pools(store, heldout[n], batch_size) for n, store in self.stores.items()}
+            sizes = {name: pool_sizes(pools) for name, pools in self._heldout_pools.items()}
+            weights = {k: float(s) for k, s in mixture.shares.items() if any(p.size(k) for p in sizes.values())}
+            if not weights:
+                raise DataError(
+                    f"data.heldout_fraction {config.heldout_fraction} holds out less than one batch of {batch_size} "
+                    f"rows: raise it, or set it to 0"
+                )
+            alike = mixture.model_copy(update={"monolingual_fraction": 0.5, "weights": weights, "draw": "exact"})
+            self.heldout_schedule = Schedule(alike, sizes, batch_size, hash_ints(seed, "heldout"))
+
+    def batch(self, step: int, host: int = 0, hosts: int = 1) -> Batch:
+        """The training batch of `step`, with `host`'s share of `hosts` in its arrays."""
+        plan = self.schedule(step)
+        return self._assemble(plan, self._pools[plan.dataset][plan.kind][plan.language], host, hosts)
+
+    def heldout_batch(self, step: int, host: int = 0, hosts: int = 1) -> Batch:
+        """The `step`-th batch of held-out records."""
+        if self.heldout_schedule is None:
+            raise ValueError("no records are held out: set data.heldout_fraction")
+        plan = self.heldout_schedule(step)
+        return self._assemble(plan, self._heldout_pools[plan.dataset][plan.kind][plan.language], host, hosts)
+
+    def _open_dataset(self, store: Store, exponent: float, report: Report) -> "_Dataset":
+        config = self.config
+        queries = prepare.open_tokens(
+            store, "query", self.tokenizer, config.query_prefix, config.max_query_length, report
+        )
+        passages = prepare.open_tokens(
+            store, "passage", self.tokenizer, config.passage_prefix, config.max_passage_length, report
+        )
+        for side, table in (("queries", queries), ("passages", passages)):
+            if table.truncated:
+                share = f"{table.truncated:,} of {table.texts:,} {side} ({table.truncated / table.texts:.1%})"
+                self.notes.append(f"{store.meta['name']}: {share} cut at the length limit")
+        counts = np.bincount(store.entries["lang"], minlength=len(store.languages)).tolist()
+        weights = size_shares(dict(zip(store.languages, counts, strict=True)), exponent)
+        return _Dataset(store, queries, passages, {lang: float(weight) for lang, weight in weights.items()})
+
+    def _assemble(self, plan: BatchPlan, pool: np.ndarray, host: int, hosts: int) -> Batch:
+        of, config = self._datasets[plan.dataset], self.config
+        pairs = pair(of.store, pool, plan, of.language_weights, config.hard_negatives)
+        # Lengths come from the whole batch, so that all hosts pad to the same shape without asking one another.
+        query_length = config.bucket(int(of.queries.lengths(pairs.queries).max()), config.max_query_length)
+        passage_length = config.bucket(int(of.passages.lengths(pairs.passages).max()), config.max_passage_length)
+        own = plan.of_host(host, hosts).rows
+        mine = slice(host * len(own), (host + 1) * len(own))
+        arrays = _arrays(of, pairs, mine, query_length, passage_length)
+        languages = np.array(of.store.languages)
+        return Batch(
+            plan,
+            arrays,
+            [of.store.ids[record] for record in pairs.records],
+            languages[pairs.query_langs].tolist(),
+            languages[pairs.passage_langs].tolist(),
+        )
+
+
+def _pools(store: Store, records: np.ndarray, at_least: int) -> dict[Kind, dict[str | None, np.ndarray]]:
+    """The pools of every kind the dataset serves, without those of fewer than `at_least` rows."""
+    pools: dict[Kind, dict[str | None, np.ndarray]] = {kind: store.pools(kind, records) for kind in KINDS}
+    return {kind: {lang: rows for lang, rows in of.items() if len(rows) >= at_least} for kind, of in pools.items()}
+
+
+def _arrays(of: "_Dataset", pairs: Pairs, mine: slice, query_length: int, passage_length: int) -> dict[str, np.ndarray]:
+    query_tokens, query_segments = of.queries.padded(pairs.queries[mine], query_length)
+    passage_tokens, passage_segments = of.passages.padded(pairs.passages[mine].reshape(-1), passage_length)
+    return {
+        "query_tokens": query_tokens,
+        "query_segments": query_segments,
+        "query_group": pairs.groups[mine].astype(np.int32),
+        "passage_tokens": passage_tokens,
+        "passage_segments": passage_segments,
+        "passage_group": pairs.passage_groups[mine].reshape(-1).astype(np.int32),
+    }
+
+
+def prefetch(make: Callable[[int], Batch], first: int, last: int, depth: int = 2) -> Iterator[Batch]:
+    """The batches of steps `first` to `last` - 1, each made in a thread while the ones before are used."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
+        ahead = [pool.submit(make, step) for step in range(first, min(first + depth, last))]
+        for step in range(first, last):
+            batch = ahead.pop(0).result()
+            if step + depth < last:
+                ahead.append(pool.submit(make, step + depth))
+            yield batch

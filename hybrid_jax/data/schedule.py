@@ -1,0 +1,200 @@
+"""The batch schedule: what is in batch `step`, as a pure function of (configuration, seed, step).
+
+This is the *hybrid* of hybrid batch training (arXiv 2408.10536): each batch is either monolingual (one language,
+X-X-mono) or cross-lingual (query and passage in different languages, X-Y), in the ratio α : 1-α. There is no iterator
+and no state: any step can be asked for at any time, on any host, in well under a millisecond.
+
+    step ──kind──▶ n-th batch of this kind ──dataset──▶ n-th of this dataset ──language──▶ n-th of this pool ──▶ rows
+
+Every arrow is a draw (see `draws`): it answers "which choice is made at position n, and how often was it made before?".
+That count is the position for the next arrow, so that every pool of rows is read through, epoch after shuffled epoch,
+without anybody remembering anything.
+
+Knows: names and sizes of pools. Does not know: texts, tokens, files, devices.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import Literal, cast
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hybrid_jax.data.draws import CoinFlips, Curriculum, Quota, hash_ints, mix, permute, size_shares
+
+Kind = Literal["monolingual", "same_language", "cross_lingual"]
+KINDS: tuple[Kind, ...] = ("monolingual", "same_language", "cross_lingual")
+Sampling = Literal["uniform", "proportional", "smoothed"]
+Draw = Callable[[int], tuple[str, int]]
+
+
+class MixtureConfig(BaseModel):
+    """Which batches a run sees: kinds, datasets and languages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    monolingual_fraction: float | tuple[tuple[int, float], ...] = 0.5
+    """The paper's α: the share of monolingual batches; the others are cross-lingual. A list of [step, α] points makes
+    a curriculum: linear between the points, constant before the first and after the last."""
+    weights: dict[Kind, float] | None = None
+    """A mixture of any kinds by weight, such as {monolingual: 2, same_language: 1, cross_lingual: 1}, in the place of
+    monolingual_fraction."""
+    draw: Literal["exact", "bernoulli"] = "exact"
+    """exact: after any n steps each kind's count is within 1 of n·weight, and every pool is read epoch by epoch.
+    bernoulli: the paper's coin flip at every step; rows are then drawn without memory of other steps."""
+    dataset_sampling: Sampling = "proportional"
+    """How a dataset is chosen: by its number of rows (the paper's abstract), uniformly, or smoothed (size^τ)."""
+    language_sampling: Sampling = "uniform"
+    """How languages are chosen, of monolingual batches and of mixed pairs (uniform: the paper's body)."""
+    smoothing: float = Field(default=0.5, ge=0.0, le=1.0)
+    """τ of the smoothed samplings: 0 is uniform, 1 is proportional."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "MixtureConfig":
+        steps = [step for step, _ in self.curriculum]
+        if not steps or steps[0] < 0 or any(b <= a for a, b in pairwise(steps)):
+            raise ValueError(f"monolingual_fraction: the steps {steps} of a curriculum must increase from 0 or later")
+        if any(not 0 <= share <= 1 for _, share in self.curriculum):
+            raise ValueError(f"monolingual_fraction {self.monolingual_fraction} must lie between 0 and 1")
+        if self.weights is not None and (min(self.weights.values(), default=0) < 0 or not any(self.weights.values())):
+            raise ValueError(f"weights {self.weights} must be zero or more, and one of them above zero")
+        return self
+
+    @property
+    def curriculum(self) -> list[tuple[int, Fraction]]:
+        """monolingual_fraction as (step, α) points; a constant is one point."""
+        alpha = self.monolingual_fraction
+        points = ((0, alpha),) if isinstance(alpha, int | float) else alpha
+        return [(step, Fraction(str(share))) for step, share in points]
+
+    @property
+    def shares(self) -> dict[Kind, Fraction]:
+        """Each kind's largest share over the run; a kind that never occurs is left out."""
+        if self.weights is not None:
+            total = sum(Fraction(str(weight)) for weight in self.weights.values())
+            shares = {kind: Fraction(str(self.weights.get(kind, 0))) / total for kind in KINDS}
+        else:
+            alphas = [share for _, share in self.curriculum]
+            shares = {"monolingual": max(alphas), "cross_lingual": 1 - min(alphas)}
+        return {cast(Kind, kind): share for kind, share in shares.items() if share > 0}
+
+    def exponent(self, sampling: Sampling) -> float:
+        """The τ of size^τ that `sampling` stands for."""
+        return {"uniform": 0.0, "proportional": 1.0, "smoothed": self.smoothing}[sampling]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The sizes of one dataset's pools of rows; `monolingual` has a pool for each language."""
+
+    monolingual: Mapping[str, int]
+    same_language: int
+    cross_lingual: int
+
+    def size(self, kind: Kind) -> int:
+        """Rows of this kind, over all languages."""
+        return sum(self.monolingual.values()) if kind == "monolingual" else getattr(self, kind)
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What is in one batch."""
+
+    step: int
+    kind: Kind
+    dataset: str
+    language: str | None
+    """The one language of a monolingual batch; None where languages are mixed."""
+    rows: np.ndarray
+    """int64[rows]: distinct positions in the pool named by (dataset, kind, language)."""
+    draws: np.ndarray
+    """uint64[rows]: one random number per row, from which pairing chooses languages and hard negatives."""
+
+    def of_host(self, host: int, hosts: int) -> "BatchPlan":
+        """The `host`-th of `hosts` equal, contiguous, disjoint slices."""
+        if len(self.rows) % hosts:
+            raise ValueError(f"a batch of {len(self.rows)} rows does not divide into {hosts} processes")
+        part = slice(host * len(self.rows) // hosts, (host + 1) * len(self.rows) // hosts)
+        return replace(self, rows=self.rows[part], draws=self.draws[part])
+
+
+class Schedule:
+    """`schedule(step)` is the plan of batch `step`, equal wherever (mixture, pools, batch_size, seed, step) are equal.
+
+    Raises ValueError, naming the dataset and the fix, when a kind has no rows or a pool is smaller than a batch.
+    """
+
+    def __init__(self, mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size: int, seed: int):
+        _check_sizes(mixture, pools, batch_size)
+        self.batch_size, self.seed = batch_size, seed
+        self._pools = dict(pools)
+
+        def draw(sampling: Sampling, sizes: Mapping[str, int], *name: str) -> Draw:
+            shares = size_shares(sizes, mixture.exponent(sampling))
+            return Quota(shares) if mixture.draw == "exact" else CoinFlips(shares, hash_ints(seed, *name))
+
+        self._kind = _kind_draw(mixture, seed)
+        self._dataset: dict[Kind, Draw] = {}
+        for kind in mixture.shares:
+            sizes = {name: pool.size(kind) for name, pool in pools.items() if pool.size(kind)}
+            self._dataset[kind] = draw(mixture.dataset_sampling, sizes, "dataset", kind)
+        self._language = {
+            name: draw(mixture.language_sampling, pool.monolingual, "language", name)
+            for name, pool in pools.items()
+            if pool.monolingual and "monolingual" in mixture.shares
+        }
+
+    def __call__(self, step: int) -> BatchPlan:
+        kind, position = cast(tuple[Kind, int], self._kind(step))
+        dataset, position = self._dataset[kind](position)
+        language, size = None, self._pools[dataset].size(kind)
+        if kind == "monolingual":
+            language, position = self._language[dataset](position)
+            size = self._pools[dataset].monolingual[language]
+
+        # An epoch is whole batches; the few rows left over are others after the next shuffle.
+        epoch, batch = divmod(position, size // self.batch_size)
+        slots = np.arange(self.batch_size, dtype=np.uint64)
+        key = hash_ints(self.seed, dataset, kind, language, epoch)
+        rows = permute(slots + np.uint64(batch * self.batch_size), size, key)
+        draws = mix(slots ^ np.uint64(hash_ints(self.seed, "row", step)))
+        return BatchPlan(step, kind, dataset, language, rows.astype(np.int64), draws)
+
+
+def _kind_draw(mixture: MixtureConfig, seed: int) -> Draw:
+    points = mixture.curriculum
+    if mixture.weights is None and len(points) > 1:
+        if mixture.draw == "exact":
+            return Curriculum("monolingual", "cross_lingual", points)
+        return lambda step: CoinFlips(_shares_at(points, step), hash_ints(seed, "kind"))(step)
+    shares = {str(kind): share for kind, share in mixture.shares.items()}
+    return Quota(shares) if mixture.draw == "exact" else CoinFlips(shares, hash_ints(seed, "kind"))
+
+
+def _shares_at(points: list[tuple[int, Fraction]], step: int) -> dict[str, Fraction]:
+    alpha = Fraction(float(np.interp(step, [s for s, _ in points], [float(share) for _, share in points])))
+    return {"monolingual": alpha, "cross_lingual": 1 - alpha}
+
+
+def _check_sizes(mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size: int) -> None:
+    for kind in mixture.shares:
+        if not any(pool.size(kind) for pool in pools.values()):
+            raise ValueError(
+                f"the mixture asks for {kind} batches, but none of the datasets {', '.join(pools)} has rows for them: "
+                f"add one that has, or change mixture.monolingual_fraction"
+            )
+        for name, pool in pools.items():
+            if kind != "monolingual":
+                small = {"": pool.size(kind)} if 0 < pool.size(kind) < batch_size else {}
+            else:
+                small = {f" in {lang}": size for lang, size in pool.monolingual.items() if size < batch_size}
+            if small:
+                found = ", ".join(f"{size} rows{where}" for where, size in small.items())
+                enough = [lang for lang in pool.monolingual if f" in {lang}" not in small]
+                fix = f"languages: [{', '.join(enough)}]" if kind == "monolingual" and enough else "other kinds"
+                raise ValueError(
+                    f"dataset {name!r} has only {found} for {kind} batches of {batch_size}: "
+                    f"lower batch_size, or give the dataset {fix}"
+                )

@@ -1,0 +1,227 @@
+"""The store: a dataset's rows as memory-mapped arrays, random-access and lazily read whatever it was read from.
+
+`write_store` reads a source once; `Store` opens the folder in milliseconds and touches only what is asked for. A
+*record* is all rows of one id; an *entry* is a record in one language; a *text* is a distinct string.
+
+    texts.bin, text_offsets.npy   all distinct texts, UTF-8           text_group.npy    int32 per text
+    entries.npy                   ENTRY per entry, by record          negatives.npy     int32 text numbers
+    record_offsets.npy            first entry of each record          record_hash.npy   uint64 per record
+    single_language.json          records without a translation       ids.json, meta.json
+
+Knows: rows, languages, pools, groups. Does not know: file formats, tokens, the schedule's draws.
+"""
+
+import json
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hybrid_jax.data.draws import hash_ints, mix
+from hybrid_jax.data.records import DataError, OnBadRow, Row
+from hybrid_jax.data.schedule import KINDS, Kind, Pools
+from hybrid_jax.data.whole import whole_folder
+
+ENTRY = np.dtype(
+    [
+        ("record", np.int32),
+        ("lang", np.int16),
+        ("query", np.int32),  # text number, -1 where this language has no query
+        ("passage", np.int32),
+        ("first_negative", np.int32),
+        ("negatives", np.int32),
+    ]
+)
+
+
+class Store:
+    """A dataset on disk: `store.texts[i]`, `store.entries`, `store.pools(...)`.
+
+    Attributes: `languages` (codes; entries refer to them by number), `entries` (ENTRY[entries], sorted by record),
+    `record_offsets` (int64[records + 1]), `text_group` (int32[texts]), `negatives` (int32), `meta`, and
+    `kinds`, those that the dataset is used for.
+
+    A *group* names a passage up to translation: two texts are in one group when they are passages of the same record,
+    or share a passage id, or are linked by a chain of such texts. A passage in the group of a query's positive is never
+    that query's negative.
+    """
+
+    def __init__(self, folder: Path, kinds: tuple[Kind, ...] = KINDS):
+        self.folder = folder
+        self.kinds = kinds
+        self.meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+        self.languages: list[str] = self.meta["languages"]
+        self.entries, self.record_offsets, self.text_group, self.negatives = (
+            np.load(folder / f"{name}.npy", mmap_mode="r")
+            for name in ("entries", "record_offsets", "text_group", "negatives")
+        )
+        self.texts = Texts(folder)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The records' ids."""
+        return json.loads((self.folder / "ids.json").read_text())
+
+    @cached_property
+    def record_group(self) -> np.ndarray:
+        """int32[records]: the group of each record's passages (-1 for a record without any)."""
+        groups = np.full(len(self.record_offsets) - 1, -1, np.int32)
+        held = self.entries["passage"] >= 0
+        groups[self.entries["record"][held]] = self.text_group[self.entries["passage"][held]]
+        return groups
+
+    def held_out(self, fraction: float) -> np.ndarray:
+        """bool[records]: a share of the records chosen by hash, whole groups at a time, so that no held-out passage is
+        trained on in another record or language."""
+        hashes = np.load(self.folder / "record_hash.npy")
+        group = np.where(self.record_group >= 0, self.record_group, len(self.texts) + np.arange(len(hashes)))
+        smallest = np.full(len(self.texts) + len(hashes), np.iinfo(np.uint64).max, np.uint64)
+        np.minimum.at(smallest, group, hashes)
+        return mix(smallest[group]) / 2.0**64 < fraction
+
+    def pools(self, kind: Kind, records: np.ndarray) -> dict[str | None, np.ndarray]:
+        """The rows of each pool of `kind` among `records` (bool[records]): entry numbers by language for monolingual
+        (languages as codes), record numbers under None for the kinds that mix languages."""
+        if kind not in self.kinds:
+            return {}
+        has_query, has_passage = self.entries["query"] >= 0, self.entries["passage"] >= 0
+        of = self.entries["record"]
+        both = has_query & has_passage & records[of]
+        if kind == "monolingual":
+            langs = self.entries["lang"]
+            pools = {self.languages[lang]: np.flatnonzero(both & (langs == lang)) for lang in np.unique(langs[both])}
+            return dict(sorted(pools.items()))
+        if kind == "same_language":
+            return {None: np.unique(of[both])}
+        return {None: np.setdiff1d(np.flatnonzero(records), _single_language(self.entries, len(records)))}
+
+    def check_cross_lingual(self, on_bad: OnBadRow) -> None:
+        """Reports every record that cannot be a cross-lingual pair; when `on_bad` returns, the record is left out of
+        that kind only."""
+        for record, where in json.loads((self.folder / "single_language.json").read_text()).items():
+            lang = self.languages[self.entries["lang"][self.record_offsets[int(record)]]]
+            on_bad(
+                DataError(
+                    f"{where}: record {self.ids[int(record)]!r} has no query and passage in two languages (only "
+                    f"{lang!r}), so it cannot be a cross_lingual pair: add a translation, give the dataset "
+                    f"kinds: [monolingual], or pass --skip-bad-rows"
+                )
+            )
+
+
+class Texts(Sequence[str]):
+    """The distinct texts of a store, decoded one at a time."""
+
+    def __init__(self, folder: Path):
+        self._offsets = np.load(folder / "text_offsets.npy", mmap_mode="r")
+        path = folder / "texts.bin"
+        self._bytes = np.memmap(path, np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, i):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._bytes[self._offsets[i] : self._offsets[i + 1]].tobytes().decode()
+
+
+def pool_sizes(pools: dict[Kind, dict[str | None, np.ndarray]]) -> Pools:
+    """The sizes that the schedule needs."""
+    mono = {str(lang): len(rows) for lang, rows in pools.get("monolingual", {}).items() if len(rows)}
+    mixed = {kind: sum(len(rows) for rows in of.values()) for kind, of in pools.items()}
+    return Pools(mono, mixed.get("same_language", 0), mixed.get("cross_lingual", 0))
+
+
+def write_store(rows: Iterable[Row], folder: Path, meta: Callable[[], dict[str, Any]]) -> None:
+    """Reads all rows and writes the store to `folder`, which appears complete or not at all.
+
+    `meta()` is asked after the last row, so that it can tell what the reading found.
+    """
+    with whole_folder(folder) as part:
+        _write(rows, part, meta)
+
+
+def _write(rows: Iterable[Row], part: Path, meta: Callable[[], dict[str, Any]]) -> None:
+    records: dict[str, int] = {}
+    where: list[str] = []
+    languages: dict[str, int] = {}
+    passage_ids: dict[str, int] = {}
+    entries: list[tuple[int, int, int, int, int, int]] = []
+    negatives = array("i")
+    same_passage: list[tuple[int, int]] = []  # (text, passage id)
+    with (part / "texts.bin").open("wb") as out:
+        texts = _TextWriter(out)
+        for row in rows:
+            record = records.setdefault(row.id, len(records))
+            if record == len(where):
+                where.append(row.where)
+            lang = languages.setdefault(row.lang, len(languages))
+            passage = row.passage if row.title is None or row.passage is None else f"{row.title} {row.passage}"
+            entry = (record, lang, texts.add(row.query), texts.add(passage), len(negatives), len(row.negatives))
+            entries.append(entry)
+            negatives.extend(texts.add(text) for text in row.negatives)
+            if row.passage_id is not None and passage is not None:
+                same_passage.append((entry[3], passage_ids.setdefault(row.passage_id, len(passage_ids))))
+    if not entries:
+        raise DataError(f"{part.name.split('-')[0]}: a dataset without rows")
+    table = np.array(entries, ENTRY)
+    table = table[np.argsort(table["record"], kind="stable")]
+    offsets = np.searchsorted(table["record"], np.arange(len(records) + 1))
+    single = {int(record): where[record] for record in _single_language(table, len(records))}
+    (part / "single_language.json").write_text(json.dumps(single))
+    np.save(part / "entries.npy", table)
+    np.save(part / "record_offsets.npy", offsets.astype(np.int64))
+    np.save(part / "negatives.npy", np.array(negatives, np.int32))
+    np.save(part / "text_offsets.npy", np.array(texts.offsets, np.int64))
+    np.save(part / "text_group.npy", _groups(table, len(texts), len(records), same_passage, len(passage_ids)))
+    np.save(part / "record_hash.npy", np.array([hash_ints(name) for name in records], np.uint64))
+    (part / "ids.json").write_text(json.dumps(list(records)))
+    counts = {"records": len(records), "entries": len(table), "texts": len(texts)}
+    (part / "meta.json").write_text(json.dumps({**meta(), **counts, "languages": list(languages)}))
+
+
+class _TextWriter:
+    """Numbers distinct texts and appends each new one to the file."""
+
+    def __init__(self, out):
+        self._out, self._numbers, self.offsets = out, {}, array("q", [0])
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def add(self, text: str | None) -> int:
+        if text is None:
+            return -1
+        data = text.encode()
+        number = self._numbers.setdefault(blake2b(data, digest_size=16).digest(), len(self))
+        if number == len(self):
+            self._out.write(data)
+            self.offsets.append(self.offsets[-1] + len(data))
+        return number
+
+
+def _single_language(table: np.ndarray, records: int) -> np.ndarray:
+    """int[n]: the records that have no query and passage in two different languages."""
+    has_query, has_passage = table["query"] >= 0, table["passage"] >= 0
+    queries, passages, pairs = (
+        np.bincount(table["record"][mask], minlength=records)
+        for mask in (has_query, has_passage, has_query & has_passage)
+    )
+    return np.flatnonzero(queries * passages == pairs)
+
+
+def _groups(table: np.ndarray, texts: int, records: int, same_passage: list[tuple[int, int]], ids: int) -> np.ndarray:
+    """int32[texts]: connected components over texts, the records whose passages they are, and passage ids."""
+    held = table[table["passage"] >= 0]
+    links = [np.stack([held["passage"], texts + held["record"]])]
+    if same_passage:
+        links.append(np.array(same_passage).T + np.array([[0], [texts + records]]))
+    ends = np.concatenate(links, axis=1)
+    nodes = texts + records + ids
+    graph = coo_array((np.ones(ends.shape[1], np.int8), (ends[0], ends[1])), shape=(nodes, nodes))
+    return connected_components(graph, directed=False)[1][:texts].astype(np.int32)
