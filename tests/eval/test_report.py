@@ -1,0 +1,155 @@
+"""The three files: what a program reads, what a browser shows, and what is left behind when the disk refuses."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from hybrid_jax.eval.report import build_report, headline_table, html, markdown, write_report
+from hybrid_jax.eval.runner import run
+
+TITLE = "α = 0.5 <script>document.title = 'run'</script> & co | 1"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture
+def report(make_task, knows_the_record, random_encoder):
+    task = make_task(("de", "en", "th"), 12)
+    trained = run(knows_the_record(task, meaning=1, language=0.5), [task])
+    provenance = {"step": 40, "git_commit": None, "config": {"mixture": {"monolingual_fraction": 0.5}}}
+    return build_report(TITLE, trained, provenance, untrained=run(random_encoder, [task]))
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and all the text outside the style sheet."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.tag = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        self.tag = tag
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tag != "style":
+            self.text += data
+
+
+def check_page(page: Page, report: dict) -> None:
+    result, untrained = report["tasks"]["parallel"], report["untrained"]["parallel"]
+    assert TITLE in page.text
+    for setting in ("monolingual", "cross_lingual", "multilingual"):
+        assert f"{result['map'][setting]:.4f}" in page.text
+        assert f"untrained {untrained['map'][setting]:.4f}" in page.text
+    assert f"{result['rank_distance']:.1f}" in page.text
+    cells = {
+        (attrs["data-query"], attrs["data-candidate"]): attrs["data-map"]
+        for _, attrs in page.elements
+        if attrs.get("class") == "cell"
+    }
+    assert cells == {
+        (query, candidate): f"{scores['map']:.4f}"
+        for query, row in result["pairs"].items()
+        for candidate, scores in row.items()
+    }
+    assert len(cells) == 9
+    assert "config · mixture · monolingual_fraction" in page.text
+
+
+def test_json_follows_the_schema_and_survives_the_disk(tmp_path: Path, report: dict):
+    paths = write_report(tmp_path / "new" / "folder", report)
+    assert [path.name for path in paths] == ["report.json", "report.md", "report.html"]
+    assert sorted(path.name for path in paths[0].parent.iterdir()) == sorted(path.name for path in paths)
+    read = json.loads(paths[0].read_text(encoding="utf-8"))
+    assert read == report
+    assert set(read) == {"schema_version", "title", "provenance", "tasks", "untrained"}
+    assert {"step", "git_commit", "config", "tie_rule", "scores", "data_sha256"} == set(read["provenance"])
+    assert set(read["untrained"]["parallel"]) < set(read["tasks"]["parallel"])
+
+
+def test_the_page_is_self_contained_and_escaped(report: dict):
+    source = html(report)
+    page = Page(source)
+    check_page(page, report)
+    assert not [attrs for tag, attrs in page.elements if tag == "script" or "src" in attrs or "href" in attrs]
+    assert "url(" not in source
+    assert "@import" not in source
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
+def test_a_browser_shows_it(tmp_path: Path, report: dict):
+    assert CHROMIUM is not None
+    write_report(tmp_path, report)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [CHROMIUM, *flags, (tmp_path / "report.html").as_uri()], capture_output=True, timeout=120, check=True
+    )
+    dom = done.stdout.decode()
+    page = Page(dom)
+    check_page(page, report)
+    assert "script" not in {tag for tag, _ in page.elements}  # as text only: it would have changed the page's title
+    assert re.search(r"<title>α = 0\.5 &lt;script&gt;", dom)
+
+
+def test_a_report_without_an_untrained_model_or_a_setting(make_task, knows_the_record):
+    task = make_task(("en",), 3)
+    report = build_report("one language", run(knows_the_record(task, meaning=1, language=1), [task]), {})
+    assert "untrained" not in report
+    assert report["tasks"]["parallel"]["map"]["cross_lingual"] is None
+    assert report["tasks"]["parallel"]["rank_distance"] is None
+    assert "untrained" not in Page(html(report)).text
+    assert "| mAP | trained | 1.0000 | – | 1.0000 |" in markdown(report)
+    assert headline_table(report).splitlines()[-1].split() == ["parallel", "trained", "1.0000", "–", "1.0000", "–"]
+
+
+def test_markdown_shows_a_hostile_title_as_text(report: dict):
+    text = markdown(report)
+    assert text.startswith("# α = 0.5 &lt;script&gt;document.title = 'run'&lt;/script&gt; &amp; co \\| 1\n")
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert "| de | 1.0000 | 1.0000 | 1.0000 |" in tables
+
+
+def test_the_terminal_table_is_aligned(report: dict):
+    _, header, rule, *rows = headline_table(report).splitlines()
+    assert {row.split()[1] for row in rows} == {"trained", "untrained"}
+    assert {len(line) for line in (header, rule, *rows)} == {len(rule)}
+
+
+def test_a_refused_write_is_one_line_and_leaves_the_old_report(tmp_path: Path, report: dict):
+    write_report(tmp_path, report)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # A file size limit makes the kernel refuse the last and largest file's bytes, as a full disk does.
+    limit = len(before["report.html"])
+    assert limit > max(len(before["report.json"]), len(before["report.md"])) + 1000
+    code = f"""
+import json, resource, signal
+from pathlib import Path
+from hybrid_jax.eval.report import write_report
+report = json.loads(Path("report.json").read_text(encoding="utf-8"))
+report["title"] = "another and a longer title, " * 10
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    write_report(Path("."), report)
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r".*cannot write report\.html: File too large; make room or name .* --out\n", done.stdout)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_in_the_folders_place_is_named(tmp_path: Path, report: dict):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OSError, match=r"cannot write .*taken: File exists"):
+        write_report(tmp_path / "taken", report)
