@@ -1,0 +1,186 @@
+"""The dual encoder: token ids of queries and passages -> unit vectors whose dot product is their score.
+
+Knows: towers, pooling, projection, the temperature, and how parameters and code come apart and together again.
+Does not know: batches, losses, tokenizers, devices.
+
+Parameters live outside the model as a plain nested dict of float32 arrays (`Parameters`): the optimizer, the checkpoint
+and the mesh need no Flax. `abstract` gives the model's code and its parameters' shapes without computing anything,
+`initialize` draws parameters, `bind` puts both together:
+
+    code, shapes = abstract(config)
+    model = bind(code, initialize(config, seed=0))
+    vectors = model.encode_queries(tokens, segments)
+"""
+
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hybrid_jax.model.encoder import DropoutKey, Encoder, EncoderConfig, fold
+
+MIN_TEMPERATURE = 0.01
+"""A learned temperature stays above this (CLIP's limit, arXiv 2103.00020): below it, single pairs rule the loss."""
+
+Parameters = dict[str, Any]
+"""Nested names -> arrays, e.g. ["tower"]["encoder"]["layers"][0]["output"]["kernel"]."""
+
+
+class ModelConfig(BaseModel):
+    """The dual encoder: its encoder, and what makes one vector of a text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: EncoderConfig = EncoderConfig()
+    """The transformer (each of the two when untied)."""
+    tied: bool = True
+    """One tower for queries and passages; false = two towers of the same shape with their own parameters."""
+    pooling: Literal["mean", "cls"] = "mean"
+    """A text's vector: the mean of its tokens' vectors, or its first token's."""
+    projection_dim: int | None = Field(default=None, ge=1)
+    """Size of a linear layer after pooling, and so of the vectors; none = no such layer, vectors of hidden_size."""
+    projection_tanh: bool = False
+    """Apply tanh to the projection, as BERT's pooler does (LaBSE: pooling cls, projection_dim 768, projection_tanh)."""
+    temperature: float = Field(default=0.05, ge=MIN_TEMPERATURE)
+    """Scores are divided by it in the loss; with learn_temperature, where it starts."""
+    learn_temperature: bool = False
+    """Train the temperature with the rest; it stays above 0.01."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ModelConfig":
+        if self.projection_tanh and self.projection_dim is None:
+            raise ValueError("projection_tanh is true but there is no projection: set projection_dim")
+        if self.learn_temperature and self.temperature <= MIN_TEMPERATURE:
+            raise ValueError(f"temperature {self.temperature} cannot be learned: start above {MIN_TEMPERATURE}")
+        return self
+
+
+def pool(
+    hidden: Float[Array, "rows length hidden"],
+    segments: Int[Array, "rows length"],
+    method: Literal["mean", "cls"],
+    texts_per_row: int,
+) -> Float[Array, "rows texts hidden"]:
+    """One float32 vector per text: "mean" over its tokens or its first token ("cls"); zeros where there is none."""
+    number = jnp.arange(1, texts_per_row + 1)
+    member = segments[:, None, :] == number[:, None]
+    if method == "cls":
+        weights = (member & (jnp.cumsum(member, axis=-1) == 1)).astype(jnp.float32)
+    else:
+        weights = member / jnp.maximum(member.sum(axis=-1, keepdims=True), 1)
+    return jnp.einsum("rtl,rlh->rth", weights, hidden.astype(jnp.float32), precision="highest")
+
+
+def unit(vectors: Float[Array, "*shape dim"]) -> Float[Array, "*shape dim"]:
+    """`vectors` scaled to length 1 in float32; a zero vector stays zero, with a finite gradient."""
+    vectors = vectors.astype(jnp.float32)
+    return vectors * jax.lax.rsqrt(jnp.maximum(jnp.sum(vectors**2, axis=-1, keepdims=True), 1e-24))
+
+
+class Tower(nnx.Module):
+    """Encoder, pooling, optional projection, L2 norm."""
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        self.config = config
+        self.encoder = Encoder(config.encoder, rngs)
+        if config.projection_dim is not None:
+            init = nnx.initializers.normal(0.02)
+            self.projection = nnx.Linear(
+                config.encoder.hidden_size, config.projection_dim, kernel_init=init, precision="highest", rngs=rngs
+            )
+
+    def __call__(
+        self,
+        tokens: Int[Array, "rows length"],
+        segments: Int[Array, "rows length"],
+        texts_per_row: int,
+        dropout_key: DropoutKey,
+    ) -> Float[Array, "rows texts dim"]:
+        vectors = pool(self.encoder(tokens, segments, dropout_key), segments, self.config.pooling, texts_per_row)
+        if self.config.projection_dim is not None:
+            vectors = self.projection(vectors)
+            vectors = jnp.tanh(vectors) if self.config.projection_tanh else vectors
+        return unit(vectors)
+
+
+class DualEncoder(nnx.Module):
+    """Queries and passages -> float32 unit vectors.
+
+    `tokens` and `segments` are int[rows, length]; `segments` is 0 for padding, 1 for a row's text (1, 2, ... when
+    several are packed in a row). With `dropout_key` None the result depends on nothing else; with a key, queries and
+    passages draw different masks from it.
+    """
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        self.config = config
+        if config.tied:
+            self.tower = Tower(config, rngs)
+        else:
+            self.query_tower = Tower(config, rngs)
+            self.passage_tower = Tower(config, rngs)
+        if config.learn_temperature:
+            # The logarithm of the distance to the floor: the temperature cannot cross it, and its gradient never dies
+            # as that of a clamped value does.
+            start = math.log(config.temperature - MIN_TEMPERATURE)
+            self.log_temperature_above_floor = nnx.Param(jnp.asarray(start, jnp.float32))
+
+    @property
+    def temperature(self) -> Float[Array, ""]:
+        """What scores are divided by in the loss."""
+        if self.config.learn_temperature:
+            return MIN_TEMPERATURE + jnp.exp(self.log_temperature_above_floor[...])
+        return jnp.asarray(self.config.temperature, jnp.float32)
+
+    def encode_queries(
+        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey = None
+    ) -> Float[Array, "rows dim"]:
+        """One query per row -> one vector per row."""
+        return self.encode_packed_queries(tokens, segments, 1, dropout_key)[:, 0]
+
+    def encode_passages(
+        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey = None
+    ) -> Float[Array, "rows dim"]:
+        """One passage per row -> one vector per row."""
+        return self.encode_packed_passages(tokens, segments, 1, dropout_key)[:, 0]
+
+    def encode_packed_queries(
+        self,
+        tokens: Int[Array, "rows length"],
+        segments: Int[Array, "rows length"],
+        texts_per_row: int,
+        dropout_key: DropoutKey = None,
+    ) -> Float[Array, "rows texts dim"]:
+        """Up to `texts_per_row` queries per row -> vector [row, n] for segment n + 1, or zeros."""
+        tower = self.tower if self.config.tied else self.query_tower
+        return tower(tokens, segments, texts_per_row, fold(dropout_key, 0))
+
+    def encode_packed_passages(
+        self,
+        tokens: Int[Array, "rows length"],
+        segments: Int[Array, "rows length"],
+        texts_per_row: int,
+        dropout_key: DropoutKey = None,
+    ) -> Float[Array, "rows texts dim"]:
+        """Up to `texts_per_row` passages per row -> vector [row, n] for segment n + 1, or zeros."""
+        tower = self.tower if self.config.tied else self.passage_tower
+        return tower(tokens, segments, texts_per_row, fold(dropout_key, 1))
+
+
+def abstract(config: ModelConfig) -> tuple[nnx.GraphDef[DualEncoder], Parameters]:
+    """The model's code, and its parameters as `jax.ShapeDtypeStruct`s. Computes nothing."""
+    code, shapes = nnx.split(nnx.eval_shape(lambda: DualEncoder(config, nnx.Rngs(0))))
+    return code, nnx.to_pure_dict(shapes)
+
+
+def initialize(config: ModelConfig, seed: int | Int[Array, ""]) -> Parameters:
+    """Fresh parameters: weights normal with deviation 0.02, biases 0, LayerNorm scales 1. A pure function: jit it."""
+    return nnx.to_pure_dict(nnx.state(DualEncoder(config, nnx.Rngs(jax.random.key(seed)))))
+
+
+def bind(code: nnx.GraphDef[DualEncoder], parameters: Parameters) -> DualEncoder:
+    """The model with these parameters. Cheap, and works inside jit and grad."""
+    return nnx.merge(code, parameters)

@@ -1,0 +1,108 @@
+"""The mesh: its sizes, what it refuses, and where rows and parameters come to lie."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+from pydantic import ValidationError
+
+from hybrid_jax.runtime.mesh import (
+    MeshConfig,
+    batch_sharding,
+    make_mesh,
+    parameter_sharding,
+    put_batch,
+    replicated,
+    start_distributed,
+)
+
+VARIABLES = ("HYBRID_JAX_COORDINATOR", "HYBRID_JAX_NUM_PROCESSES", "HYBRID_JAX_PROCESS_ID", "HYBRID_JAX_DISTRIBUTED")
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (MeshConfig(), (8, 1)),
+        (MeshConfig(fsdp=2), (4, 2)),
+        (MeshConfig(data=2), (2, 1)),
+        (MeshConfig(data=1, fsdp=4), (1, 4)),
+    ],
+)
+def test_mesh_has_the_asked_shape(config: MeshConfig, shape: tuple[int, int]):
+    assert make_mesh(config).devices.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (MeshConfig(data=16), "mesh.data 16 x mesh.fsdp 1 = 16 devices, but there are 8"),
+        (MeshConfig(data=4, fsdp=4), "= 16 devices, but there are 8"),
+        (MeshConfig(fsdp=3), "mesh.fsdp 3 does not divide the 8 devices: use one of 1, 2, 4, 8"),
+        (MeshConfig(data=0), "mesh.data is 0"),
+    ],
+)
+def test_impossible_meshes_are_refused(config: MeshConfig, message: str):
+    with pytest.raises(ValueError, match=message):
+        make_mesh(config)
+
+
+def test_misspelt_field_is_refused():
+    with pytest.raises(ValidationError, match="fdsp"):
+        MeshConfig.model_validate({"fdsp": 2})
+
+
+def test_rows_are_split_over_both_axes_in_order():
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2))
+    rows = {"query_tokens": np.arange(24, dtype=np.int32).reshape(8, 3), "query_group": np.arange(8, dtype=np.int32)}
+    batch = put_batch(mesh, rows)
+    for name, array in rows.items():
+        assert batch[name].sharding.is_equivalent_to(batch_sharding(mesh), array.ndim)
+        assert [shard.data.shape[0] for shard in batch[name].addressable_shards] == [2] * 4
+        np.testing.assert_array_equal(np.asarray(batch[name]), array)
+
+
+@pytest.mark.parametrize("rows", [0, 12])
+def test_rows_that_do_not_fit_the_devices_are_refused(rows: int):
+    message = f'batch of {rows} rows in "query_tokens" cannot be split over 8 devices: make the batch size a multiple'
+    with pytest.raises(ValueError, match=message):
+        put_batch(make_mesh(MeshConfig()), {"query_tokens": np.zeros((rows, 3), np.int32)})
+
+
+def test_parameters_are_split_along_their_longest_axis_over_fsdp_only():
+    mesh = make_mesh(MeshConfig(fsdp=4))
+    assert parameter_sharding(mesh, (100, 16)).spec == PartitionSpec("fsdp")
+    assert parameter_sharding(mesh, (16, 100)).spec == PartitionSpec(None, "fsdp")
+    assert parameter_sharding(mesh, (101, 16)).spec == PartitionSpec(None, "fsdp")  # 4 does not divide 101
+    for whole in [(101, 17), (16,), ()]:
+        assert parameter_sharding(mesh, whole) == replicated(mesh)
+    assert parameter_sharding(make_mesh(MeshConfig()), (100, 16)) == replicated(make_mesh(MeshConfig()))
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+def test_a_single_process_joins_nobody(environment: pytest.MonkeyPatch):
+    start_distributed()
+    assert jax.process_count() == 1
+    assert not jax.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"HYBRID_JAX_PROCESS_ID": "0"}, "not HYBRID_JAX_COORDINATOR, HYBRID_JAX_NUM_PROCESSES: set all three"),
+        ({"HYBRID_JAX_DISTRIBUTED": "yes"}, "HYBRID_JAX_DISTRIBUTED='yes': the only value is 'auto'"),
+        ({"HYBRID_JAX_DISTRIBUTED": "auto", "HYBRID_JAX_PROCESS_ID": "0"}, "are both set"),
+        (dict(zip(VARIABLES[:3], ("h:1", "two", "0"), strict=True)), "HYBRID_JAX_NUM_PROCESSES='two' is not a whole"),
+        (dict(zip(VARIABLES[:3], ("h:1", "2", "2"), strict=True)), "HYBRID_JAX_PROCESS_ID=2 with"),
+    ],
+)
+def test_half_set_environments_are_refused(environment: pytest.MonkeyPatch, variables: dict[str, str], message: str):
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        start_distributed()
