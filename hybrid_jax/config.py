@@ -1,0 +1,182 @@
+"""Config: one run, composed of the parts' own configs; YAML in, typed overrides on the command line, YAML out.
+
+Knows: the parts' config classes and the rules that bind several of them. Only `__main__` files and the train loop see a
+whole Config; everything else takes the part it needs, or plain values.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hybrid_jax.data.pipeline import DataConfig
+from hybrid_jax.data.schedule import MixtureConfig
+from hybrid_jax.model.dual_encoder import ModelConfig
+from hybrid_jax.runtime.checkpoint import CheckpointConfig
+from hybrid_jax.runtime.mesh import MeshConfig
+from hybrid_jax.train.loss import LossConfig
+from hybrid_jax.train.optim import OptimizerConfig
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used. The message names the field, the value and what to write instead."""
+
+
+class Config(BaseModel):
+    """One run. Equal configs give equal runs; `log`, `mesh` and `checkpoint` do not change what is learned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0)
+    """Everything random in the run follows from it: parameters, batches, dropout."""
+    steps: int = Field(default=1000, ge=1)
+    """How many batches to train on; the learning rate's decay ends there."""
+    batch_size: int = Field(default=64, ge=2)
+    """Pairs per batch, over all devices and hosts together."""
+    data: DataConfig = DataConfig()
+    mixture: MixtureConfig = MixtureConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: MeshConfig = MeshConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    log_every: int = Field(default=10, ge=1)
+    """Steps between printed lines; every step is in metrics.jsonl."""
+    heldout_every: int = Field(default=0, ge=0)
+    """Steps between measurements of the held-out loss (see data.heldout_fraction); 0: never."""
+    heldout_batches: int = Field(default=8, ge=1)
+    """Batches per measurement, the same ones every time."""
+
+
+def check(config: Config) -> Config:
+    """Returns `config`; raises ConfigError where fields that are fine by themselves do not go together."""
+    data, devices = config.data, config.mesh.data * config.mesh.fsdp
+    longest, limit = max(data.max_query_length, data.max_passage_length), config.model.encoder.max_length
+    best, every = config.checkpoint.best_metric, config.heldout_every
+    impossible = {
+        f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
+        f"raise the latter": longest > limit,
+        f"optimizer.warmup_steps {config.optimizer.warmup_steps} exceeds steps {config.steps}: lower it": (
+            config.optimizer.warmup_steps > config.steps
+        ),
+        f"steps {config.steps} is not a multiple of optimizer.accumulate {config.optimizer.accumulate}": (
+            config.steps % config.optimizer.accumulate != 0
+        ),
+        f"heldout_every {every} has nothing to measure: set data.heldout_fraction above 0": (
+            every > 0 and data.heldout_fraction == 0
+        ),
+        f"checkpoint.best_metric {best!r} is never measured: set heldout_every": (
+            best.startswith("heldout_") and every == 0
+        ),
+        f"batch_size {config.batch_size} does not divide over mesh.data x mesh.fsdp = {devices} devices": (
+            config.mesh.data > 0 and config.batch_size % devices != 0
+        ),
+    }
+    for problem, holds in impossible.items():
+        if holds:
+            raise ConfigError(problem)
+    return config
+
+
+def load_config(path: Path, overrides: Sequence[str] = (), prog: str = "hybrid_jax") -> Config:
+    """The config in the YAML file, with command-line overrides such as `--mixture.monolingual_fraction 0.3`.
+
+    Raises ConfigError for a file that cannot be read, an unknown or ill-typed field, or an impossible combination.
+    """
+    config = _validate(_read_yaml(path), str(path))
+    return check(override(config, overrides, prog) if overrides else config)
+
+
+def parse_config(text: str) -> Config:
+    """The config that `dump_config` wrote."""
+    return _validate(yaml.safe_load(text), "config.yaml")
+
+
+def override(config: Config, arguments: Sequence[str], prog: str) -> Config:
+    """`config` with the command line's typed dotted overrides; `--help` lists every field with its present value.
+
+    tyro prints what is wrong with an argument, and the nearest names, and exits with status 2.
+    """
+    return tyro.cli(
+        Config,
+        prog=prog,
+        args=list(arguments),
+        default=config,
+        description="Every field of the config, with the value it has now:",
+        config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
+    )
+
+
+def dump_config(config: Config) -> str:
+    """The whole config as YAML; `load_config` reads it back equal."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[str]:
+    """The fields in which two configs differ, as lines "name: value -> value", leaving out fields below `ignore`."""
+
+    def flat(value: Any, name: str) -> dict[str, Any]:
+        if not isinstance(value, dict) or not value:
+            return {name: value}
+        parts = (flat(part, f"{name}.{key}" if name else key) for key, part in value.items())
+        return {key: leaf for part in parts for key, leaf in part.items()}
+
+    a, b = flat(one.model_dump(mode="json"), ""), flat(other.model_dump(mode="json"), "")
+    names = [name for name in {**a, **b} if not any(name == i or name.startswith(f"{i}.") for i in ignore)]
+    return [f"{name}: {a.get(name)} -> {b.get(name)}" for name in names if a.get(name) != b.get(name)]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=3, cutoff=0.0)
+        hint = f": did you mean {' or '.join(str(path.parent / name) for name in near)}?" if near else ""
+        raise ConfigError(f"no config file {path}{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected 'field: value' lines, found {type(content).__name__}")
+    return content
+
+
+def _validate(content: dict[str, Any], source: str) -> Config:
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, source)) from None
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    """One line per problem: where, the field, its value, and for an unknown field the nearest names."""
+    lines = []
+    for problem in error.errors():
+        field = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _fields_beside(problem["loc"])
+            near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}"
+            lines.append(f"{source}: unknown field {field}: {hint}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            value = "" if isinstance(problem["input"], dict | BaseModel) else f" = {problem['input']!r}"
+            lines.append(f"{source}: {field}{value}: {message}" if field else f"{source}: {message}")
+    return "\n".join(lines)
+
+
+def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
+    """The names of the fields where an unknown one was found."""
+    model: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        model = model.model_fields[part].annotation
+        inner = [a for a in getattr(model, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        model = inner[0] if inner else model
+    return list(model.model_fields)

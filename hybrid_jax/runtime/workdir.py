@@ -1,0 +1,60 @@
+"""A run's folder: whose it is, and whether a run may be started or resumed in it.
+
+    config.yaml      the resolved config, written first          tokenizer/        what the run tokenised with
+    run.json         data, code and machine of every start       checkpoints/      one folder per step
+    metrics.jsonl    a line per step                              tensorboard/
+
+Knows: names of files. Does not know: configs' fields.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class WorkdirError(ValueError):
+    """A folder that cannot be used for this run; nothing in it was changed."""
+
+
+def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]]) -> bool:
+    """Makes `folder` this run's own and returns True, or finds that it is already and returns False.
+
+    `differences(text)` lists how an earlier config.yaml differs in what changes the run. Raises WorkdirError when it
+    does, or the folder holds something that is not a run.
+    """
+    path = folder / "config.yaml"
+    if path.exists():
+        found = differences(path.read_text(encoding="utf-8"))
+        if found:
+            raise WorkdirError(
+                f"{folder} holds a run with another config ({'; '.join(found)}): "
+                f"use the same config to resume it, or another --workdir"
+            )
+        return False
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WorkdirError(f"{folder} is not empty and not a run (it has no config.yaml): choose another --workdir")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, config_text)
+    return True
+
+
+def check_same_data(folder: Path, data: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """Notes this start in run.json; raises WorkdirError when the data is not that of the first start."""
+    path = folder / "run.json"
+    run = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"data": data, "starts": []}
+    if run["data"] != data:
+        names = [name for name in {**data, **run["data"]} if data.get(name) != run["data"].get(name)]
+        raise WorkdirError(
+            f"{folder}: the data of {', '.join(names)} is not what this run began with: "
+            f"restore it, or use another --workdir"
+        )
+    run["starts"].append(provenance)
+    write_text(path, json.dumps(run, indent=2, ensure_ascii=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes the whole file or nothing."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,46 @@
+"""python -m hybrid_jax.train --config FILE --workdir FOLDER [--mixture.monolingual_fraction 0.3 …]"""
+
+import argparse
+import sys
+from pathlib import Path
+
+DESCRIPTION = """Trains the run that a config describes, and resumes it when the workdir holds a part of it.
+
+Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --optimizer.learning_rate 1e-4 …
+All fields with their values: add --help-config."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        "python -m hybrid_jax.train",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="a YAML file, such as configs/demo.yaml")
+    parser.add_argument("--workdir", type=Path, required=True, help="the run's folder; resumed when it holds this run")
+    parser.add_argument("--skip-bad-rows", action="store_true", help="leave out bad rows of the data, and list them")
+    parser.add_argument("--help-config", action="store_true", help="list every field of the config")
+    arguments, overrides = parser.parse_known_args()
+
+    from hybrid_jax.config import load_config  # jax and all of it: not needed to answer --help
+    from hybrid_jax.runtime.mesh import start_distributed
+    from hybrid_jax.train.loop import train
+
+    try:
+        config = load_config(
+            arguments.config, [*overrides, "--help"] if arguments.help_config else overrides, parser.prog
+        )
+        start_distributed()
+        train(config, arguments.workdir, arguments.skip_bad_rows)
+    except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"stopped; the same command resumes {arguments.workdir}", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
