@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybrid_jax.runtime.allocator import keep_freed_memory
+
 if TYPE_CHECKING:
     from hybrid_jax.eval.tasks import RetrievalTask
 
@@ -42,6 +44,7 @@ def main() -> int:
     parser.add_argument("--title", help="the report's title (default: the run's name and step)")
     parser.add_argument("--untrained", action="store_true", help="evaluate the model before training too, side by side")
     arguments = parser.parse_args()
+    keep_freed_memory()
     try:
         return _evaluate(arguments)
     except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk

@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from hybrid_jax.runtime.allocator import keep_freed_memory
+
 DESCRIPTION = """Trains the run that a config describes, and resumes it when the workdir holds a part of it.
 
 Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --optimizer.learning_rate 1e-4 …
@@ -23,6 +25,7 @@ def main() -> int:
     parser.add_argument("--help-config", action="store_true", help="list every field of the config")
     arguments, overrides = parser.parse_known_args()
 
+    keep_freed_memory()
     from hybrid_jax.config import load_config  # jax and all of it: not needed to answer --help
     from hybrid_jax.runtime.mesh import start_distributed
     from hybrid_jax.train.loop import train
