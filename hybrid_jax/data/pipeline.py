@@ -127,6 +127,9 @@ class Pipeline:
                 store.check_cross_lingual(bad)
             self.notes += [f"{dataset.name}: {note}" for note in (*store.meta["notes"], bad.summary()) if note]
             self.stores[dataset.name] = store
+        most = max(int(store.entries["negatives"].max()) for store in self.stores.values())
+        if config.hard_negatives > most:
+            raise DataError(f"data.hard_negatives {config.hard_negatives}: no row has more than {most}, lower it")
         self.tokenizer = prepare.open_tokenizer(config.tokenizer, list(self.stores.values()), cache, report)
         exponent = mixture.exponent(mixture.language_sampling)
         self._datasets = {name: self._open_dataset(store, exponent, report) for name, store in self.stores.items()}
@@ -140,7 +143,11 @@ class Pipeline:
         if config.heldout_fraction:
             self._heldout_pools = {n: _pools(store, heldout[n], batch_size) for n, store in self.stores.items()}
             sizes = {name: pool_sizes(pools) for name, pools in self._heldout_pools.items()}
-            weights = {k: float(s) for k, s in mixture.shares.items() if any(p.size(k) for p in sizes.values())}
+            weights = {
+                k: max(round(float(s), 2), 0.01)
+                for k, s in mixture.shares.items()
+                if any(p.size(k) for p in sizes.values())
+            }
             if not weights:
                 raise DataError(
                     f"data.heldout_fraction {config.heldout_fraction} holds out less than one batch of {batch_size} "

@@ -60,6 +60,7 @@ class MixtureConfig(BaseModel):
             raise ValueError(f"monolingual_fraction {self.monolingual_fraction} must lie between 0 and 1")
         if self.weights is not None and (min(self.weights.values(), default=0) < 0 or not any(self.weights.values())):
             raise ValueError(f"weights {self.weights} must be zero or more, and one of them above zero")
+        _kind_draw(self, seed=0)  # refuses shares that repeat only after too many steps
         return self
 
     @property

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def train_unigram(texts: Iterable[str], vocab_size: int, folder: Path) -> Tokeni
     """Trains a Unigram tokenizer with XLM-R's normaliser and special tokens and saves it in `folder`. Unlike XLM-R's,
     no piece crosses punctuation, or the borders between every 24 letters of a run without spaces.
 
-    Source: Kudo (2018), "Subword regularization". Deterministic for equal texts in equal order.
+    Source: Kudo (2018), "Subword regularization". Equal texts in equal order give equal files (see `_reproducible`).
     """
     tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram())
     tokenizer.normalizer = tokenizers.normalizers.Sequence(
@@ -108,13 +109,32 @@ def train_unigram(texts: Iterable[str], vocab_size: int, folder: Path) -> Tokeni
         vocab_size=vocab_size, special_tokens=SPECIAL_TOKENS, unk_token="<unk>", show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
+    trained = json.loads(tokenizer.to_str())
+    trained["model"]["vocab"] = _reproducible([(piece, score) for piece, score in trained["model"]["vocab"]])
     with whole_folder(folder) as part:
-        tokenizer.save(str(part / "tokenizer.json"))
+        (part / "tokenizer.json").write_text(json.dumps(trained, ensure_ascii=False), encoding="utf-8")
         # With this class name, transformers 4 and 5 both use tokenizer.json as it is.
         names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
         config = {"tokenizer_class": "PreTrainedTokenizerFast", **names, "cls_token": "<s>", "sep_token": "</s>"}
         (part / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
     return Tokenizer(folder)
+
+
+def _reproducible(vocabulary: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """The trained (piece, score) list without the traces of the trainer's hash tables, which differ in every process.
+
+    They decide in which order it adds up probabilities (so the last digits of scores, and the order of equal ones), and
+    which comes first of the characters that are pieces only because the text has them: it gives these the lowest score,
+    that + 0.0001, + 0.0002 and so on. Here all of them get the lowest.
+    """
+    special, pieces = vocabulary[: len(SPECIAL_TOKENS)], dict(vocabulary[len(SPECIAL_TOKENS) :])
+    lowest = min(pieces.values())
+    steps = {piece: (score - lowest) / 1e-4 for piece, score in pieces.items() if len(piece) == 1}
+    steps = {piece: round(step) for piece, step in steps.items() if abs(step - round(step)) < 1e-6}
+    end = next(step for step in count() if step not in steps.values())
+    pieces |= {piece: lowest for piece, step in steps.items() if step < end}
+    rounded = [(piece, round(score, 5)) for piece, score in pieces.items()]
+    return special + sorted(rounded, key=lambda entry: (-entry[1], entry[0]))
 
 
 _SPACES = tokenizers.Regex(r"\s+")

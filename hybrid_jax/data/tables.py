@@ -1,0 +1,129 @@
+"""Plain-text tables: what a dataset holds, and what the batches of a few steps are made of.
+
+Knows: how a person reads counts. Does not know: configs, files, how stores and batches come to be.
+"""
+
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Int
+from scipy.sparse import csr_array
+
+from hybrid_jax.data.pipeline import Batch
+from hybrid_jax.data.store import Store
+
+_LANGUAGES_SHOWN, _IDS_SHOWN, _ID_LENGTH = 3, 2, 20
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
+    """Lines of a table with columns of equal width; those in `left` begin at the left, the others end at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def language_pairs(store: Store) -> Int[np.ndarray, "languages languages"]:
+    """How many (query, passage) pairs the records give in each ordered pair of languages, by the store's numbers: the
+    diagonal counts monolingual pairs, the rest cross-lingual ones."""
+    shape = (len(store.record_offsets) - 1, len(store.languages))
+    sides = []
+    for side in ("query", "passage"):
+        held = store.entries[store.entries[side] >= 0]
+        sides.append(csr_array((np.ones(len(held), np.int64), (held["record"], held["lang"])), shape=shape))
+    queries, passages = sides
+    return (queries.T @ passages).toarray()
+
+
+def describe(store: Store, heldout_fraction: float) -> list[str]:
+    """Everything countable about a dataset, as lines: sizes, groups, notes, languages, pairs of languages."""
+    every_record = np.ones(len(store.record_offsets) - 1, bool)
+    lines = [
+        f"{store.meta['name']}: {len(every_record):,} records, {len(store.entries):,} rows in "
+        f"{len(store.languages)} languages, {len(store.texts):,} different texts"
+    ]
+    drawn = {kind: sum(map(len, store.pools(kind, every_record).values())) for kind in store.kinds}
+    for kind, size in drawn.items():
+        lines.append(f"  {kind} batches draw from {size:,} {'rows' if kind == 'monolingual' else 'records'}")
+    if alone := len(every_record) - drawn.get("cross_lingual", len(every_record)):
+        lines.append(f"  {alone:,} records have no query and passage in two languages: no cross-lingual pairs of them")
+    if heldout_fraction:
+        lines.append(f"  held out of training: {store.held_out(heldout_fraction).sum():,} records, whole groups")
+    lines += [f"  {line}" for line in (_groups(store), *"\n".join(store.meta["notes"]).splitlines())]
+    lines += ["", *(f"  {line}" for line in aligned(_by_language(store)))]
+    if "cross_lingual" in store.kinds:
+        lines += ["", "  cross-lingual pairs, query language down, passage language across:"]
+        lines += [f"  {line}" for line in aligned(_by_pair(store))]
+    return lines
+
+
+def preview(batches: Iterable[Batch]) -> list[str]:
+    """A table of batches, a line for each, and a last line with the realised counts per kind."""
+    header = ["step", "kind", "dataset", "languages", "tokens", "rows", "first records"]
+    rows, kinds = [header], Counter[str]()
+    for batch in batches:
+        kinds[batch.plan.kind] += 1
+        rows.append(
+            [
+                str(batch.plan.step),
+                batch.plan.kind,
+                batch.plan.dataset,
+                batch.plan.language or f"{_short(batch.query_languages)} -> {_short(batch.passage_languages)}",
+                f"{batch.arrays['query_tokens'].shape[1]}x{batch.arrays['passage_tokens'].shape[1]}",
+                batch.digest,
+                ", ".join(_cut(record) for record in batch.ids[:_IDS_SHOWN]),
+            ]
+        )
+    steps = len(rows) - 1
+    counts = ", ".join(f"{count} {kind} ({count / steps:.1%})" for kind, count in sorted(kinds.items()))
+    return [*aligned(rows, left=range(1, len(header))), f"{steps} batches: {counts}"]
+
+
+def _groups(store: Store) -> str:
+    held = np.flatnonzero(store.record_group >= 0)
+    if not len(held):
+        return "groups: none, for there is no passage"
+    _, first, counts = np.unique(store.record_group[held], return_index=True, return_counts=True)
+    largest = int(counts.argmax())
+    name = _cut(store.ids[held[first[largest]]])
+    size = (
+        f"the largest of {counts[largest]:,} records ({name} and others)" if counts[largest] > 1 else "one record each"
+    )
+    return f"groups, records that share a passage and are never each other's negatives: {len(counts):,}, {size}"
+
+
+def _by_language(store: Store) -> list[list[str]]:
+    size = len(store.languages)
+    has_query, has_passage = store.entries["query"] >= 0, store.entries["passage"] >= 0
+    columns = {"queries": has_query, "passages": has_passage, "pairs in this language": has_query & has_passage}
+    if store.kinds == ("cross_lingual",):
+        del columns["pairs in this language"]  # of translations: a text and itself
+    counts = [np.bincount(store.entries["lang"][held], minlength=size) for held in columns.values()]
+    rows = [[store.languages[i], *(f"{of[i]:,}" for of in counts)] for i in _alphabetical(store)]
+    return [["language", *columns], *rows, ["all", *(f"{of.sum():,}" for of in counts)]]
+
+
+def _by_pair(store: Store) -> list[list[str]]:
+    pairs, order = language_pairs(store), _alphabetical(store)
+    header = ["", *(store.languages[i] for i in order)]
+    return [header, *([store.languages[i], *("-" if i == j else f"{pairs[i, j]:,}" for j in order)] for i in order)]
+
+
+def _alphabetical(store: Store) -> list[int]:
+    return sorted(range(len(store.languages)), key=store.languages.__getitem__)
+
+
+def _short(languages: Sequence[str]) -> str:
+    """The most frequent languages with their counts, and how many others there are: "en 9 ru 8 de 7 +8"."""
+    counts = sorted(Counter(languages).items(), key=lambda item: (-item[1], item[0]))
+    more = [f"+{len(counts) - _LANGUAGES_SHOWN}"] if len(counts) > _LANGUAGES_SHOWN else []
+    return " ".join([*(f"{lang} {count}" for lang, count in counts[:_LANGUAGES_SHOWN]), *more])
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _ID_LENGTH else f"{name[: _ID_LENGTH - 1]}…"

@@ -1,0 +1,289 @@
+"""A batch is a pure function of (config, seed, step); its arrays say what the contract with the model says."""
+
+import gzip
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hybrid_jax.data.pipeline import Batch, DataConfig, Pipeline, prefetch
+from hybrid_jax.data.records import DataError
+from hybrid_jax.data.schedule import MixtureConfig
+from hybrid_jax.data.sources import DatasetConfig
+from hybrid_jax.data.tokenizer import TokenizerConfig
+
+Write = Callable[[Path, Iterable[Any]], Path]
+STEPS = range(12)
+MONOLINGUAL = MixtureConfig(monolingual_fraction=1)
+
+
+def _equal(one: Batch, other: Batch) -> bool:
+    return one.digest == other.digest and all(np.array_equal(one.arrays[k], other.arrays[k]) for k in one.arrays)
+
+
+def test_arrays_have_the_agreed_names_shapes_and_padding(tiny_pipeline: Pipeline):
+    for step in STEPS:
+        arrays = tiny_pipeline.batch(step).arrays
+        rows = {"query": 64, "passage": 128}
+        assert set(arrays) == {f"{side}_{name}" for side in rows for name in ("tokens", "segments", "group")}
+        for side, count in rows.items():
+            tokens, segments, group = (arrays[f"{side}_{name}"] for name in ("tokens", "segments", "group"))
+            assert tokens.dtype == segments.dtype == group.dtype == np.int32
+            assert tokens.shape == segments.shape == (count, tokens.shape[1])
+            assert group.shape == (count,)
+            assert set(np.unique(segments)) <= {0, 1}
+            assert (np.diff(segments, axis=1) <= 0).all()  # text first, padding after
+            assert (segments[:, 0] == 1).all()
+            assert (tokens[segments == 0] == tiny_pipeline.tokenizer.pad_id).all()
+
+
+def test_rows_hold_their_records_texts_with_prefixes(tiny_pipeline: Pipeline, tiny_rows: list[dict[str, Any]]):
+    config, of = tiny_pipeline.config, {(row["id"], row["lang"]): row for row in tiny_rows}
+    for step in STEPS:
+        batch = tiny_pipeline.batch(step)
+        queries = [f"Query: {of[key]['query']}" for key in zip(batch.ids, batch.query_languages, strict=True)]
+        positives = [of[key] for key in zip(batch.ids, batch.passage_languages, strict=True)]
+        passages = [f"Passage: {row['passage']}" for row in positives]
+        assert _texts(batch, "query") == _ids(tiny_pipeline, queries, config.max_query_length)
+        found = _texts(batch, "passage")
+        assert found[::2] == _ids(tiny_pipeline, passages, config.max_passage_length)
+        for negative, row, passage in zip(found[1::2], positives, passages, strict=True):
+            choices = [f"Passage: {text}" for text in row["negatives"]] or [passage]
+            assert negative in _ids(tiny_pipeline, choices, config.max_passage_length)
+
+
+def _texts(batch: Batch, side: str) -> list[list[int]]:
+    tokens, segments = batch.arrays[f"{side}_tokens"], batch.arrays[f"{side}_segments"]
+    return [row[held > 0].tolist() for row, held in zip(tokens, segments, strict=True)]
+
+
+def _ids(pipeline: Pipeline, texts: list[str], limit: int) -> list[list[int]]:
+    return [row.tolist() for row in pipeline.tokenizer.encode(texts, limit)[0]]
+
+
+def test_kinds_keep_their_promise_about_languages(tiny_pipeline: Pipeline):
+    kinds = set()
+    for step in STEPS:
+        batch = tiny_pipeline.batch(step)
+        kinds.add(batch.plan.kind)
+        pairs = list(zip(batch.query_languages, batch.passage_languages, strict=True))
+        if batch.plan.kind == "cross_lingual":
+            assert all(query != passage for query, passage in pairs)
+        else:
+            assert all(query == passage for query, passage in pairs)
+        assert len(set(pairs)) == {"monolingual": 1, "same_language": 3, "cross_lingual": 6}[batch.plan.kind]
+        assert len(set(batch.ids)) == 64
+    assert len(kinds) == 3
+
+
+def test_a_query_shares_its_group_with_its_own_passages_only(tiny_pipeline: Pipeline):
+    """The tiny corpus has no two passages alike, but rows without hard negatives repeat their positive."""
+    for step in STEPS:
+        batch = tiny_pipeline.batch(step)
+        queries, passages = batch.arrays["query_group"], batch.arrays["passage_group"]
+        same = queries[:, None] == passages[None, :]
+        assert np.array_equal(np.flatnonzero(same[:, ::2]), np.arange(64) * 65)
+        has_negatives = np.array([int(name[1:]) % 4 == 0 for name in batch.ids])
+        assert np.array_equal(same[:, 1::2], np.diag(~has_negatives))
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4, 64])
+def test_hosts_together_hold_the_global_batch(tiny_pipeline: Pipeline, hosts: int):
+    for step in (0, 1, 2, 10**9):
+        whole = tiny_pipeline.batch(step)
+        parts = [tiny_pipeline.batch(step, host, hosts) for host in range(hosts)]
+        assert {part.digest for part in parts} == {whole.digest}
+        for name, array in whole.arrays.items():
+            assert np.array_equal(np.concatenate([part.arrays[name] for part in parts]), array)
+            assert {len(part.arrays[name]) for part in parts} == {len(array) // hosts}
+
+
+def test_a_fresh_pipeline_gives_the_same_batches_from_the_cache(tiny_config: DataConfig, tiny_pipeline: Pipeline):
+    mixture = MixtureConfig(weights={"monolingual": 1, "same_language": 1, "cross_lingual": 1})
+    said: list[str] = []
+    fresh = Pipeline(tiny_config, mixture, batch_size=64, seed=0, report=said.append)
+    assert said == []  # nothing was read, trained or tokenised again
+    assert all(_equal(fresh.batch(step), tiny_pipeline.batch(step)) for step in reversed(STEPS))
+    other = Pipeline(tiny_config, mixture, batch_size=64, seed=1)
+    assert not any(_equal(other.batch(step), tiny_pipeline.batch(step)) for step in STEPS)
+
+
+def test_changed_files_are_read_again(tmp_path: Path, tiny_config: DataConfig, write_lines: Write):
+    def open_it() -> tuple[Pipeline, list[str]]:
+        said: list[str] = []
+        return Pipeline(config, MONOLINGUAL, 2, 0, report=said.append), said
+
+    rows = [{"id": i, "lang": "en", "query": f"what is {i}", "passage": f"it is {i}"} for i in range(4)]
+    config = _config(tiny_config, write_lines(tmp_path / "a.jsonl", rows), tmp_path / "cache")
+    open_it()
+    write_lines(tmp_path / "a.jsonl", [*rows, {**rows[0], "id": 9}])
+    pipeline, said = open_it()
+    assert len(pipeline.stores["a"].ids) == 5
+    assert any("reading a from" in line for line in said)
+
+
+def _config(like: DataConfig, path: Path, cache: Path, **changes: Any) -> DataConfig:
+    datasets = (DatasetConfig(name="a", path=str(path)),)
+    return like.model_copy(update={"datasets": datasets, "cache_dir": str(cache), "hard_negatives": 0, **changes})
+
+
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=6, unique=True), st.integers(1, 120), st.integers(0, 120))
+def test_the_bucket_is_the_smallest_length_that_holds_the_longest_row(buckets: list[int], longest: int, more: int):
+    limit = longest + more
+    found = DataConfig(buckets=tuple(sorted(buckets))).bucket(longest, limit)
+    assert found == min(length for length in (*buckets, limit) if length >= longest)
+
+
+def test_batches_are_padded_to_buckets_that_no_host_chooses_alone(tiny_pipeline: Pipeline):
+    config = tiny_pipeline.config
+    for step in STEPS:
+        arrays = tiny_pipeline.batch(step).arrays
+        for side, limit in (("query", config.max_query_length), ("passage", config.max_passage_length)):
+            longest = int(arrays[f"{side}_segments"].sum(axis=1).max())
+            assert arrays[f"{side}_tokens"].shape[1] == config.bucket(longest, limit)
+
+
+def test_held_out_records_are_never_trained_on(tiny_config: DataConfig):
+    mixture = MixtureConfig()
+    pipeline = Pipeline(tiny_config.model_copy(update={"heldout_fraction": 0.25}), mixture, 16, seed=0)
+    trained = {name for step in range(60) for name in pipeline.batch(step).ids}
+    held_out = [pipeline.heldout_batch(step) for step in range(12)]
+    tested = {name for batch in held_out for name in batch.ids}
+    assert {batch.plan.kind for batch in held_out} == {"monolingual", "cross_lingual"}
+    assert not trained & tested
+    assert len(trained) + len(tested) == 128
+
+
+def test_holding_out_less_than_a_batch_is_an_error(tiny_config: DataConfig, tiny_pipeline: Pipeline):
+    with pytest.raises(DataError, match=r"heldout_fraction 0\.01 holds out less than one batch of 64 rows: raise it"):
+        Pipeline(tiny_config.model_copy(update={"heldout_fraction": 0.01}), MixtureConfig(), 64, seed=0)
+    with pytest.raises(ValueError, match=r"no records are held out: set data\.heldout_fraction"):
+        tiny_pipeline.heldout_batch(0)
+
+
+def test_texts_that_were_cut_are_noted(tmp_path: Path, tiny_config: DataConfig, write_lines: Write):
+    rows = [
+        {"id": i, "lang": "en", "query": "why " * (1 + 40 * (i < 3)) + str(i), "passage": f"p {i}"} for i in range(8)
+    ]
+    pipeline = Pipeline(
+        _config(tiny_config, write_lines(tmp_path / "a.jsonl", rows), tmp_path / "cache"), MONOLINGUAL, 4, 0
+    )
+    assert pipeline.notes == ["a: 3 of 8 queries (37.5%) cut at the length limit"]
+
+
+def test_bad_rows_stop_or_are_skipped_and_noted(tmp_path: Path, tiny_config: DataConfig, write_lines: Write):
+    rows = [
+        {"id": i, "lang": lang, "query": f"{lang} {i}", "passage": f"p {lang} {i}"}
+        for i in range(6)
+        for lang in ("en", "de")
+    ]
+    rows[4]["query"] = " "  # the English of record 2, whose German then stands alone
+    config = _config(tiny_config, write_lines(tmp_path / "a.jsonl", rows), tmp_path / "cache")
+    with pytest.raises(DataError, match=r"a\.jsonl:5: 'query' is empty"):
+        Pipeline(config, MixtureConfig(), 4, 0)
+    for _ in range(2):  # read, and from the cache
+        pipeline = Pipeline(config, MixtureConfig(), 4, 0, skip_bad_rows=True)
+        skipped, single = pipeline.notes
+        assert skipped.startswith(f"a: 1 bad rows skipped:\n  {tmp_path}/a.jsonl:5: 'query' is empty")
+        assert "a.jsonl:6: record '2' has no query and passage in two languages (only 'de')" in single
+        cross_lingual = [pipeline.batch(step) for step in range(20)]
+        assert not any("2" in batch.ids for batch in cross_lingual if batch.plan.kind == "cross_lingual")
+
+
+def test_a_record_in_one_language_stops_a_cross_lingual_mixture_only(
+    tmp_path: Path, tiny_config: DataConfig, write_lines: Write
+):
+    rows = [
+        {"id": i, "lang": lang, "query": f"{lang} {i}", "passage": f"p {lang} {i}"}
+        for i in range(4)
+        for lang in ("en", "de")
+    ]
+    path = write_lines(tmp_path / "a.jsonl", [*rows, {**rows[0], "id": "alone"}])
+    config = _config(tiny_config, path, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"a\.jsonl:9: record 'alone' has no query and passage in two languages"):
+        Pipeline(config, MixtureConfig(), 4, 0)
+    assert Pipeline(config, MONOLINGUAL, 4, 0).notes == []
+
+
+def test_a_run_without_datasets_is_an_error():
+    with pytest.raises(DataError, match=r"data\.datasets is empty"):
+        Pipeline(DataConfig(), MixtureConfig(), 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"datasets": [{"name": "a", "path": "demo"}] * 2}, "names must differ, but .'a'. occur more than once"),
+        ({"buckets": [32, 16]}, "must be increasing"),
+        ({"buckets": []}, "must be increasing"),
+    ],
+)
+def test_impossible_data_configs_are_refused(fields: dict[str, Any], message: str):
+    with pytest.raises(ValidationError, match=message):
+        DataConfig.model_validate(fields)
+
+
+def test_prefetched_batches_come_in_order(tiny_pipeline: Pipeline):
+    batches = list(prefetch(tiny_pipeline.batch, 3, 9))
+    assert [batch.plan.step for batch in batches] == list(range(3, 9))
+    assert all(_equal(batch, tiny_pipeline.batch(batch.plan.step)) for batch in batches)
+    assert list(prefetch(tiny_pipeline.batch, 3, 3)) == []
+
+
+def test_an_error_while_prefetching_comes_at_its_step(tiny_pipeline: Pipeline):
+    def make(step: int) -> Batch:
+        if step == 5:
+            raise DataError("step 5 is bad")
+        return tiny_pipeline.batch(step)
+
+    batches = prefetch(make, 3, 9)
+    assert [next(batches).plan.step for _ in range(2)] == [3, 4]
+    with pytest.raises(DataError, match="step 5 is bad"):
+        next(batches)
+
+
+def test_real_text_gives_whole_batches(real_data: Path, tmp_path: Path):
+    """Sections of documents and translated news, 11 languages of each; a part of the files, to be quick."""
+    train = real_data / "train"
+    docs = _every_nth_line(train / "qa_parallel_docs.jsonl.gz", 10, tmp_path / "docs.jsonl")
+    news = _every_nth_line(train / "bitext_ntrex128_11way.jsonl.gz", 10, tmp_path / "news.jsonl")
+    config = DataConfig(
+        datasets=(
+            DatasetConfig(name="docs", path=str(docs), kinds=("monolingual",)),
+            DatasetConfig(name="news", path=str(news)),
+        ),
+        tokenizer=TokenizerConfig(vocab_size=4000, training_characters=60_000),
+        max_query_length=32,
+        max_passage_length=48,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    pipeline = Pipeline(config, MixtureConfig(), 32, seed=0)
+    entries = {
+        (name, store.ids[entry["record"]], store.languages[entry["lang"]]): entry
+        for name, store in pipeline.stores.items()
+        for entry in store.entries
+    }
+    sources = set()
+    for step in range(22):
+        batch = pipeline.batch(step)
+        sources.add((batch.plan.dataset, batch.plan.kind, batch.plan.language))
+        store = pipeline.stores[batch.plan.dataset]
+        assert len(set(batch.ids)) == 32
+        keys = [zip(batch.ids, langs, strict=True) for langs in (batch.query_languages, batch.passage_languages)]
+        queries = [store.texts[entries[batch.plan.dataset, *key]["query"]] for key in keys[0]]
+        passages = [store.texts[entries[batch.plan.dataset, *key]["passage"]] for key in keys[1]]
+        assert _texts(batch, "query") == _ids(pipeline, [f"Query: {text}" for text in queries], 32)
+        assert _texts(batch, "passage") == _ids(pipeline, [f"Passage: {text}" for text in passages], 48)
+    assert len(sources) == 12
+    assert {dataset for dataset, kind, _ in sources if kind == "cross_lingual"} == {"news"}
+
+
+def _every_nth_line(source: Path, n: int, target: Path) -> Path:
+    with gzip.open(source, "rb") as lines:
+        target.write_bytes(b"".join(line for number, line in enumerate(lines) if number % n == 0))
+    return target

@@ -1,0 +1,248 @@
+"""The schedule is a pure function of (mixture, pools, batch size, seed, step), and its counts are what was asked."""
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from hybrid_jax.data.schedule import BatchPlan, Kind, MixtureConfig, Pools, Sampling, Schedule
+
+POOLS = {
+    "parallel": Pools({"de": 96, "en": 160, "th": 64}, same_language=170, cross_lingual=130),
+    "native": Pools({"en": 320, "ko": 64}, same_language=0, cross_lingual=0),
+    "bitext": Pools({}, same_language=0, cross_lingual=390),
+}
+THREE_KINDS = MixtureConfig(weights={"monolingual": 3, "same_language": 1, "cross_lingual": 2})
+MIXTURES = {
+    "alpha": MixtureConfig(monolingual_fraction=0.3),
+    "three kinds": THREE_KINDS,
+    "curriculum": MixtureConfig(monolingual_fraction=((10, 0.9), (60, 0.2))),
+    "bernoulli": MixtureConfig(draw="bernoulli"),
+    "sampling": MixtureConfig(dataset_sampling="uniform", language_sampling="smoothed"),
+}
+BATCH = 32
+
+DIGEST = """
+import hashlib
+from hybrid_jax.data.schedule import MixtureConfig, Pools, Schedule
+schedule = Schedule(MixtureConfig(), {"one": Pools({"de": 99, "en": 64}, 0, 77)}, 8, 5)
+plans = [schedule(step) for step in (0, 1, 2, 3, 10**9)]
+found = repr([(p.kind, p.language, p.rows.tolist(), p.draws.tolist()) for p in plans])
+print(hashlib.sha256(found.encode()).hexdigest())
+"""
+
+# Seconds of processor time for a step near 10 and near 10**9: the best of several medians, as the machine is shared,
+# and in a process of its own, as users have no import hook that checks every call.
+SECONDS = """
+import time
+from statistics import median
+from hybrid_jax.data.schedule import MixtureConfig, Pools, Schedule
+
+def seconds(schedule, step):
+    start = time.thread_time()
+    schedule(step)
+    return time.thread_time() - start
+
+pools = {name: Pools({"de": 960, "en": 1600, "th": 640}, 1700, 1300) for name in ("one", "two")}
+curriculum = MixtureConfig(monolingual_fraction=((10, 0.9), (60, 0.2)))
+for mixture in (MixtureConfig(dataset_sampling="smoothed"), curriculum, MixtureConfig(draw="bernoulli")):
+    schedule = Schedule(mixture, pools, 64, 0)
+    for first in (10, 10**9):
+        print(min(median(seconds(schedule, first + step) for step in range(20)) for _ in range(8)))
+"""
+
+
+def _python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _same(one: BatchPlan, other: BatchPlan) -> bool:
+    named = [(p.step, p.kind, p.dataset, p.language) for p in (one, other)]
+    return named[0] == named[1] and np.array_equal(one.rows, other.rows) and np.array_equal(one.draws, other.draws)
+
+
+def _schedule(mixture: MixtureConfig, seed: int = 0) -> Schedule:
+    return Schedule(mixture, POOLS, BATCH, seed)
+
+
+@pytest.mark.parametrize("name", ["alpha", "three kinds", "sampling"])
+def test_every_kind_is_within_one_of_its_weight_after_any_step(name: str):
+    schedule, counts = _schedule(MIXTURES[name]), Counter[str]()
+    for step in range(100):
+        counts[schedule(step).kind] += 1
+        for kind, share in MIXTURES[name].shares.items():
+            assert abs(counts[kind] - (step + 1) * share) < 1
+
+
+def test_a_curriculum_is_within_one_of_the_sum_of_its_alphas():
+    schedule, count, due = _schedule(MIXTURES["curriculum"]), 0, 0.0
+    for step in range(120):
+        count += schedule(step).kind == "monolingual"
+        due += float(np.interp(step, [10, 60], [0.9, 0.2]))
+        assert abs(count - due) < 1
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, ((0, 0.5), (1000, 0.1))])
+def test_coin_flips_come_close_to_alpha(alpha: float | tuple[tuple[int, float], ...]):
+    n = 500
+    schedule = _schedule(MixtureConfig(monolingual_fraction=alpha, draw="bernoulli"))
+    kinds = Counter(schedule(step).kind for step in range(n))
+    share = alpha if isinstance(alpha, float) else 0.4  # halfway down from 0.5 to 0.3
+    assert abs(kinds["monolingual"] - n * share) <= 5 * np.sqrt(n * share * (1 - share))
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_plan_does_not_depend_on_the_object_or_the_order_of_asking(name: str):
+    one, other = _schedule(MIXTURES[name]), _schedule(MIXTURES[name])
+    steps = [0, 7, 3, 10**9, 41, 3]
+    plans = [one(step) for step in steps]
+    assert all(_same(plan, other(plan.step)) for plan in reversed(plans))
+    assert not any(_same(plan, _schedule(MIXTURES[name], seed=1)(plan.step)) for plan in plans)
+
+
+def test_a_plan_is_the_same_in_another_process():
+    schedule = Schedule(MixtureConfig(), {"one": Pools({"de": 99, "en": 64}, 0, 77)}, 8, 5)
+    plans = [schedule(step) for step in (0, 1, 2, 3, 10**9)]
+    here = repr([(p.kind, p.language, p.rows.tolist(), p.draws.tolist()) for p in plans])
+    assert _python(DIGEST).strip() == hashlib.sha256(here.encode()).hexdigest()
+
+
+def test_any_step_is_found_within_a_millisecond():
+    seconds = [float(line) for line in _python(SECONDS).splitlines()]
+    assert len(seconds) == 6
+    assert max(seconds) < 1e-3
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 4, 32])
+def test_hosts_divide_a_batch_without_overlap_or_loss(hosts: int):
+    plan = _schedule(THREE_KINDS)(5)
+    parts = [plan.of_host(host, hosts) for host in range(hosts)]
+    assert np.array_equal(np.concatenate([part.rows for part in parts]), plan.rows)
+    assert np.array_equal(np.concatenate([part.draws for part in parts]), plan.draws)
+    assert {len(part.rows) for part in parts} == {BATCH // hosts}
+
+
+def test_a_batch_that_does_not_divide_over_hosts_is_refused():
+    with pytest.raises(ValueError, match="a batch of 32 rows does not divide into 5 processes"):
+        _schedule(THREE_KINDS)(0).of_host(0, 5)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_rows_are_distinct_and_lie_in_the_pool_of_their_plan(name: str):
+    schedule = _schedule(MIXTURES[name])
+    for step in [*range(30), 10**9]:
+        plan = schedule(step)
+        pool = POOLS[plan.dataset]
+        size = pool.monolingual[plan.language] if plan.language is not None else pool.size(plan.kind)
+        assert len(np.unique(plan.rows)) == BATCH
+        assert 0 <= plan.rows.min() <= plan.rows.max() < size
+        assert (plan.kind == "monolingual") == (plan.language is not None)
+        assert len(np.unique(plan.draws)) == BATCH
+
+
+def test_every_row_comes_once_per_epoch_in_another_order_each_time():
+    """Each pool's size is a multiple of the batch, and pools are read in turns."""
+    pools = {"a": Pools({"de": 3 * BATCH, "en": 5 * BATCH}, 0, 2 * BATCH), "b": Pools({"en": BATCH}, 0, 4 * BATCH)}
+    schedule = Schedule(MixtureConfig(dataset_sampling="uniform"), pools, BATCH, seed=0)
+    read: dict[tuple[str, Kind, str | None], list[np.ndarray]] = {}
+    for step in range(96):
+        plan = schedule(step)
+        read.setdefault((plan.dataset, plan.kind, plan.language), []).append(plan.rows)
+    assert len(read) == 5
+    for (dataset, kind, language), batches in read.items():
+        size = pools[dataset].monolingual[language] if language is not None else pools[dataset].size(kind)
+        per_epoch = size // BATCH
+        epochs = [np.concatenate(batches[i : i + per_epoch]) for i in range(0, len(batches) + 1 - per_epoch, per_epoch)]
+        assert len(epochs) >= 2
+        assert all(np.array_equal(np.sort(epoch), np.arange(size)) for epoch in epochs)
+        assert len({epoch.tobytes() for epoch in epochs}) == len(epochs)
+
+
+def test_rows_left_over_by_one_epoch_come_in_others():
+    schedule = Schedule(MixtureConfig(monolingual_fraction=0), {"one": Pools({}, 0, BATCH + 5)}, BATCH, seed=0)
+    assert len(np.unique(np.concatenate([schedule(step).rows for step in range(12)]))) == BATCH + 5
+
+
+SIZES = {"parallel": 320, "native": 384}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "power"), [("uniform", 0.0), ("proportional", 1.0), ("smoothed", 0.5)], ids=lambda value: str(value)
+)
+def test_datasets_and_languages_come_in_the_shares_asked_for(sampling: Sampling, power: float):
+    n = 200
+    mixture = MixtureConfig(monolingual_fraction=1, dataset_sampling=sampling, language_sampling=sampling)
+    plans = list(map(_schedule(mixture), range(n)))
+    datasets = Counter(plan.dataset for plan in plans)
+    for name in SIZES:
+        # Shares are rounded to 1/10,000: over 200 steps that is a fiftieth of a batch.
+        assert abs(datasets[name] - n * _share(SIZES, name, power)) < 1.05
+        languages = Counter(str(plan.language) for plan in plans if plan.dataset == name)
+        for lang in POOLS[name].monolingual:
+            assert abs(languages[lang] - datasets[name] * _share(dict(POOLS[name].monolingual), lang, power)) < 1.05
+
+
+def _share(sizes: dict[str, int], name: str, power: float) -> float:
+    return sizes[name] ** power / sum(size**power for size in sizes.values())
+
+
+def test_smoothing_is_the_exponent():
+    assert MixtureConfig(smoothing=0.25).exponent("smoothed") == 0.25
+    assert MixtureConfig(smoothing=0.25).exponent("proportional") == 1.0
+
+
+def test_a_language_smaller_than_a_batch_names_those_to_keep():
+    pools = {"web": Pools({"de": 20, "en": 200, "sw": 3, "th": 90}, 0, 0)}
+    with pytest.raises(ValueError) as error:
+        Schedule(MixtureConfig(monolingual_fraction=1), pools, BATCH, 0)
+    assert str(error.value) == (
+        "dataset 'web' has only 20 rows in de, 3 rows in sw for monolingual batches of 32: "
+        "lower batch_size, or give the dataset languages: [en, th]"
+    )
+
+
+def test_too_few_records_for_a_batch_are_named():
+    with pytest.raises(ValueError, match=r"'few' has only 9 rows for cross_lingual batches of 32: lower batch_size"):
+        Schedule(MixtureConfig(), {**POOLS, "few": Pools({}, 0, 9)}, BATCH, 0)
+
+
+def test_a_kind_that_no_dataset_gives_is_named():
+    with pytest.raises(ValueError, match="asks for cross_lingual batches, but none of the datasets native has"):
+        Schedule(MixtureConfig(), {"native": POOLS["native"]}, BATCH, 0)
+    Schedule(MixtureConfig(monolingual_fraction=1), {"native": POOLS["native"]}, BATCH, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"monolingual_fraction": 1.5}, "must lie between 0 and 1"),
+        ({"monolingual_fraction": [[10, 0.5], [5, 0.1]]}, "must increase"),
+        ({"monolingual_fraction": []}, "must increase"),
+        ({"weights": {"monolingual": -1, "cross_lingual": 2}}, "must be zero or more"),
+        ({"weights": {"monolingual": 0}}, "one of them above zero"),
+        ({"weights": {"bilingual": 1}}, "bilingual"),
+    ],
+)
+def test_impossible_mixtures_are_refused(fields: dict[str, object], message: str):
+    with pytest.raises(ValidationError, match=message):
+        MixtureConfig.model_validate(fields)
+
+
+def test_the_two_ways_to_say_half_and_half_are_one():
+    by_weight = MixtureConfig(weights={"monolingual": 5, "cross_lingual": 5})
+    assert (
+        by_weight.shares
+        == MixtureConfig(monolingual_fraction=0.5).shares
+        == {
+            "monolingual": Fraction(1, 2),
+            "cross_lingual": Fraction(1, 2),
+        }
+    )
+    assert all(_same(_schedule(by_weight)(step), _schedule(MixtureConfig())(step)) for step in range(8))
