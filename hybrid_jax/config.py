@@ -56,7 +56,7 @@ def check(config: Config) -> Config:
     """Returns `config`; raises ConfigError where fields that are fine by themselves do not go together."""
     data, devices = config.data, config.mesh.data * config.mesh.fsdp
     longest, limit = max(data.max_query_length, data.max_passage_length), config.model.encoder.max_length
-    best, every = config.checkpoint.best_metric, config.heldout_every
+    best, every, saved = config.checkpoint.best_metric, config.heldout_every, config.checkpoint.every
     impossible = {
         f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
         f"raise the latter": longest > limit,
@@ -72,7 +72,10 @@ def check(config: Config) -> Config:
         f"checkpoint.best_metric {best!r} is never measured: set heldout_every": (
             best.startswith("heldout_") and every == 0
         ),
-        f"batch_size {config.batch_size} does not divide over mesh.data x mesh.fsdp = {devices} devices": (
+        f"checkpoint.every {saved} is not a multiple of heldout_every {every}: {best} must be there each time": (
+            best.startswith("heldout_") and every > 0 and saved % every != 0
+        ),
+        f"batch_size {config.batch_size} does not divide over mesh.data x mesh.fsdp = {devices}: use a multiple": (
             config.mesh.data > 0 and config.batch_size % devices != 0
         ),
     }
@@ -92,8 +95,8 @@ def load_config(path: Path, overrides: Sequence[str] = (), prog: str = "hybrid_j
 
 
 def parse_config(text: str) -> Config:
-    """The config that `dump_config` wrote."""
-    return _validate(yaml.safe_load(text), "config.yaml")
+    """The config that `dump_config` wrote. Raises ConfigError when it is not whole, or from an incompatible version."""
+    return _validate(_parse_yaml(text, "config.yaml"), "config.yaml")
 
 
 def override(config: Config, arguments: Sequence[str], prog: str) -> Config:
@@ -132,17 +135,23 @@ def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=3, cutoff=0.0)
         hint = f": did you mean {' or '.join(str(path.parent / name) for name in near)}?" if near else ""
         raise ConfigError(f"no config file {path}{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
+
+
+def _parse_yaml(text: str, source: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected 'field: value' lines, found {type(content).__name__}")
+        found = "nothing" if content is None else type(content).__name__
+        raise ConfigError(f"{source}: expected 'field: value' lines, found {found}")
     return content
 
 

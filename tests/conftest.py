@@ -1,7 +1,12 @@
 """Test-wide settings: 8 fake CPU devices, a compilation cache, shapes checked at run time, and where real data lies."""
 
+import io
+import json
 import os
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +40,65 @@ def real_data() -> Path:
     return folder
 
 
+class TinyRun(NamedTuple):
+    """A finished run: its folder, its Config as YAML, and what it printed."""
+
+    folder: Path
+    yaml: str
+    printed: str
+
+
+TINY = """
+seed: 3
+steps: 80
+batch_size: 8
+data:
+  datasets: [{name: tiny, path: $TINY_ROWS/rows.jsonl}]
+  tokenizer: {vocab_size: 300}
+  max_query_length: 16
+  max_passage_length: 16
+  buckets: [16]
+  heldout_fraction: 0.25
+mixture: {monolingual_fraction: [[0, 0.8], [60, 0.2]]}
+model: {encoder: {vocab_size: 300, hidden_size: 16, num_layers: 1, num_heads: 2, intermediate_size: 32, max_length: 16}}
+optimizer: {learning_rate: 0.01, warmup_steps: 4}
+mesh: {data: 2}
+checkpoint: {every: 20, best_metric: heldout_loss}
+heldout_every: 10
+heldout_batches: 2
+log_every: 1
+"""
+WORDS = {
+    "de": "Haus Baum Fluss Stadt Berg Wald",
+    "en": "house tree river town hill wood",
+    "es": "casa árbol río ciudad monte bosque",
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyRun]:
+    """80 steps on 36 records in three languages, never interrupted: curriculum, dropout, held-out loss, 2 devices.
+
+    $TINY_ROWS names its data, its cache lies beside. Read it, copy it, but write nothing in it.
+    """
+    from hybrid_jax.config import dump_config, parse_config
+    from hybrid_jax.train.loop import train
+
+    data = tmp_path_factory.mktemp("tiny")
+    with (data / "rows.jsonl").open("w", encoding="utf-8") as file:
+        for lang, words in WORDS.items():
+            for number, pair in enumerate((one, other) for one in words.split() for other in words.split()):
+                row = {"query": " ".join(pair) + "?", "passage": f"{pair[1]} {number} {pair[0]}."}
+                file.write(json.dumps({"id": str(number), "lang": lang, **row}) + "\n")
+    config = parse_config(TINY)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"cache_dir": str(data / "cache")})})
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(printed), redirect_stdout(printed):
+        patch.setenv("TINY_ROWS", str(data))
+        train(config, data / "run")
+        yield TinyRun(data / "run", dump_config(config), printed.getvalue())
+
+
 REQUIRE_ALL = os.environ.get("HYBRID_JAX_REQUIRE_ALL") == "1"
 
 
@@ -49,4 +113,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = len(terminalreporter.stats.get("skipped", []))
     if REQUIRE_ALL and skipped:
-        terminalreporter.write_line(f"HYBRID_JAX_REQUIRE_ALL=1 and {skipped} skipped: give them what they lack", red=True)
+        terminalreporter.write_line(
+            f"HYBRID_JAX_REQUIRE_ALL=1 and {skipped} skipped: give them what they lack", red=True
+        )

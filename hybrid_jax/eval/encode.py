@@ -17,7 +17,7 @@ from tqdm import tqdm
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, bind, initialize
-from hybrid_jax.runtime.checkpoint import Checkpoints
+from hybrid_jax.runtime import checkpoint
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding, put_batch
 
 TOKENS_PER_BATCH = 16_384
@@ -85,6 +85,5 @@ def _restore(
     def placed(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=parameter_sharding(mesh, leaf.shape))
 
-    with Checkpoints(run / "checkpoints") as checkpoints:
-        step, found = checkpoints.restore({"parameters": jax.tree.map(placed, shapes)}, warn, step)
+    step, found = checkpoint.restore(run / "checkpoints", {"parameters": jax.tree.map(placed, shapes)}, warn, step)
     return step, found["parameters"]

@@ -1,11 +1,14 @@
 """Checkpoints: complete or absent, written by Orbax while training goes on, restored onto any mesh.
 
-Knows: trees of arrays, steps, folders. Does not know: what is in the trees.
+One folder per step, which Orbax writes under another name and renames when it is complete. Knows: trees of arrays,
+steps, folders. Does not know: what is in the trees.
 """
 
-from collections.abc import Callable, Mapping
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 from orbax.checkpoint import v1 as ocp
@@ -23,99 +26,139 @@ class CheckpointConfig(BaseModel):
     """Steps between checkpoints; the last step is always saved."""
     keep: int = Field(default=2, ge=1)
     """How many of the latest to keep, beside the best one."""
-    best_metric: str = "loss"
-    """The metric that names the best checkpoint: one of metrics.jsonl, such as loss or heldout_loss."""
-    best: str = Field(default="lowest", pattern="^(lowest|highest)$")
+    best_metric: Literal["loss", "accuracy", "heldout_loss", "heldout_accuracy"] = "loss"
+    """The metric of a checkpoint's step that names the best one."""
+    best: Literal["lowest", "highest"] = "lowest"
     """Whether the lowest or the highest value is the best."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing or cannot be used; the message says where and what to do."""
+    """A checkpoint that is missing, cannot be used or cannot be written; the message says where and what to do."""
 
 
 class Checkpoints:
-    """The checkpoints below `folder`, one folder per step. A context manager: leaving waits for the last save."""
+    """Writes the checkpoints of a run that goes on from step `start`. A context manager: leaving waits for the last.
 
-    def __init__(self, folder: Path, config: CheckpointConfig | None = None):
-        self.folder = folder
-        self._best_metric = config.best_metric if config is not None else None
+    A folder that is in the way (of a step after `start`, or without readable metrics: `restore` found it damaged) is
+    renamed to "N.damaged". Raises CheckpointError, here or when it waits, for what cannot be written.
+    """
+
+    def __init__(self, folder: Path, config: CheckpointConfig, start: int):
+        self._folder, self._best_metric = folder, config.best_metric
+        if jax.process_index() == 0:
+            _set_aside(folder / str(step) for step in steps(folder) if step > start or not _metrics(folder / str(step)))
+        worst = math.inf if config.best == "lowest" else -math.inf
+
+        def metric(metrics: dict[str, float]) -> float:
+            return metrics.get(config.best_metric, worst)  # one saved when another metric named the best
+
         policies = ocp.training.preservation_policies
-        keep: Any = None
-        if config is not None:
-
-            def metric(metrics: dict[str, float]) -> float:
-                return metrics[config.best_metric]
-
-            best = policies.BestN(get_metric_fn=metric, reverse=config.best == "lowest", n=1)
-            keep = policies.AnyPreservationPolicy([policies.LatestN(config.keep), best])
+        best = policies.BestN(get_metric_fn=metric, reverse=config.best == "lowest", n=1)
+        keep: Any = policies.AnyPreservationPolicy([policies.LatestN(config.keep), best])
         self._orbax = ocp.training.Checkpointer(
-            str(folder.absolute()), preservation_policy=keep, cleanup_tmp_directories=config is not None
+            str(folder.absolute()),
+            preservation_policy=keep,
+            cleanup_tmp_directories=True,
         )
 
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._orbax.close()
-
-    @property
-    def steps(self) -> list[int]:
-        """The steps of all complete checkpoints, ascending."""
-        return sorted(checkpoint.step for checkpoint in self._orbax.checkpoints)
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        try:
+            self._orbax.close()
+        except Exception as error:
+            if kind is None:  # else what went wrong first is already on its way
+                raise self._unwritten(error) from error
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
-        """Starts to save; the state may be donated at once. An earlier save that still runs is waited for.
+        """Starts to save; the state may be donated at once. An earlier save that still runs is waited for."""
+        try:
+            self._orbax.save_async(step, state, force=True, metrics=dict(metrics))
+        except Exception as error:  # of this save, or of the one before, whatever its type
+            raise self._unwritten(error) from error
 
-        Raises CheckpointError when `metrics` lacks the one that names the best checkpoint.
-        """
-        if self._best_metric is not None and self._best_metric not in metrics:
-            raise CheckpointError(
-                f"checkpoint.best_metric {self._best_metric!r} is not measured: use one of {', '.join(sorted(metrics))}"
-            )
-        self._orbax.save_async(step, state, force=True, metrics=dict(metrics))
+    def _unwritten(self, error: Exception) -> CheckpointError:
+        cause = str(error).split("\n")[0][:300]
+        return CheckpointError(
+            f"cannot write a checkpoint below {self._folder}: {cause}: the ones before it are whole; "
+            f"make room, and the same command resumes the run"
+        )
 
-    def restore(self, like: Tree, warn: Callable[[str], None], step: int | None = None) -> tuple[int, Tree]:
-        """The step and the state of the latest checkpoint, or of `step`; shapes and shardings as in `like`.
 
-        A damaged checkpoint is reported to `warn` and the one before it is taken, unless it was asked for by its step.
-        Parts of a checkpoint that `like` lacks are not read. Raises CheckpointError when there is no usable one, or it
-        holds another architecture.
-        """
-        steps = self.steps
-        if step is not None and step not in steps:
-            raise CheckpointError(f"{self.folder} has no checkpoint of step {step}; it has {steps or 'none'}")
-        context = ocp.Context()
-        context.pytree_options.loading.partial_load = True
-        for candidate in [step] if step is not None else reversed(steps):
-            try:
-                self._check_shapes(candidate, like)
-                with context:
-                    return candidate, self._orbax.load(candidate, like)
-            except CheckpointError:
+def steps(folder: Path) -> list[int]:
+    """The steps of all finished checkpoints in `folder`, ascending; none when there is no such folder."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(int(path.name) for path in found if path.name.isdecimal())
+
+
+def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | None = None) -> tuple[int, Tree]:
+    """The step and the state of the latest checkpoint, or of `step`; shapes and shardings as in `like`.
+
+    A damaged checkpoint is reported to `warn` and the one before it is taken, unless it was asked for by its step.
+    Parts of a checkpoint that `like` lacks are not read. Raises CheckpointError when there is no usable one, or it
+    holds another architecture.
+    """
+    known = steps(folder)
+    if step is not None and step not in known:
+        raise CheckpointError(f"{folder} has no checkpoint of step {step}; it has {known or 'none'}")
+    for path in sorted(folder.glob("*.orbax-checkpoint-tmp*")):
+        warn(f"{path} was never finished: taking the last complete checkpoint")
+    for candidate in [step] if step is not None else reversed(known):
+        path = folder / str(candidate)
+        try:
+            return candidate, _load(path, like)
+        except CheckpointError:
+            raise
+        except Exception as error:
+            # For damaged files Orbax raises one of these, or, of an array cut short, a bare Exception.
+            if type(error) is not Exception and not isinstance(error, KeyError | ValueError | TypeError | OSError):
                 raise
-            except (KeyError, ValueError, TypeError, OSError) as error:
-                cause = str(error.__cause__ or error).split("\n")[0][:200]
-                damaged = f"{self.folder / str(candidate)} is damaged ({cause})"
-                if step is not None:
-                    raise CheckpointError(f"{damaged}: choose another step of {steps}") from None
-                warn(f"{damaged}: taking the checkpoint before it")
-        found = f"none of {steps} is usable" if steps else "there is none"
-        raise CheckpointError(f"{self.folder}: no complete checkpoint ({found})")
+            cause = str(error.__cause__ or error).split("\n")[0].split(". ")[0][:150]
+            damaged = f"{path} is damaged ({cause})"
+            if step is not None:
+                raise CheckpointError(f"{damaged}: choose another step of {known}") from None
+            warn(f"{damaged}: taking the checkpoint before it")
+    found = f"none of {known} is usable" if known else "there is none"
+    raise CheckpointError(f"{folder}: no complete checkpoint ({found})")
 
-    def _check_shapes(self, step: int, like: Any) -> None:
-        held = _shapes(self._orbax.metadata(step).metadata)
-        wanted = _shapes(like)
-        wrong = [
-            f"{name} is {held.get(name, 'missing')}, not {shape}"
-            for name, shape in wanted.items()
-            if held.get(name) != shape
-        ]
-        if wrong:
-            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise CheckpointError(
-                f"{self.folder / str(step)} holds another architecture: {'; '.join(wrong[:3])}{more}. "
-                f"Use the config it was trained with, or another workdir"
-            )
+
+def _load(path: Path, like: Tree) -> Tree:
+    """Raises CheckpointError for another architecture, and whatever Orbax does for damaged files."""
+    if not _metrics(path):
+        raise ValueError("its metrics cannot be read")
+    held = ocp.metadata(str(path.absolute())).metadata
+    if held is None:
+        raise ValueError("its metadata cannot be read")
+    _check_shapes(path, _shapes(held), _shapes(like))
+    context = ocp.Context()
+    context.pytree_options.loading.partial_load = True
+    with context:
+        return ocp.load(str(path.absolute()), like)
+
+
+def _metrics(path: Path) -> dict[str, float]:
+    """What was saved as the checkpoint's metrics; empty when it cannot be read."""
+    try:
+        return json.loads((path / "metrics" / "metrics").read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def _set_aside(paths: Iterable[Path]) -> None:
+    for path in paths:
+        number = sum(1 for _ in path.parent.glob(f"{path.name}.damaged*"))
+        path.rename(path.with_name(f"{path.name}.damaged{number or ''}"))
+
+
+def _check_shapes(path: Path, held: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> None:
+    wrong = [f"{n} is {held.get(n, 'missing')}, not {shape}" for n, shape in wanted.items() if held.get(n) != shape]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise CheckpointError(
+            f"{path} holds another architecture: {'; '.join(wrong[:3])}{more}. "
+            f"Use the config it was trained with, or another workdir"
+        )
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

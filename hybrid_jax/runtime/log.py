@@ -4,26 +4,32 @@ Knows: flat records of a step. Does not know: what they mean, except which few a
 """
 
 import json
+import math
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tqdm import tqdm
+
+BAR = "{percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}  {desc}"
 
 
 class RunLog:
     """Writes one record per step. On a process that is not `primary` it does nothing.
 
     What an interrupted run logged from `first_step` on is dropped, so that metrics.jsonl has every step once.
-    `metrics.jsonl` holds all fields; TensorBoard the numbers among them.
+    `metrics.jsonl` holds all fields, null for a number that is not finite; TensorBoard the numbers among them.
     """
 
     def __init__(self, folder: Path, first_step: int, steps: int, every: int, primary: bool):
         self._primary, self._steps, self._every = primary, steps, every
         self._terminal = sys.stderr.isatty()
-        self._since, self._since_step = time.monotonic(), first_step
+        self._rate = _Rate(first_step)
         if not primary:
             return
         path = folder / "metrics.jsonl"
@@ -31,18 +37,23 @@ class RunLog:
         part = path.with_suffix(".part")
         part.write_text("".join(kept), encoding="utf-8")
         part.replace(path)
-        self._file = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
-        self._bar = tqdm(total=steps, initial=first_step, unit="step", dynamic_ncols=True, disable=not self._terminal)
+        # A line is on its way to the disk before the step's checkpoint is: a killed run has logged what it saved.
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._board = _Board(folder / "tensorboard")
+        self._bar = tqdm(
+            total=steps, initial=first_step, bar_format=BAR, dynamic_ncols=True, disable=not self._terminal
+        )
+        self._bar.set_description_str("compiling …")
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._primary:
-            self._bar.close()
-            self._board.close()
-            self._file.close()
+            with ExitStack() as stack:  # all are closed, even when the disk is full
+                stack.callback(self._file.close)
+                stack.callback(self._board.close)
+                stack.callback(self._bar.close)
 
     def say(self, line: str) -> None:
         """Prints a line, above the progress bar where there is one."""
@@ -50,24 +61,59 @@ class RunLog:
             tqdm.write(line, file=sys.stderr)
 
     def record(self, step: int, rows: int, record: dict[str, Any]) -> None:
-        """Logs one step of `rows` pairs; adds `pairs_per_second`, since the last printed step."""
+        """Logs one step of `rows` pairs; adds `pairs_per_second`, null for the first step, which is compiled."""
         if not self._primary:
             return
-        now = time.monotonic()
-        rate = (step + 1 - self._since_step) * rows / max(now - self._since, 1e-9)
-        self._file.write(json.dumps({"step": step, **record, "pairs_per_second": round(rate, 1)}) + "\n")
-        for name, value in record.items():
-            if isinstance(value, float):
-                self._board.add_scalar(name, value, step)
-        shown = f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.3f}  {rate:.0f} pairs/s  {record['kind']}"
+        per_second = self._rate(step)
+        rate = None if per_second is None else round(per_second * rows, 1)
+        line = {"step": step, **record, "pairs_per_second": rate}
+        self._file.write(json.dumps({name: _finite(value) for name, value in line.items()}) + "\n")
+        self._board.write(step, {n: v for n, v in record.items() if isinstance(v, float) and math.isfinite(v)})
+        shown = f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.3f}  {record['kind']}"
+        if per_second is not None:
+            shown += f"  {per_second * rows:.0f} pairs/s  {_clock((self._steps - step - 1) / per_second)} left"
+        self._bar.set_description_str(shown, refresh=False)
         self._bar.update(1)
-        self._bar.set_postfix_str(shown, refresh=False)
         if step % self._every == 0 or step + 1 == self._steps:
-            self._file.flush()
-            left = (self._steps - step - 1) * rows / max(rate, 1e-9)
+            self._board.flush()
             if not self._terminal:
-                self.say(f"step {step + 1}/{self._steps}  {shown}  {_clock(left)} left")
-            self._since, self._since_step = now, step + 1
+                self.say(f"step {step + 1}/{self._steps}  {shown}")
+
+
+class _Board:
+    """TensorBoard's event file, written at once: SummaryWriter's thread hangs the run when the disk is full.
+
+    Steps that an interrupted run logged a second time are drawn once: they are the same numbers.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir(exist_ok=True)
+        self._events = EventsWriter(str(folder / "events"))
+        self.flush, self.close = self._events.flush, self._events.close
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
+        self._events.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+
+class _Rate:
+    """Steps per second, averaged over about the last 50; None at the first step, whose time is mostly compilation."""
+
+    def __init__(self, first_step: int):
+        self._first, self._at, self._seconds = first_step, 0.0, None
+
+    def __call__(self, step: int) -> float | None:
+        now = time.monotonic()
+        took, self._at = now - self._at, now
+        if step == self._first:
+            return None
+        weight = max(0.02, 1 / (step - self._first))  # the plain mean of the first 50 steps, then a moving one
+        self._seconds = took if self._seconds is None else self._seconds + weight * (took - self._seconds)
+        return 1 / max(self._seconds, 1e-9)
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _complete_lines(path: Path) -> list[str]:

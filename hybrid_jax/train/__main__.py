@@ -1,6 +1,9 @@
 """python -m hybrid_jax.train --config FILE --workdir FOLDER [--mixture.monolingual_fraction 0.3 …]"""
 
 import argparse
+import errno
+import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +13,8 @@ DESCRIPTION = """Trains the run that a config describes, and resumes it when the
 
 Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --optimizer.learning_rate 1e-4 …
 All fields with their values: add --help-config."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main() -> int:
@@ -24,25 +29,34 @@ def main() -> int:
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave out bad rows of the data, and list them")
     parser.add_argument("--help-config", action="store_true", help="list every field of the config")
     arguments, overrides = parser.parse_known_args()
+    try:
+        _train(arguments, overrides, parser.prog)
+    except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
+        full = isinstance(error, OSError) and error.errno in _FULL
+        hint = f": make room, and the same command resumes {arguments.workdir}" if full else ""
+        print(f"error: {error}{hint}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"stopped; the same command resumes {arguments.workdir} from its last checkpoint", file=sys.stderr)
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+    return 0
 
+
+def _train(arguments: argparse.Namespace, overrides: list[str], prog: str) -> None:
     keep_freed_memory()
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs the traces of errors that it raises as well
     from hybrid_jax.config import load_config  # jax and all of it: not needed to answer --help
     from hybrid_jax.runtime.mesh import start_distributed
     from hybrid_jax.train.loop import train
 
-    try:
-        config = load_config(
-            arguments.config, [*overrides, "--help"] if arguments.help_config else overrides, parser.prog
-        )
-        start_distributed()
-        train(config, arguments.workdir, arguments.skip_bad_rows)
-    except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"stopped; the same command resumes {arguments.workdir}", file=sys.stderr)
-        return 130
-    return 0
+    config = load_config(arguments.config, [*overrides, "--help"] if arguments.help_config else overrides, prog)
+    start_distributed()
+    signal.signal(signal.SIGTERM, _stop)  # after jax, which would only take note of it
+    train(config, arguments.workdir, arguments.skip_bad_rows)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt(number)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ import numpy as np
 
 from hybrid_jax.config import Config, ConfigError, differences, dump_config, parse_config
 from hybrid_jax.data.pipeline import Batch, Pipeline, prefetch
-from hybrid_jax.runtime.checkpoint import Checkpoints
+from hybrid_jax.runtime import checkpoint
 from hybrid_jax.runtime.log import RunLog
 from hybrid_jax.runtime.mesh import make_mesh, put_batch
 from hybrid_jax.runtime.provenance import provenance
-from hybrid_jax.runtime.workdir import check_same_data, claim, write_text
+from hybrid_jax.runtime.workdir import check_same_sources, claim, write_text
 from hybrid_jax.train.optim import make_optimizer, make_schedule
 from hybrid_jax.train.step import abstract_state, create_state, make_eval_step, make_train_step, model_code
 
@@ -55,7 +55,8 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
             f"{config.model.encoder.vocab_size}: raise it"
         )
     if primary:
-        check_same_data(workdir, {name: store.meta["source"] for name, store in pipeline.stores.items()}, provenance())
+        sources = {name: store.meta["source"] for name, store in pipeline.stores.items()}
+        check_same_sources(workdir, {**sources, "the tokenizer": pipeline.tokenizer.digest}, provenance())
         pipeline.tokenizer.save(workdir / "tokenizer")
 
     code = model_code(config.model)
@@ -64,16 +65,17 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
     train_step = make_train_step(code, config.loss, optimizer, schedule, config.seed, mesh)
     heldout_loss = partial(_heldout, make_eval_step(code, config.loss, mesh), pipeline, config, mesh)
 
-    with Checkpoints(workdir / "checkpoints", config.checkpoint) as checkpoints:
-        if checkpoints.steps:
-            start, state = checkpoints.restore(abstract_state(config.model, optimizer, mesh), say)
-            say(f"resuming {workdir} at step {start}")
-        else:
-            start, state = 0, create_state(config.model, optimizer, config.seed, mesh)
-        if start >= config.steps:
-            say(f"{workdir} is complete: {start} of {config.steps} steps")
-            return
+    folder = workdir / "checkpoints"
+    if checkpoint.steps(folder):
+        start, state = checkpoint.restore(folder, abstract_state(config.model, optimizer, mesh), say)
+        say(f"resuming {workdir} at step {start}")
+    else:
+        start, state = 0, create_state(config.model, optimizer, config.seed, mesh)
+    if start >= config.steps:
+        say(f"{workdir} is complete: {start} of {config.steps} steps")
+        return
 
+    with checkpoint.Checkpoints(folder, config.checkpoint, start) as checkpoints:
         local_batch = partial(pipeline.batch, host=jax.process_index(), hosts=jax.process_count())
         with RunLog(workdir, start, config.steps, config.log_every, primary) as log:
             finish = _Finish(log, workdir, config.optimizer.accumulate, mesh.size)
@@ -130,17 +132,14 @@ class _Finish:
         self._log.record(step, len(batch.ids), {**record, **numbers, **self._heldout})
         if not all(math.isfinite(numbers[name]) for name in ("loss", "grad_norm")):
             path = self._workdir / f"diverged_at_step_{step}.json"
-            write_text(path, json.dumps({"step": step, **record, "ids": batch.ids, **numbers}, indent=2))
+            if jax.process_index() == 0:
+                shown = {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
+                write_text(path, json.dumps({"step": step, **record, "ids": batch.ids, **shown}, indent=2))
             raise DivergedError(
                 f"step {step}: loss {numbers['loss']}, gradient norm {numbers['grad_norm']}; its rows are in {path}: "
                 f"look at them, or lower optimizer.learning_rate"
             )
-        self._numbers = {
-            **numbers,
-            **{k: v for k, v in self._numbers.items() if k.startswith("heldout_")},
-            **self._heldout,
-        }
-        self._heldout = {}
+        self._numbers, self._heldout = {**numbers, **self._heldout}, {}
         return self._numbers
 
 

@@ -1,0 +1,67 @@
+"""The evaluation's command: a report with its provenance from nothing but a run's folder, and one-line errors."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hybrid_jax.eval import __main__ as cli
+
+SETTINGS = {"monolingual", "cross_lingual", "multilingual"}
+
+
+def test_a_run_is_evaluated_beside_the_untrained_model(tiny_run, tmp_path: Path):
+    command = [sys.executable, "-m", "hybrid_jax.eval", "--ckpt", str(tiny_run.folder), "--tasks", "demo"]
+    arguments = ["--untrained", "--out", str(tmp_path / "report"), "--title", "tiny & small"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert f"evaluating step 80 of {tiny_run.folder} on demo" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["report.html", "report.json", "report.md"]
+    report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert report["title"] == "tiny & small"
+    found, untrained = report["tasks"]["demo"], report["untrained"]["demo"]
+    for result in (found, untrained):
+        assert set(result["map"]) == SETTINGS
+        assert all(0 < value <= 1 for value in result["map"].values())
+    assert found["map"] != untrained["map"]
+    assert f"{found['map']['multilingual']:.4f}" in done.stdout
+    facts = report["provenance"]
+    assert (facts["step"], facts["dtype"]) == (80, "float32")
+    assert facts["config"]["optimizer"]["learning_rate"] == 0.01
+    assert set(facts["training_data"]) == {"tiny", "the tokenizer"}
+    assert {"git_commit", "packages", "devices"} <= set(facts["trained_with"])
+    assert {"evaluated_with", "tie_rule", "data_sha256"} <= set(facts)
+
+
+def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    """The error line of a command that fails."""
+    monkeypatch.setattr(sys, "argv", ["eval", *arguments])
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: None)  # it is for a whole process
+    assert cli.main() == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_mistakes_are_one_line(tiny_run, tmp_path: Path, monkeypatch, capsys):
+    run = ["--ckpt", str(tiny_run.folder)]
+    told = run_cli(monkeypatch, capsys, *run, "--tasks", "demo,xquad")
+    assert told == "error: --tasks 'demo,xquad': choose from demo, xquad_r, mlqa_r"
+    told = run_cli(monkeypatch, capsys, "--ckpt", str(tmp_path))
+    assert "is not a run (no config.yaml and tokenizer/): give the --workdir of a training run" in told
+    told = run_cli(monkeypatch, capsys, *run, "--step", "33")
+    assert "has no checkpoint of step 33; it has [" in told
+    told = run_cli(monkeypatch, capsys, *run, "--tasks", "xquad_r", "--data-dir", str(tmp_path / "nowhere"))
+    assert str(tmp_path / "nowhere") in told
+
+
+def test_a_run_that_was_changed_by_hand_is_refused(tiny_run, tmp_path: Path, monkeypatch, capsys):
+    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+    text = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(text.replace("hidden_size: 16", "hidden_size: 32"), encoding="utf-8")
+    assert "holds another architecture" in run_cli(monkeypatch, capsys, "--ckpt", str(run))
+    (run / "config.yaml").write_text(text[:30], encoding="utf-8")
+    assert "config.yaml: " in run_cli(monkeypatch, capsys, "--ckpt", str(run))

@@ -1,0 +1,114 @@
+"""Checkpoints come back as they were, on any mesh; the damaged ones are passed over; the right ones are kept."""
+
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hybrid_jax.runtime.checkpoint import CheckpointConfig, CheckpointError, Checkpoints, restore, steps
+from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
+
+NUMBERS = np.arange(64, dtype=np.float32).reshape(8, 8)
+
+
+def state(factor: float) -> dict:
+    return {"matrix": jnp.asarray(NUMBERS * factor), "inner": {"step": jnp.asarray(3)}}
+
+
+def like(data: int = 1, fsdp: int = 1) -> dict:
+    mesh = make_mesh(MeshConfig(data=data, fsdp=fsdp))
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=parameter_sharding(mesh, leaf.shape)),
+        state(1),
+    )
+
+
+def write(folder: Path, losses: dict[int, float], start: int = 0, **fields) -> None:
+    with Checkpoints(folder, CheckpointConfig(**fields), start) as checkpoints:
+        for step, loss in losses.items():
+            checkpoints.save(step, state(step), {"loss": loss})
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    write(folder, {1: 0.1, 2: 0.3, 3: 0.2}, keep=3)
+    return folder
+
+
+@pytest.fixture
+def folder(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "checkpoints"))
+
+
+@pytest.mark.parametrize(("data", "fsdp"), [(1, 1), (8, 1), (2, 4)])
+def test_restored_on_any_mesh(original: Path, data: int, fsdp: int):
+    step, found = restore(original, like(data, fsdp), pytest.fail)
+    assert step == 3
+    np.testing.assert_array_equal(found["matrix"], NUMBERS * 3)
+    assert found["matrix"].sharding.is_equivalent_to(like(data, fsdp)["matrix"].sharding, 2)
+
+
+def test_a_step_and_a_part_can_be_asked_for(original: Path):
+    step, found = restore(original, {"matrix": like()["matrix"]}, pytest.fail, 2)
+    assert (step, set(found)) == (2, {"matrix"})
+    np.testing.assert_array_equal(found["matrix"], NUMBERS * 2)
+
+
+@pytest.mark.parametrize(("best", "kept"), [("lowest", [1, 4, 5]), ("highest", [2, 4, 5])])
+def test_the_latest_and_the_best_are_kept(tmp_path: Path, best: str, kept: list[int]):
+    write(tmp_path, {1: 0.1, 2: 0.5, 3: 0.3, 4: 0.2, 5: 0.4}, keep=2, best=best)
+    assert steps(tmp_path) == kept
+
+
+def test_the_best_metric_may_change(folder: Path):
+    write(folder, {4: 0.5}, start=3, keep=1, best_metric="accuracy", best="highest")
+    assert steps(folder)[-1] == 4
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves a reader half-way
+@pytest.mark.parametrize("part", ["metrics/metrics", "state/_METADATA", "state/manifest.ocdbt", "state/**/d/*"])
+def test_a_damaged_one_gives_way_and_is_set_aside(folder: Path, part: str):
+    for path in (folder / "3").glob(part):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    said: list[str] = []
+    step, found = restore(folder, like(), said.append)
+    assert step == 2
+    np.testing.assert_array_equal(found["matrix"], NUMBERS * 2)
+    assert [line.split(" (")[0] for line in said] == [f"{folder / '3'} is damaged"]
+    assert "\n" not in said[0]
+    with pytest.raises(CheckpointError, match=r"3 is damaged .*: choose another step of \[1, 2, 3\]"):
+        restore(folder, like(), pytest.fail, 3)
+
+    write(folder, {3: 0.2}, start=2, keep=3)
+    assert (folder / "3.damaged").is_dir()
+    np.testing.assert_array_equal(restore(folder, like(), pytest.fail)[1]["matrix"], NUMBERS * 3)
+
+
+def test_an_unfinished_one_is_told_and_removed(folder: Path):
+    unfinished = (folder / "3").rename(folder / "3.orbax-checkpoint-tmp")
+    said: list[str] = []
+    assert restore(folder, like(), said.append)[0] == 2
+    assert said == [f"{unfinished} was never finished: taking the last complete checkpoint"]
+    write(folder, {3: 0.2}, start=2, keep=3)
+    assert (steps(folder), unfinished.exists()) == ([1, 2, 3], False)
+
+
+def test_nothing_usable_is_an_error(folder: Path, tmp_path: Path):
+    with pytest.raises(CheckpointError, match=r"no complete checkpoint .there is none"):
+        restore(tmp_path / "nowhere", like(), pytest.fail)
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 7; it has \[1, 2, 3\]"):
+        restore(folder, like(), pytest.fail, 7)
+    for step in (1, 2, 3):
+        (folder / str(step) / "metrics" / "metrics").unlink()
+    with pytest.raises(CheckpointError, match=r"none of \[1, 2, 3\] is usable"):
+        restore(folder, like(), lambda line: None)
+
+
+def test_another_architecture_is_named(original: Path):
+    wider = {**like(), "matrix": jax.ShapeDtypeStruct((8, 16), jnp.float32), "more": like()["matrix"]}
+    with pytest.raises(CheckpointError, match=r"matrix is \(8, 8\), not \(8, 16\); more is missing, not \(8, 8\)"):
+        restore(original, wider, pytest.fail)

@@ -1,0 +1,124 @@
+"""The config: YAML in and out, overrides, and errors that name the field, its value and what to write instead."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hybrid_jax.config import Config, ConfigError, differences, dump_config, load_config, override, parse_config
+
+CONFIGS = sorted((Path(__file__).resolve().parents[1] / "configs").glob("*.yaml"))
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> Config:
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    return load_config(tmp_path / "run.yaml", overrides)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_ours_are_valid_and_come_back_equal(path: Path):
+    config = load_config(path)
+    assert parse_config(dump_config(config)) == config
+
+
+def test_every_kind_of_value_comes_back_equal():
+    config = Config.model_validate(
+        {
+            "data": {"datasets": [{"name": "ä-free", "path": "größe.jsonl"}], "buckets": [8, 16]}
+            | {"datasets": [{"name": "a", "path": "größe.jsonl", "kinds": ["monolingual"], "languages": ["de", "en"]}]},
+            "mixture": {"monolingual_fraction": [[0, 0.9], [100, 0.25]], "weights": {"cross_lingual": 2}},
+            "optimizer": {"learning_rate": 1e-5, "clip_norm": None},
+        }
+    )
+    text = dump_config(config)
+    assert "größe" in text
+    assert parse_config(text) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepz: 3", "unknown field stepz: did you mean steps"),
+        ("optimizer: {learning_rat: 1}", r"unknown field optimizer\.learning_rat: did you mean learning_rate"),
+        ("model: {encoder: {hidden: 3}}", r"unknown field model\.encoder\.hidden: did you mean hidden_size"),
+        ("data: {datasets: [{name: a, pathh: b}]}", r"unknown field data\.datasets\.0\.pathh: did you mean path"),
+        ("data: {qqq: 1}", r"unknown field data\.qqq: known here: datasets, tokenizer"),
+        ("steps: many", "steps = 'many': .*integer"),
+        ("steps: 0", "steps = 0: .*greater than or equal to 1"),
+        ("loss: {directions: left}", r"loss\.directions = 'left': .*'query_to_passage' or 'both'"),
+        ("checkpoint: {best_metric: los}", r"checkpoint\.best_metric = 'los': .*'loss'.*'heldout_loss'"),
+        ("mixture: {monolingual_fraction: 1.5}", "monolingual_fraction 1.5 must lie between 0 and 1"),
+        ("data: {datasets: [{name: a, path: b, languages: [xx]}]}", r"data\.datasets\.0\.languages = .*'?xx'?"),
+        ("- a list", "expected 'field: value' lines, found list"),
+        ("", "expected 'field: value' lines, found nothing"),
+        ("seed: [1", "not YAML"),
+        ("!!python/object/apply:os.system ['true']", "not YAML"),
+    ],
+)
+def test_a_bad_file_is_explained(tmp_path: Path, text: str, message: str):
+    with pytest.raises(ConfigError, match=message) as raised:
+        load(tmp_path, text)
+    assert "run.yaml" in str(raised.value)
+    assert all(line.startswith(str(tmp_path)) for line in str(raised.value).splitlines())
+
+
+def test_every_mistake_is_listed(tmp_path: Path):
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, "stepz: 1\nbatch_size: x\n")
+    assert len(str(raised.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {max_passage_length: 600}", "600 exceeds model.encoder.max_length 512"),
+        ("{steps: 10, optimizer: {warmup_steps: 11}}", "optimizer.warmup_steps 11 exceeds steps 10"),
+        ("{steps: 1001, optimizer: {accumulate: 2}}", "steps 1001 is not a multiple of optimizer.accumulate 2"),
+        ("heldout_every: 5", "heldout_every 5 has nothing to measure: set data.heldout_fraction"),
+        ("checkpoint: {best_metric: heldout_loss}", "'heldout_loss' is never measured: set heldout_every"),
+        (
+            "{data: {heldout_fraction: 0.1}, heldout_every: 30, checkpoint: {best_metric: heldout_loss, every: 40}}",
+            "checkpoint.every 40 is not a multiple of heldout_every 30",
+        ),
+        ("{batch_size: 10, mesh: {data: 2, fsdp: 2}}", "batch_size 10 does not divide over .* = 4: use a multiple"),
+    ],
+)
+def test_an_impossible_combination_is_explained(tmp_path: Path, text: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, text)
+
+
+def test_overrides_are_typed_and_checked(tmp_path: Path):
+    config = load(tmp_path, "seed: 5", "--mixture.monolingual_fraction", "0.3", "--optimizer.learning-rate", "1e-4")
+    assert (config.seed, config.mixture.monolingual_fraction, config.optimizer.learning_rate) == (5, 0.3, 1e-4)
+    assert config.data == Config().data
+    with pytest.raises(ConfigError, match=r"warmup_steps 100 exceeds steps 5"):
+        load(tmp_path, "seed: 5", "--steps", "5")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["--stepz", "3"], "--steps"), (["--steps", "many"], "many"), (["--steps", "0"], "greater than or equal to 1")],
+)
+def test_a_bad_override_ends_with_the_nearest_name(arguments: list[str], named: str, capsys):
+    with pytest.raises(SystemExit) as ended:
+        override(Config(), arguments, "train")
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: Path):
+    shutil.copy(CONFIGS[0], tmp_path / "small.yaml")
+    with pytest.raises(ConfigError, match=r"no config file .*smal\.yaml: did you mean .*small\.yaml"):
+        load_config(tmp_path / "smal.yaml")
+
+
+def test_differences_name_field_and_both_values():
+    one = Config()
+    other = one.model_copy(
+        update={"seed": 1, "log_every": 3, "loss": one.loss.model_copy(update={"directions": "both"})}
+    )
+    found = differences(one, other)
+    assert found == ["seed: 0 -> 1", "loss.directions: query_to_passage -> both", "log_every: 10 -> 3"]
+    assert differences(one, other, ["loss", "log_every"]) == found[:1]
+    assert differences(one, one) == []

@@ -1,0 +1,105 @@
+"""What a run leaves behind: every step in its log, the batches that were planned, the checkpoints asked for."""
+
+import json
+import shutil
+from collections import Counter
+
+import jax
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+from hybrid_jax.config import Config, parse_config
+from hybrid_jax.data.pipeline import Pipeline
+from hybrid_jax.runtime.checkpoint import Checkpoints, restore, steps
+from hybrid_jax.runtime.mesh import make_mesh
+from hybrid_jax.train.loop import DivergedError, train
+from hybrid_jax.train.optim import make_optimizer
+from hybrid_jax.train.step import abstract_state
+
+
+@pytest.fixture(scope="module")
+def config(tiny_run) -> Config:
+    return parse_config(tiny_run.yaml)
+
+
+@pytest.fixture(scope="module")
+def log(tiny_run) -> list[dict]:
+    return [json.loads(line) for line in (tiny_run.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_log_has_every_step_once_with_the_batches_that_preview_shows(config: Config, log):
+    assert [line["step"] for line in log] == list(range(config.steps))
+    pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed)
+    for line in log:
+        batch = pipeline.batch(line["step"])
+        assert (line["rows"], line["kind"]) == (batch.digest, batch.plan.kind)
+        assert line["query_languages"] == Counter(batch.query_languages)
+        assert line["passage_languages"] == Counter(batch.passage_languages)
+
+
+def test_the_log_has_what_a_step_should_tell(log):
+    told = {"accuracy", "dataset", "grad_norm", "learning_rate", "loss", "masked_fraction", "temperature"}
+    assert all(told <= set(line) for line in log)
+    kinds = Counter(line["kind"] for line in log)  # α falls from 0.8 to 0.2 in 60 of the 80 steps: 30 + 4
+    assert abs(kinds["monolingual"] - 34) <= 1
+    assert sum(line["loss"] for line in log[-20:]) < sum(line["loss"] for line in log[:20])
+
+
+def test_the_heldout_loss_is_measured_when_asked(log):
+    assert [line["step"] + 1 for line in log if "heldout_loss" in line] == [10, 20, 30, 40, 50, 60, 70, 80]
+
+
+def test_the_latest_and_the_best_checkpoints_are_kept(tiny_run, log):
+    saved = {line["step"] + 1: line["heldout_loss"] for line in log if (line["step"] + 1) % 20 == 0}
+    best = min(saved, key=lambda step: saved[step])
+    assert steps(tiny_run.folder / "checkpoints") == sorted({60, 80, best})
+
+
+def test_the_run_says_once_how_many_negatives_there_are(tiny_run, log):
+    assert tiny_run.printed.count("each query sees") == 1
+    first = log[0]
+    told = f"each query sees {first['negatives'] + first['masked']:.0f} negatives ({first['masked']:.1f} masked)"
+    assert f"{told} from 2 devices\n" in tiny_run.printed
+
+
+def test_there_are_plain_lines_where_there_is_no_terminal(tiny_run, config: Config):
+    assert "\r" not in tiny_run.printed
+    lines = [line for line in tiny_run.printed.splitlines() if line.startswith("step ")]
+    assert len(lines) == config.steps
+    assert all("loss" in line for line in lines)
+    assert all("pairs/s" in line and line.endswith(" left") for line in lines[1:])
+
+
+def test_tensorboard_shows_the_numbers_of_the_log(tiny_run, log):
+    (path,) = (tiny_run.folder / "tensorboard").iterdir()
+    content, events = path.read_bytes(), []
+    while content:
+        length = int.from_bytes(content[:8], "little")
+        events.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    found = {event.step: value.simple_value for event in events for value in event.summary.value if value.tag == "loss"}
+    assert found == pytest.approx({line["step"]: line["loss"] for line in log}, rel=1e-6)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tiny_run, config: Config, tmp_path):
+    # A parameter that overflowed unseen: the run goes on from a checkpoint that holds it.
+    mesh, optimizer = make_mesh(config.mesh), make_optimizer(config.optimizer, config.steps)
+    folder = tmp_path / "run" / "checkpoints"
+    _, state = restore(tiny_run.folder / "checkpoints", abstract_state(config.model, optimizer, mesh), pytest.fail, 60)
+    state = state._replace(parameters=jax.tree.map(lambda leaf: leaf * np.float32(np.nan), state.parameters))
+    shutil.copytree(tiny_run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    with Checkpoints(folder, config.checkpoint, start=0) as checkpoints:
+        checkpoints.save(60, state, {"heldout_loss": 1.0})
+
+    with pytest.raises(
+        DivergedError, match=r"step 60: loss nan, .*diverged_at_step_60.json: .*learning_rate"
+    ) as raised:
+        train(config, tmp_path / "run")
+    assert "\n" not in str(raised.value)
+    found = json.loads((tmp_path / "run" / "diverged_at_step_60.json").read_text(), parse_constant=pytest.fail)
+    batch = Pipeline(config.data, config.mixture, config.batch_size, config.seed).batch(60)
+    assert (found["step"], found["rows"], found["ids"], found["loss"]) == (60, batch.digest, batch.ids, "nan")
+    last = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1]
+    assert json.loads(last, parse_constant=pytest.fail)["loss"] is None  # NaN is not JSON
+    assert steps(folder) == [60]

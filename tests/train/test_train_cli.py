@@ -1,0 +1,58 @@
+"""The command as a person meets it: a progress bar on a terminal, a stop that says how to go on, one-line errors."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+COMMAND = [sys.executable, "-m", "hybrid_jax.train"]
+
+
+def test_a_terminal_shows_progress_and_a_stopped_run_says_how_to_go_on(tiny_run, tmp_path: Path):
+    (tmp_path / "tiny.yaml").write_text(tiny_run.yaml, encoding="utf-8")
+    run = tmp_path / "run"
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    # A checkpoint at every step: slow enough to be stopped on its way.
+    overrides = ["--log_every", "1000", "--checkpoint.every", "1", "--checkpoint.best_metric", "loss"]
+    process = subprocess.Popen(
+        [*COMMAND, "--config", str(tmp_path / "tiny.yaml"), "--workdir", str(run), *overrides],
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    shown, stopped, until = "", False, time.monotonic() + 150
+    try:
+        while time.monotonic() < until:
+            try:
+                shown += os.read(controller, 1000).decode(errors="replace")
+            except OSError:  # the process has ended
+                break
+            if not stopped and re.search(r"step \d+/80 .*pairs/s", shown):
+                process.send_signal(signal.SIGTERM)
+                stopped = True
+        assert process.wait(30) == 128 + signal.SIGTERM, shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
+    assert "each query sees 7 negatives" in shown
+    assert re.search(r"%\|.*\| step \d+/80 +loss \d\.\d+ +accuracy \d\.\d+ .*\d+ pairs/s +\d+:\d\d left", shown)
+    assert "\r" in shown
+    assert f"stopped; the same command resumes {run} from its last checkpoint" in shown.splitlines()[-1]
+
+
+def test_a_mistake_in_the_config_is_one_line_and_leaves_nothing(tiny_run, tmp_path: Path):
+    (tmp_path / "tiny.yaml").write_text(tiny_run.yaml + "stepz: 3\n", encoding="utf-8")
+    arguments = ["--config", "tiny.yaml", "--workdir", "run"]
+    done = subprocess.run(
+        [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"error: tiny\.yaml: unknown field stepz: did you mean steps.*\n", done.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]
