@@ -46,6 +46,8 @@ class Config(BaseModel):
     checkpoint: CheckpointConfig = CheckpointConfig()
     log_every: int = Field(default=10, ge=1)
     """Steps between printed lines; every step is in metrics.jsonl."""
+    wandb_project: str | None = None
+    """Also log to this project of Weights & Biases (needs the extra hybrid_jax[wandb])."""
     heldout_every: int = Field(default=0, ge=0)
     """Steps between measurements of the held-out loss (see data.heldout_fraction); 0: never."""
     heldout_batches: int = Field(default=8, ge=1)

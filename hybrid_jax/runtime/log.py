@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,13 @@ class RunLog:
     """Writes one record per step. On a process that is not `primary` it does nothing.
 
     What an interrupted run logged from `first_step` on is dropped, so that metrics.jsonl has every step once.
-    `metrics.jsonl` holds all fields, null for a number that is not finite; TensorBoard the numbers among them.
+    `metrics.jsonl` holds all fields, null for a number that is not finite; TensorBoard, and the Weights & Biases
+    `project` when there is one, the numbers among them. Raises ValueError when wandb is wanted and not installed.
     """
 
-    def __init__(self, folder: Path, first_step: int, steps: int, every: int, primary: bool):
+    def __init__(
+        self, folder: Path, first_step: int, steps: int, every: int, primary: bool, project: str | None = None
+    ):
         self._primary, self._steps, self._every = primary, steps, every
         self._terminal = sys.stderr.isatty()
         self._rate = _Rate(first_step)
@@ -40,6 +44,7 @@ class RunLog:
         # A line is on its way to the disk before the step's checkpoint is: a killed run has logged what it saved.
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._board = _Board(folder / "tensorboard")
+        self._wandb = _wandb_run(project, folder) if project is not None else None
         self._bar = tqdm(
             total=steps, initial=first_step, bar_format=BAR, dynamic_ncols=True, disable=not self._terminal
         )
@@ -53,6 +58,8 @@ class RunLog:
             with ExitStack() as stack:  # all are closed, even when the disk is full
                 stack.callback(self._file.close)
                 stack.callback(self._board.close)
+                if self._wandb is not None:
+                    stack.callback(self._wandb.finish)
                 stack.callback(self._bar.close)
 
     def say(self, line: str) -> None:
@@ -68,7 +75,10 @@ class RunLog:
         rate = None if per_second is None else round(per_second * rows, 1)
         line = {"step": step, **record, "pairs_per_second": rate}
         self._file.write(json.dumps({name: _finite(value) for name, value in line.items()}) + "\n")
-        self._board.write(step, {n: v for n, v in record.items() if isinstance(v, float) and math.isfinite(v)})
+        numbers = {name: v for name, v in record.items() if isinstance(v, float) and math.isfinite(v)}
+        self._board.write(step, numbers)
+        if self._wandb is not None:
+            self._wandb.log(numbers, step=step)
         shown = f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.3f}  {record['kind']}"
         if per_second is not None:
             shown += f"  {per_second * rows:.0f} pairs/s  {_clock((self._steps - step - 1) / per_second)} left"
@@ -78,6 +88,18 @@ class RunLog:
             self._board.flush()
             if not self._terminal:
                 self.say(f"step {step + 1}/{self._steps}  {shown}")
+
+
+def _wandb_run(project: str, folder: Path) -> Any:
+    """The folder's run in a Weights & Biases project, continued when there is one."""
+    try:
+        import wandb  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError(
+            f"wandb_project is {project!r}, but wandb is not installed: pip install 'hybrid_jax[wandb]'"
+        ) from None
+    identity = sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    return wandb.init(project=project, name=folder.name, dir=str(folder), id=identity, resume="allow")
 
 
 class _Board:

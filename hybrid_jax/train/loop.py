@@ -25,7 +25,7 @@ from hybrid_jax.runtime.workdir import check_same_sources, claim, write_text
 from hybrid_jax.train.optim import make_optimizer, make_schedule
 from hybrid_jax.train.step import abstract_state, create_state, make_eval_step, make_train_step, model_code
 
-HARMLESS = ("log_every", "mesh", "checkpoint", "data.cache_dir", "heldout_every", "heldout_batches")
+HARMLESS = ("log_every", "wandb_project", "mesh", "checkpoint", "data.cache_dir", "heldout_every", "heldout_batches")
 """Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding)."""
 
 
@@ -77,7 +77,7 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
 
     with checkpoint.Checkpoints(folder, config.checkpoint, start) as checkpoints:
         local_batch = partial(pipeline.batch, host=jax.process_index(), hosts=jax.process_count())
-        with RunLog(workdir, start, config.steps, config.log_every, primary) as log:
+        with RunLog(workdir, start, config.steps, config.log_every, primary, config.wandb_project) as log:
             finish = _Finish(log, workdir, config.optimizer.accumulate, mesh.size)
             for batch in prefetch(local_batch, start, config.steps):
                 state, metrics = train_step(state, put_batch(mesh, batch.arrays))
