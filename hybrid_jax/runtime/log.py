@@ -36,6 +36,7 @@ class RunLog:
         self._rate = _Rate(first_step)
         if not primary:
             return
+        self._wandb = _wandb_run(project, folder) if project is not None else None
         path = folder / "metrics.jsonl"
         kept = [line for line in _complete_lines(path) if json.loads(line)["step"] < first_step]
         part = path.with_suffix(".part")
@@ -44,7 +45,6 @@ class RunLog:
         # A line is on its way to the disk before the step's checkpoint is: a killed run has logged what it saved.
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._board = _Board(folder / "tensorboard")
-        self._wandb = _wandb_run(project, folder) if project is not None else None
         self._bar = tqdm(
             total=steps, initial=first_step, bar_format=BAR, dynamic_ncols=True, disable=not self._terminal
         )

@@ -1,6 +1,7 @@
 """A batch is a pure function of (config, seed, step); its arrays say what the contract with the model says."""
 
 import gzip
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,15 @@ def _every_nth_line(source: Path, n: int, target: Path) -> Path:
     with gzip.open(source, "rb") as lines:
         target.write_bytes(b"".join(line for number, line in enumerate(lines) if number % n == 0))
     return target
+
+
+def test_more_hard_negatives_than_any_row_has_are_refused(tiny_config: DataConfig):
+    with pytest.raises(DataError, match=r"data\.hard_negatives 99: no row has more than"):
+        Pipeline(tiny_config.model_copy(update={"hard_negatives": 99}), MixtureConfig(), 4, seed=0)
+
+
+def test_thirds_can_be_held_out_of(tiny_config: DataConfig):
+    thirds = MixtureConfig(weights={"monolingual": 1, "same_language": 1, "cross_lingual": 1})
+    pipeline = Pipeline(tiny_config.model_copy(update={"heldout_fraction": 0.25}), thirds, 8, seed=0)
+    kinds = Counter(pipeline.heldout_batch(step).plan.kind for step in range(30))
+    assert kinds == {"monolingual": 10, "same_language": 10, "cross_lingual": 10}

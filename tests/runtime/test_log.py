@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,9 @@ def test_other_processes_write_nothing(tmp_path: Path, capsys):
     log_steps(tmp_path, 0, 2, primary=False)
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err == ""
+
+
+def test_a_wanted_service_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # what an import finds where it is not installed
+    with pytest.raises(ValueError, match=r"wandb_project is 'p'.*pip install 'hybrid_jax\[wandb\]'"):
+        RunLog(tmp_path, 0, 10, 10, True, "p")
