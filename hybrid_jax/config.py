@@ -27,7 +27,7 @@ class ConfigError(ValueError):
 
 
 class Config(BaseModel):
-    """One run. Equal configs give equal runs; `log`, `mesh` and `checkpoint` do not change what is learned."""
+    """One run. Equal configs give equal runs; logging, `mesh` and `checkpoint` do not change what is learned."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
