@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybrid_jax.embed.arguments import add_checkpoint, add_model, load_asked
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -50,12 +51,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--ckpt",
-        required=True,
-        metavar="RUN_OR_MODEL",
-        help="a run's folder (its --workdir), a Hugging Face or sentence-transformers folder, or a hub id",
-    )
+    add_checkpoint(parser)
     parser.add_argument("--tasks", default="demo", help="task names, separated by commas (default: demo)")
     parser.add_argument(
         "--data-dir",
@@ -63,7 +59,6 @@ def main() -> int:
         default=_default_data(),
         help="where the tasks' official files lie (default: $HYBRID_JAX_DATA or ../shared/data)",
     )
-    parser.add_argument("--step", type=int, help="the checkpoint's step (default: the latest)")
     parser.add_argument(
         "--out", type=Path, help="the report's folder (default: RUN/eval for a run, eval-NAME here for a model)"
     )
@@ -71,11 +66,7 @@ def main() -> int:
     parser.add_argument(
         "--untrained", action="store_true", help="evaluate the run before its first step too, side by side"
     )
-    model = parser.add_argument_group("what a model's folder may not say (a run always does)")
-    model.add_argument("--pooling", choices=("mean", "cls", "pooler"), help="of a plain Hugging Face folder")
-    model.add_argument("--query-prompt", metavar="TEXT", help="put before every query, such as 'query: '")
-    model.add_argument("--passage-prompt", metavar="TEXT", help="put before every passage")
-    model.add_argument("--max-length", type=int, metavar="TOKENS", help="cut texts to so many tokens")
+    add_model(parser)
     arguments = parser.parse_args()
     keep_freed_memory()
     try:
@@ -86,7 +77,7 @@ def main() -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from hybrid_jax.embed.load import load, load_untrained  # jax and all of it: not needed to answer --help
+    from hybrid_jax.embed.load import load_untrained  # jax and all of it: not needed to answer --help
     from hybrid_jax.embed.run import is_run, read_config
     from hybrid_jax.eval import mining, per_query, searching, tasks
     from hybrid_jax.eval.report import build_report, headline_table, write_report
@@ -96,15 +87,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     say = partial(print, flush=True)
     named = _tasks(arguments.tasks, arguments.data_dir)
     ranked = [task for made in named.values() for task in made if isinstance(task, tasks.RetrievalTask)]
-    encoder = load(
-        arguments.ckpt,
-        step=arguments.step,
-        pooling=arguments.pooling,
-        query_prompt=arguments.query_prompt,
-        passage_prompt=arguments.passage_prompt,
-        max_length=arguments.max_length,
-        warn=_warn,
-    )
+    encoder = load_asked(arguments)
     folder = Path(encoder.facts["folder"])
     if arguments.untrained:
         read_config(folder)  # says so when it is not a run
@@ -151,10 +134,6 @@ def _tasks(names: str, data_dir: Path | None) -> dict[str, tuple["Task", ...]]:
 def _default_data() -> Path | None:
     named = os.environ.get("HYBRID_JAX_DATA")
     return Path(named) if named else Path("../shared/data") if Path("../shared/data").is_dir() else None
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

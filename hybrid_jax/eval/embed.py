@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hybrid_jax.data.jsonl import read_objects
 from hybrid_jax.data.records import DataError
+from hybrid_jax.embed.arguments import add_checkpoint, add_model, load_asked
 from hybrid_jax.eval.store import Document, Manifest, Recipe, write_store
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
@@ -51,12 +52,7 @@ def main(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--ckpt",
-        required=True,
-        metavar="RUN_OR_MODEL",
-        help="a run's folder (its --workdir), a Hugging Face or sentence-transformers folder, or a hub id",
-    )
+    add_checkpoint(parser)
     parser.add_argument("--corpus", required=True, nargs="+", type=Path, metavar="FILE", help="corpus.jsonl[.gz] ...")
     parser.add_argument("--out", required=True, type=Path, metavar="STORE", help="the store's folder")
     parser.add_argument("--side", choices=("passages", "queries"), default="passages", help="encode the texts as these")
@@ -69,12 +65,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--rows-per-shard", type=int, default=65_536, metavar="N", help="what a kill can lose (default: 65536)"
     )
-    parser.add_argument("--step", type=int, help="the checkpoint's step (default: the latest)")
-    model = parser.add_argument_group("what a model's folder may not say (a run always does)")
-    model.add_argument("--pooling", choices=("mean", "cls", "pooler"), help="of a plain Hugging Face folder")
-    model.add_argument("--query-prompt", metavar="TEXT", help="put before every query, such as 'query: '")
-    model.add_argument("--passage-prompt", metavar="TEXT", help="put before every passage")
-    model.add_argument("--max-length", type=int, metavar="TOKENS", help="cut texts to so many tokens")
+    add_model(parser)
     asked = parser.parse_args(arguments)
     keep_freed_memory()
     try:
@@ -116,19 +107,9 @@ def identity(encoder: "TextEncoder") -> dict[str, Any]:
 
 
 def _embed(asked: argparse.Namespace) -> int:
-    from hybrid_jax.embed.load import load  # jax and all of it: not needed to answer --help
-
     if asked.rows_per_shard < 1:
         raise ValueError(f"--rows-per-shard {asked.rows_per_shard}: give 1 or more")
-    encoder = load(
-        asked.ckpt,
-        step=asked.step,
-        pooling=asked.pooling,
-        query_prompt=asked.query_prompt,
-        passage_prompt=asked.passage_prompt,
-        max_length=asked.max_length,
-        warn=lambda line: _say(sys.stderr, f"warning: {line}"),
-    )
+    encoder = load_asked(asked)
     recipe = Recipe(model=identity(encoder), side=asked.side, dtype=asked.dtype, rows_per_shard=asked.rows_per_shard)
     start = time.perf_counter()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybrid_jax.embed.arguments import add_checkpoint, warn
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -27,12 +28,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--ckpt",
-        required=True,
-        metavar="RUN_OR_MODEL",
-        help="a run's folder (its --workdir), a Hugging Face or sentence-transformers folder, or a hub id",
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="the folder to write; not there yet, or empty"
     )
@@ -42,7 +38,6 @@ def main() -> int:
         choices=("sentence-transformers", "hf"),
         help="default: %(default)s",
     )
-    parser.add_argument("--step", type=int, help="the checkpoint's step (default: the latest)")
     parser.add_argument(
         "--dtype",
         default="float32",
@@ -75,7 +70,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
     out, dtype = arguments.out, arguments.dtype
     check_free(out)  # before a large model is read
-    encoder = load(arguments.ckpt, step=arguments.step, warn=_warn)
+    encoder = load(arguments.ckpt, step=arguments.step, warn=warn)
     facts = encoder.facts
     what = plan(encoder, format=arguments.format, dtype=dtype, tower=arguments.tower)
     seen = read_seen(Path(facts["folder"]) / "metrics.jsonl", facts["step"]) if "step" in facts else None
@@ -100,12 +95,8 @@ def _results(named: Path | None, facts: Mapping[str, Any]) -> "Results | None":
     problem = f"{path} is of another model ({other})"
     if named is not None:
         raise ExportError(f"{problem}: name the report of an evaluation of what is exported")
-    _warn(f"{problem}: the model card has no evaluation")
+    warn(f"{problem}: the model card has no evaluation")
     return None
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,8 @@ def abstract(config: ModelConfig) -> tuple[nnx.GraphDef[DualEncoder], Parameters
 
 
 def initialize(config: ModelConfig, seed: int | Int[Array, ""]) -> Parameters:
-    """Fresh parameters: weights normal with deviation 0.02, biases 0, LayerNorm scales 1. A pure function: jit it."""
+    """Fresh parameters: weights normal with deviation 0.02 (ModernBERT: as Hugging Face draws them), biases 0,
+    LayerNorm scales 1. A pure function: jit it."""
     return nnx.to_pure_dict(nnx.state(DualEncoder(config, nnx.Rngs(jax.random.key(seed)))))
 
 

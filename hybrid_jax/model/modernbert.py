@@ -31,7 +31,7 @@ from jaxtyping import Array, Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.encoder import DropoutKey, dropout, fold, positions
+from hybrid_jax.model.encoder import DropoutKey, attend, check_length, dropout, fold, positions, split_heads
 
 Kind = Literal["global", "local"]
 """What a layer's tokens see: their whole text, or their neighbours in it."""
@@ -200,20 +200,11 @@ class RotaryAttention(nnx.Module):
     def __call__(
         self, hidden: Float[Array, "rows length hidden"], seen: View, key: DropoutKey
     ) -> Float[Array, "rows length hidden"]:
-        rows, length, width = hidden.shape
-        heads, rate = self.config.num_heads, self.config.attention_dropout
-
-        # Heads before positions, as in `encoder`: plain batched matrix products.
-        def split(values: Array) -> Array:
-            return values.reshape(rows, length, heads, width // heads).transpose(0, 2, 1, 3)
-
-        query, keys, value = (split(part) for part in jnp.split(self.qkv(hidden), 3, axis=-1))
+        rate = self.config.attention_dropout
+        parts = jnp.split(self.qkv(hidden), 3, axis=-1)
+        query, keys, value = (split_heads(part, self.config.num_heads) for part in parts)
         query, keys = (rotate(part, seen.cosine, seen.sine) for part in (query, keys))
-        scores = jnp.matmul(query, keys.swapaxes(2, 3), preferred_element_type=jnp.float32) / math.sqrt(width // heads)
-        weights = jax.nn.softmax(jnp.where(seen.mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
-        weights = dropout(weights.astype(value.dtype), rate, fold(key, 0))
-        attended = self.output((weights @ value).transpose(0, 2, 1, 3).reshape(rows, length, width))
-        return dropout(attended, rate, fold(key, 1))
+        return dropout(self.output(attend(query, keys, value, seen.mask, rate, fold(key, 0))), rate, fold(key, 1))
 
 
 class GatedFeedForward(nnx.Module):
@@ -278,11 +269,7 @@ class ModernBert(nnx.Module):
 
         Raises ValueError when rows are longer than `max_length`. A token id outside the vocabulary gives NaN.
         """
-        if tokens.shape[1] > self.config.max_length:
-            raise ValueError(
-                f"rows of {tokens.shape[1]} tokens, but the encoder has max_length {self.config.max_length}:"
-                f" set max_length to at least {tokens.shape[1]}, or shorten the texts"
-            )
+        check_length(tokens, self.config.max_length)
         kinds = self.config.kinds
         views = {kind: view(kind, segments, self.config) for kind in sorted(set(kinds))}
         hidden = self.embeddings(tokens, fold(dropout_key, 0))

@@ -1,0 +1,51 @@
+"""The command-line options that name a model, for every command that opens one.
+
+Knows: argparse, and which options `load` takes. Imports no jax: `--help` answers at once.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hybrid_jax.embed.encoder import TextEncoder
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """--ckpt and --step."""
+    parser.add_argument(
+        "--ckpt",
+        required=True,
+        metavar="RUN_OR_MODEL",
+        help="a run's folder (its --workdir), a Hugging Face or sentence-transformers folder, or a hub id",
+    )
+    parser.add_argument("--step", type=int, help="the checkpoint's step (default: the latest)")
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """--pooling, --query-prompt, --passage-prompt and --max-length."""
+    model = parser.add_argument_group("what a model's folder may not say (a run always does)")
+    model.add_argument("--pooling", choices=("mean", "cls", "pooler"), help="of a plain Hugging Face folder")
+    model.add_argument("--query-prompt", metavar="TEXT", help="put before every query, such as 'query: '")
+    model.add_argument("--passage-prompt", metavar="TEXT", help="put before every passage")
+    model.add_argument("--max-length", type=int, metavar="TOKENS", help="cut texts to so many tokens")
+
+
+def load_asked(arguments: argparse.Namespace) -> "TextEncoder":
+    """The encoder that the options of both groups name; warnings go to stderr."""
+    from hybrid_jax.embed.load import load
+
+    return load(
+        arguments.ckpt,
+        step=arguments.step,
+        pooling=arguments.pooling,
+        query_prompt=arguments.query_prompt,
+        passage_prompt=arguments.passage_prompt,
+        max_length=arguments.max_length,
+        warn=warn,
+    )
+
+
+def warn(line: str) -> None:
+    """A line on stderr."""
+    sys.stderr.write(f"warning: {line}\n")
