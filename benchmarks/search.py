@@ -1,7 +1,7 @@
 """Exact search beside faiss, and full-ranking metrics beside the product they rest on: python benchmarks/search.py
 
-Prints every timing, the medians and their ratio; the programs take turns (A B A B), so that a busy machine slows both,
-and core-seconds say what the clock of a busy machine cannot.
+Prints every timing, the medians and the median ratio; the programs take turns (A B A B), so that a busy machine slows
+both, and core-seconds say what the clock of a busy machine cannot.
 Vectors are random mixtures of a few thousand topics, which gives scores a spread like real ones; `--spread random`
 gives independent directions, the worst case for ranks (every relevant candidate lies in the middle of the ranking).
 """
@@ -39,28 +39,29 @@ def vectors(rng: np.random.Generator, count: int, dim: int, topics: np.ndarray |
     return unit(found)
 
 
-def take_turns(programs: dict[str, Callable[[], object]], rounds: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Median seconds of each, after one warm-up of each: by the clock, and of all cores together."""
-    wall: dict[str, list[float]] = {name: [] for name in programs}
-    work: dict[str, list[float]] = {name: [] for name in programs}
+Seconds = dict[str, list[tuple[float, float]]]
+"""By program and round: by the clock, and of all cores together."""
+
+
+def take_turns(programs: dict[str, Callable[[], object]], rounds: int) -> Seconds:
+    """Seconds of each in every round, after one warm-up of each."""
+    took: Seconds = {name: [] for name in programs}
     for turn in range(rounds + 1):
         for name, program in programs.items():
             clock, cores = time.perf_counter(), time.process_time()
             program()
             if turn:
-                wall[name].append(time.perf_counter() - clock)
-                work[name].append(time.process_time() - cores)
-    for name, seconds in wall.items():
-        every = ", ".join(f"{s:.2f}" for s in seconds)
-        print(
-            f"  {name:42} {np.median(seconds):8.2f} s ({every}); {np.median(work[name]):8.2f} core-seconds", flush=True
-        )
-    return tuple({name: float(np.median(seconds)) for name, seconds in each.items()} for each in (wall, work))
+                took[name].append((time.perf_counter() - clock, time.process_time() - cores))
+    for name, seconds in took.items():
+        wall, work = np.median(seconds, axis=0)
+        every = ", ".join(f"{clock:.2f}" for clock, _ in seconds)
+        print(f"  {name:42} {wall:8.2f} s ({every}); {work:8.2f} core-seconds", flush=True)
+    return took
 
 
-def ratios(took: tuple[dict[str, float], dict[str, float]], ours: str, theirs: str) -> str:
-    """How many times as long, by the clock and in core-seconds."""
-    wall, work = (each[ours] / each[theirs] for each in took)
+def ratios(took: Seconds, ours: str, theirs: str) -> str:
+    """How many times as long, by the clock and in core-seconds: the medians of the rounds' ratios."""
+    wall, work = np.median(np.array(took[ours]) / np.array(took[theirs]), axis=0)
     return f"ratio {wall:.2f} by the clock, {work:.2f} in core-seconds"
 
 

@@ -3,7 +3,7 @@
 Knows: two sets of unit vectors whose rows translate each other, and the three published scores. Does not know: files
 and languages (`tasks/bitext.py`), models.
 
-Similarities are exact (`ranks.on_grid`), so equal vectors are equally similar; the smaller row wins a tie.
+Similarities are exact (`scores.on_grid`), so equal vectors are equally similar; the smaller row wins a tie.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from hybrid_jax.eval.ranks import check_unit, on_grid
 from hybrid_jax.eval.runner import Encoder, Result
+from hybrid_jax.eval.scores import check_unit, on_grid
 from hybrid_jax.eval.tasks.base import BitextTask
 
 NEIGHBOURS = 4

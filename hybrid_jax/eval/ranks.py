@@ -1,40 +1,35 @@
 """Exact ranks of the relevant candidates, by counting: no sort, no cut-off.
 
-Knows: unit vectors, which candidate belongs to which language, which are relevant, and how ties are broken. Does not
-know: texts, benchmarks, metrics, models.
+Knows: unit vectors, which candidate belongs to which language, which are relevant, devices. Does not know: texts,
+benchmarks, metrics, models.
 
-Why no chunk size, thread count or machine changes a number. A float32 matrix product adds in an order that depends on
-the shape of the block, so the same pair can score differently in its last bits, and two equal candidates can stop
-being equal. Rounding such scores to a grid only moves the trouble to the grid's edges. So the *embeddings* are rounded
-instead, to multiples of 2^-26 (finer than the error of a float32 product of unit vectors), and multiplied in float64:
-every product is then a multiple of 2^-52 and every partial sum stays below 2, which fits float64's 53 bits. All the
-additions are exact, their order cannot matter, and equal embeddings have equal scores.
+Most exact scores (`scores.py`) are never computed: a float32 product is off by at most `product_error`, whatever the
+order of its additions, so that it settles every comparison of two scores that differ by more. The devices multiply in
+float32 and count, for each small group of candidates, how many surely and how many possibly score higher than a
+relevant one; where the two differ, the host compares those candidates' exact scores.
 """
 
-import os
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jax import lax
+from jax.sharding import Mesh
+from jaxtyping import Float, Float32, Float64, Int
 
-GRID = 2.0**26
-TIE_RULE = "equal scores: the greater (language, candidate id) ranks first, the order of trec_eval on such names"
-SCORES = "exact dot products of unit embeddings rounded to multiples of 2^-26"
-RELEVANT_AT_ONCE = 64
+from hybrid_jax.eval.scores import Ranks, check_unit, on_grid, pair_scores, product_error, tie_order
+from hybrid_jax.runtime.mesh import MeshConfig, batch_sharding, make_mesh, replicated
 
-
-class Ranks(NamedTuple):
-    """Ranks from 1, one per relevant (query, candidate) pair: in the candidate's own language, and in all of them."""
-
-    in_language: Int[np.ndarray, " pairs"]
-    pooled: Int[np.ndarray, " pairs"]
-
-
-def tie_order(languages: Sequence[str], ids: Sequence[str]) -> Int[np.ndarray, " candidates"]:
-    """Candidate numbers from the one that wins every tie to the one that loses every tie; languages stay together."""
-    return np.array(sorted(range(len(ids)), key=lambda row: (languages[row], ids[row]), reverse=True), dtype=np.int64)
+GROUP = 32
+"""Candidates that are counted together; all of one language."""
+RELEVANT_AT_ONCE = 16
+"""Relevant candidates that share a row of scores; a query that has more gets several rows."""
+UNSURE_AT_ONCE = 2**14
+"""Groups that the host looks into at a time."""
 
 
 def rank_relevant(
@@ -53,78 +48,158 @@ def rank_relevant(
     Rank = 1 + how many score higher + how many score the same and win the tie (`TIE_RULE`).
     Raises ValueError for an embedding that is not a finite unit vector.
     """
-    order = tie_order(languages, ids)
-    column = np.empty_like(order)
-    column[order] = np.arange(len(order))
-    block_names = np.array([languages[row] for row in order])
-    # First and last + 1 column of the language block that each column lies in.
-    starts = np.flatnonzero(np.r_[True, block_names[1:] != block_names[:-1]])
-    sizes = np.diff(np.r_[starts, len(order)])
-    low, high = np.repeat(starts, sizes), np.repeat(starts + sizes, sizes)
-
     check_unit(queries, "query")
     check_unit(candidates, "candidate")
-    left, right = on_grid(queries), on_grid(candidates)[order].T
-    by_query = np.argsort(relevance[:, 0], kind="stable")
-    pair_query, pair_column = relevance[by_query, 0], column[relevance[by_query, 1]]
-    ranked, first_pair = np.unique(pair_query, return_index=True)
-    first_pair = np.r_[first_pair, len(pair_query)]
+    mesh = make_mesh(MeshConfig(), jax.local_devices())
+    order = tie_order(languages, ids)
+    place = np.argsort(order)
+    lay = _lay_out(languages, order, mesh.size)
+    left, right = on_grid(queries), on_grid(candidates)
+    wanted = pair_scores(left, right, relevance[:, 0], relevance[:, 1])
+    slots = _slots(relevance[:, 0])
+    asked = relevance[slots[:, 0], 0]
+    # For each row two times float32 scores on the devices, a copy here, the counts, and maybe all scores in float64.
+    height = max(1, min(len(asked), memory_mib * 2**20 // (24 * max(1, lay.candidate.size))))
+    rows = np.where(lay.candidate.reshape(-1, 1) < 0, 0, candidates[lay.candidate.ravel()]).astype(np.float32)
+    on_devices = jax.device_put((rows, lay.candidate >= 0), batch_sharding(mesh))
+    bounds = _bounds(wanted, slots, product_error(queries.shape[1]))
     in_language, pooled = np.empty(len(relevance), np.int64), np.empty(len(relevance), np.int64)
 
-    def rank_block(start: int, stop: int) -> None:
-        scores = left[ranked[start:stop]] @ right
-        for row, query in zip(scores, range(start, stop), strict=True):
-            for a in range(first_pair[query], first_pair[query + 1], RELEVANT_AT_ONCE):
-                pairs = slice(a, min(a + RELEVANT_AT_ONCE, first_pair[query + 1]))
-                at = pair_column[pairs]
-                in_language[pairs], pooled[pairs] = _count(row, at, low[at], high[at])
+    def multiply(start: int) -> tuple[jax.Array, ...]:
+        block = slice(start, start + height)
+        missing = height - len(asked[block])
+        vectors = np.pad(queries[asked[block]].astype(np.float32), [(0, missing), (0, 0)])
+        limits = np.pad(bounds[:, block], [(0, 0), (0, missing), (0, 0)], constant_values=np.inf)
+        return _count(*jax.device_put((vectors, limits), replicated(mesh)), *on_devices, mesh)
 
-    # numpy counts on one core while BLAS multiplies on the others: as many blocks in flight as there are cores.
-    workers = min(os.cpu_count() or 1, 8)
-    height = max(1, memory_mib * 2**20 // (8 * workers * max(1, len(order))))
-    with ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(rank_block, a, min(a + height, len(ranked))) for a in range(0, len(ranked), height)]
-        for job in jobs:
-            job.result()
+    def settle(start: int, products: tuple[jax.Array, ...]) -> None:
+        scores, surely, possibly = (np.asarray(array) for array in products)
+        block = slice(start, start + height)
+        by_group = surely.transpose(1, 2, 0, 3).reshape(*surely.shape[1:3], -1)
+        counts = np.add.reduceat(by_group, lay.first_group, axis=2, dtype=np.int64)
+        unsure = np.flatnonzero(surely != possibly)
+        if len(unsure) > height * by_group.shape[2] // 2:  # near duplicates: it costs less to score all
+            relevant = relevance[slots[block], 1]
+            exact = left[asked[block]] @ right[order].T
+            counts = _count_all(exact, wanted[slots[block]], place[relevant], lay.language[order])
+            unsure = unsure[:0]
+        for a in range(0, len(unsure), UNSURE_AT_ONCE):
+            device, row, slot, group = np.unravel_index(unsure[a : a + UNSURE_AT_ONCE], surely.shape)
+            score = scores[device, row, :, group]
+            low, high = bounds[1, start + row, slot, None], bounds[0, start + row, slot, None]
+            which, at = np.nonzero((score >= low) & (score <= high))
+            row, slot = row[which], slot[which]
+            other = lay.candidate[device[which], at, group[which]]
+            row, slot, other = (numbers[other >= 0] for numbers in (row, slot, other))
+            pair = slots[start + row, slot]
+            score = pair_scores(left, right, relevance[pair, 0], other)
+            tie = (score == wanted[pair]) & (place[other] < place[relevance[pair, 1]])
+            better = tie | (score > wanted[pair])
+            np.add.at(counts, (row[better], slot[better], lay.language[other[better]]), 1)
+        row, slot = np.nonzero(slots[block] >= 0)
+        pair = slots[start + row, slot]
+        pooled[pair] = 1 + counts[row, slot].sum(axis=1)
+        in_language[pair] = 1 + counts[row, slot, lay.language[relevance[pair, 1]]]
 
-    back = np.argsort(by_query)
-    return Ranks(in_language[back], pooled[back])
+    under_way: deque[tuple[int, tuple[jax.Array, ...]]] = deque()
+    for start in range(0, len(asked), height):
+        under_way.append((start, multiply(start)))
+        if len(under_way) > 1:  # the devices multiply the one while the host settles the other
+            settle(*under_way.popleft())
+    if under_way:
+        settle(*under_way.popleft())
+    return Ranks(in_language, pooled)
 
 
-def on_grid(vectors: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "rows dim"]:
-    """The vectors rounded to multiples of 2^-26."""
-    # Exact in float32 too: a power of 2 scales exactly, and a number not yet on the grid has bits to spare.
-    scaled = vectors.astype(np.promote_types(vectors.dtype, np.float32))
-    scaled *= GRID
-    np.rint(scaled, out=scaled)
-    scaled *= 1 / GRID
-    return scaled.astype(np.float64)
+class _Layout(NamedTuple):
+    """Where candidates lie on the devices: in groups of one language each."""
+
+    candidate: Int[np.ndarray, "devices GROUP groups"]
+    """Candidate rows; -1 fills up a language's groups, and the devices."""
+    language: Int[np.ndarray, " candidates"]
+    """Languages' numbers, in tie order."""
+    first_group: Int[np.ndarray, " languages"]
+    """By language; groups are counted through all devices."""
 
 
-def check_unit(vectors: Float[np.ndarray, "rows dim"], side: str) -> None:
-    """Raises ValueError unless all are finite vectors of norm 1: exactness rests on it."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    wrong = np.flatnonzero(~(np.abs(norms - 1) < 1e-3))  # NaN compares false, so it is caught here as well
-    if len(wrong):
-        raise ValueError(
-            f"{side} embedding {wrong[0]} has norm {norms[wrong[0]]:g} ({len(wrong)} of {len(norms)} are wrong): "
-            "the encoder must return finite vectors of norm 1"
-        )
+def _lay_out(languages: Sequence[str], order: Int[np.ndarray, " candidates"], devices: int) -> _Layout:
+    names = np.array([languages[row] for row in order])
+    new = np.r_[True, names[1:] != names[:-1]][: len(names)]
+    first = np.flatnonzero(new)
+    number = np.cumsum(new) - 1
+    groups = -(-np.diff(np.r_[first, len(names)]) // GROUP)
+    first_group = np.cumsum(groups) - groups
+    width = -(-int(groups.sum()) // devices)
+    within = np.arange(len(names)) - first[number]
+    group, at = first_group[number] + within // GROUP, within % GROUP
+    candidate = np.full((devices, GROUP, width), -1, np.int64)
+    candidate[group // width if width else group, at, group % width if width else group] = order
+    language = np.empty(len(names), np.int64)
+    language[order] = number
+    return _Layout(candidate, language, first_group)
 
 
-def _count(row: np.ndarray, at: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks of the columns `at` within their blocks [low, high) and within the whole row of scores.
+def _slots(query: Int[np.ndarray, " pairs"]) -> Int[np.ndarray, "rows slots"]:
+    """Pairs' numbers, those of a row all of one query; -1 where there are no more."""
+    pairs = np.argsort(query, kind="stable")
+    _, first, count = np.unique(query[pairs], return_index=True, return_counts=True)
+    within = np.arange(len(query)) - np.repeat(first, count)
+    width = min(RELEVANT_AT_ONCE, int(count.max(initial=1)))
+    rows = -(-count // width)
+    slots = np.full((int(rows.sum()), width), -1, np.int64)
+    slots[np.repeat(np.cumsum(rows) - rows, count) + within // width, within % width] = pairs
+    return slots
 
-    Comparing float32 copies takes half the time. Rounding keeps the order, so those counts are the exact ones wherever
-    no other candidate's copy equals the relevant one's; where one does, the float64 scores and the tie rule decide.
-    """
-    short = row.astype(np.float32)
-    above, not_below = short > short[at, None], short >= short[at, None]
-    in_block, in_row = np.empty(len(at), np.int64), np.empty(len(at), np.int64)
-    for k, (j, a, b) in enumerate(zip(at, low, high, strict=True)):
-        better = above[k]
-        if np.count_nonzero(not_below[k]) - np.count_nonzero(better) > 1:
-            # Columns lie in tie order: an equal score on the left wins, one on the right loses.
-            better = np.concatenate([row[:j] >= row[j], row[j:] > row[j]])
-        in_block[k], in_row[k] = 1 + np.count_nonzero(better[a:b]), 1 + np.count_nonzero(better)
-    return in_block, in_row
+
+def _bounds(
+    wanted: Float64[np.ndarray, " pairs"], slots: Int[np.ndarray, "rows slots"], error: float
+) -> Float32[np.ndarray, "2 rows slots"]:
+    """A float32 product above the first surely scores higher than the pair, below the second surely lower."""
+    rounded = np.stack(
+        [
+            np.nextafter((wanted + error).astype(np.float32), np.float32(np.inf)),
+            np.nextafter((wanted - error).astype(np.float32), np.float32(-np.inf)),
+        ]
+    )
+    return np.where(slots < 0, np.float32(np.inf), rounded[:, slots])
+
+
+@partial(jax.jit, static_argnames="mesh")
+def _count(
+    queries: jax.Array, bounds: jax.Array, rows: jax.Array, real: jax.Array, mesh: Mesh
+) -> tuple[jax.Array, ...]:
+    """float32[devices, rows, GROUP, groups]: scores; how many of each group lie above the first bounds, and at or above
+    the second: uint8[devices, rows, slots, groups]."""
+
+    def on_one_device(queries: jax.Array, bounds: jax.Array, rows: jax.Array, real: jax.Array) -> tuple[jax.Array, ...]:
+        scores = jnp.dot(queries, rows.T, precision=lax.Precision.HIGHEST).reshape(len(queries), GROUP, -1)
+
+        def add(member: jax.Array, counts: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            score = jnp.where(real[0, member], scores[:, member], -jnp.inf)[:, None]
+            above, not_below = score > bounds[0, :, :, None], score >= bounds[1, :, :, None]
+            return counts[0] + above.astype(jnp.uint8), counts[1] + not_below.astype(jnp.uint8)
+
+        # A loop over the groups' members, so that each step compares whole vectors.
+        none = jnp.zeros((*bounds.shape[1:], scores.shape[2]), jnp.uint8)
+        surely, possibly = lax.fori_loop(0, GROUP, add, (none, none))
+        return scores[None], surely[None], possibly[None]
+
+    whole, split = replicated(mesh).spec, batch_sharding(mesh).spec
+    return jax.shard_map(
+        on_one_device, mesh=mesh, in_specs=(whole, whole, split, split), out_specs=split, check_vma=False
+    )(queries, bounds, rows, real)
+
+
+def _count_all(
+    scores: Float64[np.ndarray, "rows candidates"],
+    wanted: Float64[np.ndarray, "rows slots"],
+    at: Int[np.ndarray, "rows slots"],
+    language: Int[np.ndarray, " candidates"],
+) -> Int[np.ndarray, "rows slots languages"]:
+    """How many candidates of each language rank before the one `at` each slot; all in tie order."""
+    first, column = np.searchsorted(language, np.arange(language[-1] + 1)), np.arange(len(language))
+    counts = []
+    for score, place in zip(wanted.T[:, :, None], at.T[:, :, None], strict=True):
+        better = (scores > score) | ((scores == score) & (column < place))
+        counts.append(np.add.reduceat(better, first, axis=1, dtype=np.int64))
+    return np.stack(counts, axis=1)

@@ -4,21 +4,21 @@ Knows: unit vectors, devices, a memory budget. Does not know: texts, ids, where 
 approximate search, which is faiss's.
 
 Why no block size, device count or process count changes a result. A score is the exact dot product of two embeddings
-rounded to a grid (see `ranks.py`), rounded once to float32; a candidate is then one integer, its score's bits above its
-row's, so that "score descending, row ascending" is an order without ties and the k greatest of a union are the k
+rounded to a grid (see `scores.py`), rounded once to float32; a candidate is then one integer, its score's bits above
+its row's, so that "score descending, row ascending" is an order without ties and the k greatest of a union are the k
 greatest of its parts' k greatest.
 
-Devices only propose. They multiply in float32, whose last bits depend on the shape of the block, and return a few more
-than k rows with their approximate scores; how far those can be off is bounded whatever the order of the additions
-(`product_error`). Every proposed row that could be among the k best within that bound is scored exactly on the host,
-and the proposals suffice once the k-th exact score exceeds, by more than the bound, all that the device kept back.
-Where that fails (a corpus of near duplicates), the host scores all the block's rows for that query.
+Devices only propose. They multiply in float32, whose last bits depend on the shape of the block; how far those scores
+can be off is bounded whatever the order of the additions (`product_error`). Every row whose score could be among the k
+best within that bound is scored exactly on the host. To find such rows without sorting all, devices give the host the
+greatest score of each small group of rows, and then all scores of the few groups that reach the k-th held score. Where
+too many do (a corpus of near duplicates), the host scores all the block's rows for that query.
 """
 
-from collections import deque
+import math
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +27,15 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Float32, Int64, UInt64
 
-from hybrid_jax.eval.ranks import check_unit, on_grid
+from hybrid_jax.eval.scores import check_unit, on_grid, product_error
 from hybrid_jax.runtime.mesh import AXES, MeshConfig, batch_sharding, make_mesh, replicated
 
 QUERIES_AT_ONCE = 1024
 """Queries that are multiplied with a block together; the corpus passes once, however many queries there are."""
 IN_FLIGHT = 2
-"""Products that the devices work on while the host rescores an earlier one."""
+"""Products held at a time: the devices work on one while the host settles the one before."""
+GROUPS_AT_ONCE = 4096
+"""Groups whose scores a device gives in one call: one compiled shape."""
 PAIRS_AT_ONCE = 64
 """Pairs whose float64 copies are held at a time: they fit in a core's cache."""
 MAX_ROWS = 2**32 - 1
@@ -85,19 +87,28 @@ def merge(*found: Found) -> Found:
     return _unpack(_greatest(np.concatenate([_pack(part.scores, part.rows) for part in found], axis=1), k))
 
 
-def product_error(dim: int) -> float:
-    """How far a float32 product of two unit vectors can be from their score, for any order of its additions.
+class _Product(NamedTuple):
+    """The scores of a piece for some queries; arrays begin with an axis of devices, and stay on them."""
 
-    With u = 2^-24: at most dim * u / (1 - dim * u) from the products and sums (Higham, Accuracy and Stability of
-    Numerical Algorithms, 3.5, times norms of at most 1.001), sqrt(dim) * u / 4 because the product is of the vectors
-    and the score of their copies on the grid, u for rounding the score; the rest is slack, also for a TPU's float32,
-    which is made of bfloat16 products that keep 22 bits.
-    """
-    return (1.01 * dim + np.sqrt(dim) + 16) * 2.0**-24
+    piece: np.ndarray
+    first_row: int
+    part: slice
+    scores: jax.Array
+    maxima: jax.Array
+    squares: jax.Array
+
+
+class _Closer(NamedTuple):
+    """Where a product's scores reach the threshold: per device (query, group) pairs, and the groups' scores."""
+
+    threshold: np.ndarray
+    at: list[tuple[np.ndarray, ...]]
+    scores: list[jax.Array]
+    crowded: np.ndarray
 
 
 class _Search:
-    """The k best so far, and the products that are under way."""
+    """The k best so far, and the product that is under way."""
 
     def __init__(self, queries: np.ndarray, k: int, memory: int, first_row: int):
         check_unit(queries, "query")
@@ -106,7 +117,7 @@ class _Search:
         self._held = np.zeros((len(queries), k), np.uint64)
         self._queries = on_grid(queries)
         self._error = product_error(queries.shape[1])
-        self._under_way: deque[tuple[np.ndarray, int, slice, Any]] = deque()
+        self._under_way: _Product | None = None
         count = max(1, -(-len(queries) // QUERIES_AT_ONCE))
         step = max(1, -(-len(queries) // count))
         self._slices = [slice(a, min(a + step, len(queries))) for a in range(0, len(queries), step)]
@@ -116,66 +127,90 @@ class _Search:
         # Candidates: IN_FLIGHT pieces, here and on the devices. Products: as many, and a copy where padding is masked.
         per_row = 4 * IN_FLIGHT * (2 * queries.shape[1] + 2 * step)
         self._spare = memory // 4
-        self.height = (memory - self._spare) // per_row // self._mesh.size * self._mesh.size
-        """Candidates of a piece."""
-        if self.height == 0:
+        height = (memory - self._spare) // per_row // self._mesh.size * self._mesh.size
+        self._unit = min(128 * self._mesh.size, height)
+        if height == 0:
             needed = -(-per_row * self._mesh.size * 4 // 3 // 2**20)
             raise ValueError(f"memory_mib={memory >> 20}: one row per device takes {needed} MiB, give at least that")
+        self.height = height // self._unit * self._unit
+        """Candidates of a piece."""
 
     def add(self, piece: np.ndarray) -> None:
-        """Searches the next piece: proposals are made while those of the pieces before are settled."""
+        """Searches the next piece: the devices multiply it while the product before is settled."""
         if self._next_row + len(piece) > MAX_ROWS:
             raise ValueError(f"more than {MAX_ROWS:,} candidates: a row number has 32 bits, search in parts")
         # Full pieces share one shape; the last one gets its own, rounded so that small corpora share some.
-        unit = min(128 * self._mesh.size, self.height)
-        rows = self.height if len(piece) == self.height else -(-len(piece) // unit) * unit
+        rows = -(-len(piece) // self._unit) * self._unit
         on_device = jax.device_put(_padded(piece, rows), batch_sharding(self._mesh))
-        width = min(self._k + max(16, self._k // 4), rows // self._mesh.size)
+        # Groups as large as leaves 8 times as many as candidates are wanted: most of the k best lie in different ones.
+        group = math.gcd(rows // self._mesh.size, 2 ** int(np.log2(np.clip(rows / (8 * self._k), 1, 64))))
         for part, queries in zip(self._slices, self._on_device, strict=True):
-            if len(self._under_way) == IN_FLIGHT:
-                self._settle(*self._under_way.popleft())
-            proposed = _propose(queries, on_device, jnp.int32(len(piece)), self._mesh, width, rows > len(piece))
-            self._under_way.append((piece, self._next_row, part, proposed))
+            before = self._under_way
+            closer = None if before is None else self._look_closer(before)
+            arrays = _multiply(queries, on_device, jnp.int32(len(piece)), self._mesh, group, rows > len(piece))
+            self._under_way = _Product(piece, self._next_row, part, *arrays)
+            if before is not None and closer is not None:
+                self._settle(before, closer)
         self._next_row += len(piece)
 
     def found(self) -> Found:
         """The result, when all pieces were added."""
-        while self._under_way:
-            self._settle(*self._under_way.popleft())
+        if self._under_way is not None:
+            self._settle(self._under_way, self._look_closer(self._under_way))
+            self._under_way = None
         return _unpack(self._held)
 
-    def _settle(self, piece: np.ndarray, first_row: int, part: slice, proposed: Any) -> None:
-        """Turns approximate proposals for some queries into exact ones, and takes the k best of those and the held."""
-        approximate, at, lengths = (np.asarray(array) for array in proposed)
-        _check_lengths(lengths[: len(piece)], first_row)
-        devices, _, width = approximate.shape
-        count = part.stop - part.start
-        local = len(lengths) // devices
-        at = (at + local * np.arange(devices)[:, None, None]).transpose(1, 0, 2).reshape(-1, devices * width)[:count]
-        kept_back = approximate[:, :count, -1].max(axis=0).astype(np.float64) if width < local else None
-        scores = approximate.transpose(1, 0, 2).reshape(-1, devices * width)[:count]
+    def _look_closer(self, product: _Product) -> _Closer:
+        """Asks the devices for the scores of all groups whose greatest could be among the k best."""
+        _check_lengths(np.asarray(product.squares)[: len(product.piece)], product.first_row)
+        part, k = product.part, self._k
+        maxima = np.asarray(product.maxima)[:, : part.stop - part.start].transpose(1, 0, 2)
+        queries, devices, groups = maxima.shape
+        maxima = maxima.reshape(queries, devices * groups)
+        threshold = _score(self._held[part, -1]).astype(np.float64) - self._error
+        many = np.flatnonzero(np.count_nonzero(maxima >= threshold[:, None], axis=1) > k)
+        if len(many):  # k rows of this piece score at least the k-th maximum, so that the k-th best does
+            kth = np.partition(maxima[many], -k, axis=1)[:, -k]
+            threshold[many] = np.maximum(threshold[many], kth.astype(np.float64) - 2 * self._error)
+        chosen = maxima >= threshold[:, None]
+        crowded = np.flatnonzero(np.count_nonzero(chosen, axis=1) > 2 * k)
+        chosen[crowded] = False
 
+        at = [np.nonzero(chosen[:, d * groups : (d + 1) * groups]) for d in range(devices)]
+        calls = -(-max(len(query) for query, _ in at) // GROUPS_AT_ONCE)
+        indices = np.zeros((2, devices, calls * GROUPS_AT_ONCE), np.int32)
+        for d, pairs in enumerate(at):
+            indices[:, d, : len(pairs[0])] = pairs
+        scores = []
+        for call in np.split(indices, calls, axis=2) if calls else []:
+            query, group = jax.device_put(tuple(call), batch_sharding(self._mesh))
+            scores.append(_pick(product.scores, query, group, self._mesh, groups))
+        return _Closer(threshold, at, scores, crowded)
+
+    def _settle(self, product: _Product, closer: _Closer) -> None:
+        """Scores exactly what reaches the threshold, and takes the k best of that and the held."""
+        piece, first_row, part = product.piece, product.first_row, product.part
         held = self._held[part]
-        floor = _score(held[:, -1]).astype(np.float64)
-        if scores.shape[1] >= self._k:
-            # k proposals score at least this, so that the k-th best does.
-            floor = np.maximum(floor, np.partition(scores, -self._k, axis=1)[:, -self._k] - self._error)
-        query, column = np.nonzero((scores >= (floor - self._error)[:, None]) & (at < len(piece)))
-        if len(query) == 0:
-            return  # every row scores below the k-th held one: so do those that were kept back
-        rows = at[query, column]
-        keys = _pack(self._exact(query + part.start, piece, rows), rows + first_row)
-        asked, first, new = np.unique(query, return_index=True, return_counts=True)
-        wide = np.zeros((len(asked), self._k + int(new.max())), np.uint64)
-        wide[:, : self._k] = held[asked]
-        wide[np.repeat(np.arange(len(asked)), new), self._k + np.arange(len(query)) - np.repeat(first, new)] = keys
         best = held.copy()
-        best[asked] = _greatest(wide, self._k)
-        if kept_back is not None:
-            certain = (kept_back + self._error < _score(best[:, -1])) | (kept_back == -np.inf)  # only padding kept back
-            uncertain = np.flatnonzero(~certain)
-            if len(uncertain):
-                best[uncertain] = self._all_rows(held[uncertain], self._queries[part][uncertain], piece, first_row)
+        found = []
+        for call, scores in enumerate(closer.scores):
+            for d, of_groups in enumerate(np.asarray(scores)):
+                query, group = (every[call * GROUPS_AT_ONCE :][:GROUPS_AT_ONCE] for every in closer.at[d])
+                pair, place = np.nonzero(of_groups[: len(query)] >= closer.threshold[query, None])
+                rows = d * product.scores.shape[2] + place * product.maxima.shape[2] + group[pair]
+                found.append(np.stack([query[pair], rows])[:, rows < len(piece)])
+        if found:
+            query, rows = np.concatenate(found, axis=1)
+            query, rows = (numbers[np.argsort(query, kind="stable")] for numbers in (query, rows))
+            keys = _pack(self._exact(query + part.start, piece, rows), rows + first_row)
+            asked, first, new = np.unique(query, return_index=True, return_counts=True)
+            wide = np.zeros((len(asked), self._k + int(new.max(initial=0))), np.uint64)
+            wide[:, : self._k] = held[asked]
+            wide[np.repeat(np.arange(len(asked)), new), self._k + np.arange(len(query)) - np.repeat(first, new)] = keys
+            best[asked] = _greatest(wide, self._k)
+        if len(closer.crowded):
+            queries = self._queries[part][closer.crowded]
+            best[closer.crowded] = self._all_rows(held[closer.crowded], queries, piece, first_row)
         self._held[part] = best
 
     def _exact(self, query: np.ndarray, piece: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -187,7 +222,7 @@ class _Search:
         return scores
 
     def _all_rows(self, held: np.ndarray, queries: np.ndarray, piece: np.ndarray, first_row: int) -> np.ndarray:
-        """The k best keys of the held ones and of all rows of the piece, without proposals."""
+        """The k best keys of the held ones and of all rows of the piece."""
         best = held.copy()
         high = 64  # queries at a time
         wide = max(1, (self._spare - 24 * high * self._k) // (16 * piece.shape[1] + 32 * high))
@@ -200,23 +235,41 @@ class _Search:
         return best
 
 
-@partial(jax.jit, static_argnames=("mesh", "width", "padded"))
-def _propose(queries: jax.Array, rows: jax.Array, valid: jax.Array, mesh: Mesh, width: int, padded: bool) -> Any:
-    """Per device and query the `width` best of the device's own rows: float32 and int32[devices, queries, width];
-    and float32[rows]: squared lengths. Rows from `valid` on are padding."""
+@partial(jax.jit, static_argnames=("mesh", "group", "padded"))
+def _multiply(
+    queries: jax.Array, rows: jax.Array, valid: jax.Array, mesh: Mesh, group: int, padded: bool
+) -> tuple[jax.Array, ...]:
+    """Scores of each device's own rows: float32[devices, queries, local rows]; the greatest of each group of `group`:
+    float32[devices, queries, groups]; squared lengths: float32[rows]. Rows from `valid` on are padding.
+
+    Rows that are equal modulo the number of groups make a group: so the maximum is one of whole vectors.
+    """
 
     def on_one_device(queries: jax.Array, rows: jax.Array, valid: jax.Array) -> tuple[jax.Array, ...]:
         scores = jnp.dot(queries, rows.T, precision=lax.Precision.HIGHEST)
         if padded:
             row = lax.axis_index(AXES) * rows.shape[0] + jnp.arange(rows.shape[0])
             scores = jnp.where(row < valid, scores, -jnp.inf)
-        best, at = lax.top_k(scores, width)
-        return best[None], at[None], jnp.sum(rows * rows, axis=1)
+        maxima = scores.reshape(len(scores), group, -1).max(axis=1)
+        return scores[None], maxima[None], jnp.sum(rows * rows, axis=1)
 
     whole, split = replicated(mesh).spec, batch_sharding(mesh).spec
     return jax.shard_map(
         on_one_device, mesh=mesh, in_specs=(whole, split, whole), out_specs=(split, split, split), check_vma=False
     )(queries, rows, valid)
+
+
+@partial(jax.jit, static_argnames=("mesh", "groups"))
+def _pick(scores: jax.Array, query: jax.Array, group: jax.Array, mesh: Mesh, groups: int) -> jax.Array:
+    """float32[devices, pairs, rows of a group]: each device's scores of its own (query, group) pairs."""
+
+    def on_one_device(scores: jax.Array, query: jax.Array, group: jax.Array) -> jax.Array:
+        return scores.reshape(scores.shape[1], -1, groups)[query[0], :, group[0]][None]
+
+    split = batch_sharding(mesh).spec
+    return jax.shard_map(on_one_device, mesh=mesh, in_specs=(split, split, split), out_specs=split, check_vma=False)(
+        scores, query, group
+    )
 
 
 def _pieces(blocks: Iterable[np.ndarray], height: int, dim: int) -> Iterator[np.ndarray]:

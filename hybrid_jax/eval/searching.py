@@ -11,16 +11,21 @@ import json
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float32
 
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval import metrics
+from hybrid_jax.eval.metrics import Run
 from hybrid_jax.eval.runner import Encoder, Result
 from hybrid_jax.eval.search import Found, top_k
-from hybrid_jax.eval.store import Document, EmbeddingStore
+from hybrid_jax.eval.store import Document, Dtype, EmbeddingStore, Manifest, Recipe, write_store
 from hybrid_jax.eval.tasks.base import SearchTask
 
 DEPTH = 100
@@ -34,6 +39,43 @@ METRICS: dict[str, Callable[[metrics.RankRows, metrics.Grades], metrics.PerQuery
 }
 
 
+@dataclass(frozen=True)
+class Stores:
+    """Where pools' embeddings are kept, one folder each, and what makes them."""
+
+    folder: Path
+    model: Mapping[str, Any]
+    """What decides the embedding of a text (`embed.identity`): a store of another model is refused."""
+    facts: Mapping[str, Any]
+    """Where the encoder came from, for a reader."""
+    dtype: Dtype = "float32"
+    rows_per_shard: int = CANDIDATES_AT_ONCE
+    """What a kill can lose."""
+
+    def fill(
+        self, encoder: Encoder, task: SearchTask, say: Callable[[str], None] = lambda line: None
+    ) -> EmbeddingStore:
+        """The task's store for `evaluate`: begun, resumed, repaired or found complete; `say` is told after every shard.
+
+        Raises StoreError, changing nothing, where the pool's folder holds another model's embeddings, other settings'
+        or another corpus'.
+        """
+        folder = self.folder / quote(task.name, safe=" +,=@")
+        recipe = Recipe(model=dict(self.model), dtype=self.dtype, rows_per_shard=self.rows_per_shard)
+        total = "" if task.size is None else f" of {task.size:,}"
+        encoded = 0
+
+        def report(manifest: Manifest) -> None:
+            nonlocal encoded
+            encoded += 1
+            say(f"{task.name}: {manifest.rows:,}{total} candidates in {folder}")
+
+        store = write_store(folder, documents(task), encoder.encode_passages, recipe, dict(self.facts), report)
+        shards = len(store.manifest.shards)
+        say(f"{task.name}: {encoded} of {shards} shards were encoded, {shards - encoded} were in {folder}")
+        return store
+
+
 def evaluate(
     encoder: Encoder,
     task: SearchTask,
@@ -41,6 +83,7 @@ def evaluate(
     store: EmbeddingStore | None = None,
     memory_mib: int = 512,
     report: Callable[[int], None] = lambda _: None,
+    watch: Callable[[SearchTask, Run], None] | None = None,
 ) -> Result:
     """One pool searched with all its queries, as plain JSON values.
 
@@ -49,7 +92,8 @@ def evaluate(
     each of `METRICS`: the mean over languages of the mean over a language's queries, as trec_eval computes them;
     "per_language": {language: {"questions", each metric}}.
 
-    The corpus is read and encoded `CANDIDATES_AT_ONCE` at a time, and `report` is told how many are done. With `store`
+    The corpus is read and encoded `CANDIDATES_AT_ONCE` at a time, and `report` is told how many are done; `watch` is
+    shown the run that is judged. With `store`
     (of `documents(task)`) it is neither: its embeddings are searched. `memory_mib` bounds the search (`search.top_k`).
     Raises DataError where the corpus has not the size that the task states, or a candidate twice.
     """
@@ -68,14 +112,17 @@ def evaluate(
             f"task {task.name}: {len(ids):,} candidates, expected {'some' if task.size is None else f'{task.size:,}'}: "
             "a file is missing, cut short or of another version; fetch the corpus again"
         )
+    run = _run(task, found, ids)
+    if watch is not None:
+        watch(task, run)
     return {
         "questions": len(task.queries),
         "candidates": len(ids),
         "languages": list(task.languages),
-        "about": task.about,
+        "about": task.about if store is None else task.about + _loss(store),
         "depth": DEPTH,
         "relevant_missing": len(relevant - ids.present),
-        **_means(_per_language(task, _run(task, found, ids))),
+        **_means(_per_language(task, run)),
     }
 
 
@@ -100,6 +147,12 @@ def together(about: str, results: Sequence[Result]) -> Result:
 def documents(task: SearchTask) -> Iterator[Document]:
     """(id, text) of the corpus in its order: what `store.write_store` takes, for a store that `evaluate` searches."""
     return ((candidate.id, candidate.texts[0]) for candidate in task.corpus())
+
+
+def _loss(store: EmbeddingStore) -> str:
+    """What the store's type did to the scores, to be read beside the figures."""
+    loss, dtype = store.manifest.loss, store.manifest.recipe.dtype
+    return f"; embeddings kept as {dtype}: scores differ by up to {loss.max_score_error:.1g}" if loss else ""
 
 
 class _Ids:
@@ -160,7 +213,7 @@ def _run(task: SearchTask, found: Found, ids: _Ids) -> dict[str, list[tuple[str,
     return run
 
 
-def _per_language(task: SearchTask, run: Mapping[str, Sequence[tuple[str, float]]]) -> dict[str, Result]:
+def _per_language(task: SearchTask, run: Run) -> dict[str, Result]:
     judged = metrics.judge(run, task.qrels)
     values = {name: metrics.per_query(judged, metric) for name, metric in METRICS.items()}
     rows: dict[str, Result] = {}

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.linalg import solve
 from scipy.stats import rankdata
 
-from hybrid_jax.eval.ranks import GRID
+from hybrid_jax.eval.scores import on_grid
 
 
 def held_out(parallel: Int[np.ndarray, " rows"], *, test_fraction: float, seed: int) -> Bool[np.ndarray, " rows"]:
@@ -76,7 +76,7 @@ def rank_correlation(
     lower = more bias, and far below 0 is normal: a candidate that one has in its list and the other has not counts
     against. MRC is from Yang et al. (arXiv 2509.06195), this form from MIMO's code (arXiv 2605.31171), which prints it
     times 100. Pairs without a correlation, because one scores all candidates the same, are left out; NaN where no pair
-    is left. `top` decides which candidates count, so use the search's; scores are exact as in `ranks.py`.
+    is left. `top` decides which candidates count, so use the search's; scores are exact as in `scores.py`.
     """
     _, number = np.unique(question, return_inverse=True)
     members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
@@ -116,7 +116,7 @@ def _agreement(
     listed = np.zeros((len(top), len(union)), dtype=bool)
     listed[np.arange(len(top))[:, None], at] = True
     # A few rows by a few hundred: waking BLAS's threads for each question costs more than they save.
-    scores = np.einsum("qd,cd->qc", _on_grid(queries), _on_grid(candidates[union]))
+    scores = np.einsum("qd,cd->qc", on_grid(queries), on_grid(candidates[union]))
 
     # One row per pair: the list of the one, then what the list of the other adds; the rest is ranked behind all others.
     one, other = (side[:, None] for side in np.triu_indices(len(top), k=1))
@@ -131,7 +131,3 @@ def _agreement(
     size = np.sqrt((ranks**2).sum(axis=2).prod(axis=0))
     together = ranks.prod(axis=0).sum(axis=1)
     return float((together[size > 0] / size[size > 0]).mean()) if (size > 0).any() else float("nan")
-
-
-def _on_grid(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "rows dim"]:
-    return np.rint(vectors.astype(np.float64) * GRID) / GRID

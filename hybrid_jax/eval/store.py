@@ -122,7 +122,8 @@ class EmbeddingStore:
         self.folder, self.manifest = folder, _read_manifest(folder)
         if not self.manifest.complete:
             raise StoreError(
-                f"{folder} holds {self.manifest.rows:,} rows of an unfinished corpus: run the same embed command again"
+                f"{folder} holds {self.manifest.rows:,} rows of an unfinished corpus: run the command that began it "
+                "again"
             )
         self._checked: set[str] = set()
         self._shards = [self._vectors(number) for number in range(len(self.manifest.shards))]
@@ -312,7 +313,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 def _damaged(path: Path, cause: str) -> StoreError:
     return StoreError(
-        f"{path}: this shard is damaged ({cause}): run the same embed command again, it encodes damaged shards anew"
+        f"{path}: this shard is damaged ({cause}): run the command that made it again, it encodes damaged shards anew"
     )
 
 

@@ -1,14 +1,16 @@
 """Rank counting: equal to sorting exact integer scores, ties included, whatever the block size; and fast enough."""
 
-import resource
-import time
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_jax.eval.ranks import GRID, on_grid, rank_relevant
+from hybrid_jax.eval.ranks import rank_relevant
+from hybrid_jax.eval.scores import GRID, on_grid
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -29,7 +31,7 @@ def by_sorting(queries, candidates, relevance, languages, ids):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["dense", "repeated", "few values"]))
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["dense", "repeated", "few values", "last bits", "one sentence"]))
 def test_equal_to_sorting_exact_scores(seed: int, kind: str):
     rng = np.random.default_rng(seed)
     queries, candidates = unit(rng.standard_normal((5, 7))), unit(rng.standard_normal((23, 7)))
@@ -38,6 +40,10 @@ def test_equal_to_sorting_exact_scores(seed: int, kind: str):
         queries[0] = candidates[0]
     if kind == "few values":  # equal scores of different vectors
         queries, candidates = np.eye(8, dtype=np.float32)[:5], np.eye(8, dtype=np.float32)[rng.integers(0, 8, 23)]
+    if kind == "last bits":  # scores that differ by less than a float32 product is certain of
+        candidates = unit(candidates[:1] + 1e-6 * rng.standard_normal((23, 7)))
+    if kind == "one sentence":
+        candidates[:] = candidates[0]
     languages = [str(name) for name in rng.choice(["de", "en", "zh", "zh-Hant"], 23)]
     ids = [str(number) for number in rng.permutation(23)]
     relevance = np.argwhere(rng.random((5, 23)) < 0.3)
@@ -56,10 +62,12 @@ def test_the_grid_is_the_nearest_multiple_in_any_type(values: list[float], dtype
     assert found.tolist() == [[round(value * 2**26) / GRID for value in values]]  # Python's round is to even, as rint
 
 
-def test_no_block_size_changes_a_rank():
+@pytest.mark.parametrize("nearness", [1.0, 1e-3, 1e-6])
+def test_no_block_size_changes_a_rank(nearness: float):
+    """Nor whether candidates are far apart, so that float32 decides, or so near that all are scored exactly."""
     # Candidates repeated across the matrix: in a float32 product equal columns may differ in their last bits.
     rng = np.random.default_rng(0)
-    distinct = unit(rng.standard_normal((60, 200)))
+    distinct = unit(rng.standard_normal((1, 200)) + nearness * rng.standard_normal((60, 200)))
     candidates = distinct[rng.integers(0, 60, 1500)]
     queries = unit(distinct[rng.integers(0, 60, 90)] + 0.05 * rng.standard_normal((90, 200)))
     languages, ids = [f"l{i % 3}" for i in range(1500)], [str(i) for i in range(1500)]
@@ -67,7 +75,7 @@ def test_no_block_size_changes_a_rank():
     picked = np.stack([rng.choice(1500, 70, replace=False) for _ in queries])
     relevance = np.stack([np.repeat(np.arange(90), 70), picked.ravel()], 1)
     whole = rank_relevant(queries, candidates, relevance, languages, ids)
-    for memory_mib in (1, 0):  # all cores together hold 87 rows of scores, and one row each
+    for memory_mib in (1, 0):  # blocks of 29 of the 450 rows of scores, and of one row
         again = rank_relevant(queries, candidates, relevance, languages, ids, memory_mib=memory_mib)
         np.testing.assert_array_equal(again, whole)
     alone = relevance[:, 0] == 17
@@ -101,21 +109,42 @@ def test_vectors_that_are_not_unit_are_refused(side: str, value: float):
         rank_relevant(queries, candidates, np.array([[0, 0]]), ["en"] * 3, list("abc"))
 
 
+AS_LARGE_AS_XQUAD_R = """
+import resource, time
+import numpy as np
+from hybrid_jax.eval.ranks import rank_relevant
+rng = np.random.default_rng(2)
+per_language, questions = 1184, 1190
+candidates = rng.standard_normal((11 * per_language, 256), dtype=np.float32)[:13_014]
+queries = rng.standard_normal((11 * questions, 256), dtype=np.float32)
+for rows in (candidates, queries):
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+languages = [f"l{i // per_language:02}" for i in range(len(candidates))]
+question = np.repeat(np.arange(len(queries)), 11)
+relevance = np.stack([question, np.tile(np.arange(11), len(queries)) * per_language + question % 1174], 1)
+wall, work = time.perf_counter(), time.process_time()
+found = rank_relevant(queries, candidates, relevance, languages, [f"{i:05}" for i in range(len(candidates))])
+# Other programs on the machine stretch the wall time; on an idle one it is no longer than all cores' work together.
+print(min(time.perf_counter() - wall, time.process_time() - work), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(found.pooled.mean(), found.in_language.mean())
+"""
+
+
 def test_as_large_as_xquad_r_in_ten_seconds_and_two_gib():
-    rng = np.random.default_rng(2)
-    per_language, questions = 1184, 1190
-    candidates = unit(rng.standard_normal((11 * per_language, 256), dtype=np.float32))[:13_014]
-    queries = unit(rng.standard_normal((11 * questions, 256), dtype=np.float32))
-    languages = [f"l{i // per_language:02}" for i in range(len(candidates))]
-    question = np.repeat(np.arange(len(queries)), 11)
-    relevance = np.stack([question, np.tile(np.arange(11), len(queries)) * per_language + question % 1174], 1)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    wall, work = time.perf_counter(), time.process_time()
-    found = rank_relevant(queries, candidates, relevance, languages, [f"{i:05}" for i in range(len(candidates))])
-    wall, work = time.perf_counter() - wall, time.process_time() - work
-    # Other programs on the machine stretch the wall time; on an idle one it is no longer than all cores' work together.
-    assert min(wall, work) < 10
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 2 * 2**20  # in KiB: 2 GiB
+    # A process of its own: the tests' eight devices share two cores and do without the compiler's optimization.
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_LARGE_AS_XQUAD_R],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    seconds, kibibytes, pooled, in_language = map(float, done.stdout.split())
+    assert seconds < 10
+    assert kibibytes < 2 * 2**20
     # Random vectors: ranks are uniform, so the mean of 143,990 is the middle of the pool to a fraction of a percent.
-    assert found.pooled.mean() == pytest.approx((1 + 13_014) / 2, rel=0.01)
-    assert found.in_language.mean() == pytest.approx((1 + 13_014 / 11) / 2, rel=0.01)
+    assert pooled == pytest.approx((1 + 13_014) / 2, rel=0.01)
+    assert in_language == pytest.approx((1 + 13_014 / 11) / 2, rel=0.01)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_jax.eval.search import Found, merge, product_error, top_k
+from hybrid_jax.eval.scores import product_error
+from hybrid_jax.eval.search import Found, merge, top_k
 
 TIMEOUT = 120
 

@@ -86,7 +86,7 @@ def test_an_interrupted_store_is_continued_without_a_trace(tmp_path: Path, dtype
     write(tmp_path / "whole", dtype)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "store", dtype, encoder=Encoder(until))
-    with pytest.raises(StoreError, match=r"rows of an unfinished corpus: run the same embed command again"):
+    with pytest.raises(StoreError, match=r"rows of an unfinished corpus: run the command that began it"):
         EmbeddingStore(tmp_path / "store")
     (tmp_path / "store" / "00001.npy.part").write_bytes(b"half")  # what a kill leaves behind
     again = Encoder()
@@ -125,7 +125,7 @@ def test_damage_is_found_and_repaired(tmp_path: Path, name: str, damage):
     write(folder)
     before = files(folder)
     damage(folder / name)
-    with pytest.raises(StoreError, match=rf"{name}: this shard is damaged \(.*\): run the same embed command again"):
+    with pytest.raises(StoreError, match=rf"{name}: this shard is damaged \(.*\): run the command that made it again"):
         read_all(folder)
     again = Encoder()
     write(folder, encoder=again)
