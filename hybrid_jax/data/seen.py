@@ -1,6 +1,6 @@
 """What a run has really seen, counted from its log: batches and pairs by kind and dataset, languages, language pairs.
 
-Knows: metrics.jsonl. Does not know: what the config promised, how a model card looks.
+Knows: metrics.jsonl. Does not know: what the config promised (`schedule.py`), who asks (model cards, evaluations).
 """
 
 import json
@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hybrid_jax.export.settings import ExportError
+from hybrid_jax.data.records import DataError
 
 Pair = tuple[str, str]
 """Query language and passage language."""
@@ -43,7 +43,7 @@ class Seen:
 def read_seen(path: Path, steps: int) -> Seen | None:
     """Counts the records before `steps` in a run's metrics.jsonl; None when there is no such file.
 
-    Raises ExportError for a line that is no record of a step. A last line that a kill has cut does not count.
+    Raises DataError for a line that is no record of a step. A last line that a kill has cut does not count.
     """
     if not path.is_file():
         return None
@@ -55,9 +55,7 @@ def read_seen(path: Path, steps: int) -> Seen | None:
                     _count(seen, _nested(json.loads(line)))
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
                     reason = f"{type(error).__name__}: {error}"
-                    raise ExportError(
-                        f"{path}, line {number}: not the record of a step ({reason}): restore it"
-                    ) from None
+                    raise DataError(f"{path}, line {number}: not the record of a step ({reason}): restore it") from None
     return seen
 
 
