@@ -46,6 +46,13 @@ def main() -> int:
     )
     parser.add_argument("--tower", choices=("query", "passage"), help="which one, of a run with two (model.tied false)")
     parser.add_argument(
+        "--debias",
+        type=Path,
+        metavar="FILE.npz",
+        help="a debiasing of this model's vectors that is one linear map (lsar), as `eval --debias` writes it: the "
+        "folder gives debiased vectors",
+    )
+    parser.add_argument(
         "--report",
         type=Path,
         metavar="report.json",
@@ -61,23 +68,26 @@ def main() -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from hybrid_jax.data.seen import read_seen
+    from hybrid_jax.embed.debias import Debiaser
     from hybrid_jax.embed.load import load  # jax and all of it: not needed to answer --help
     from hybrid_jax.export.card import write_card
     from hybrid_jax.export.folder import check_free, plan, write_folder
-    from hybrid_jax.export.seen import read_seen
     from hybrid_jax.export.verify import BOUNDS
     from hybrid_jax.runtime.provenance import provenance
 
     out, dtype = arguments.out, arguments.dtype
     check_free(out)  # before a large model is read
+    debias = None if arguments.debias is None else Debiaser.load(arguments.debias)
     encoder = load(arguments.ckpt, step=arguments.step, warn=warn)
     facts = encoder.facts
-    what = plan(encoder, format=arguments.format, dtype=dtype, tower=arguments.tower)
+    what = plan(encoder, format=arguments.format, dtype=dtype, tower=arguments.tower, debias=debias)
     seen = read_seen(Path(facts["folder"]) / "metrics.jsonl", facts["step"]) if "step" in facts else None
     card = write_card(what, out.resolve().name, seen, _results(arguments.report, facts), provenance())
     distance = write_folder(what, out, card=card)
     print(f"wrote {out} for {arguments.format}, {dtype}: whole, and read back")
-    print(f"largest cosine distance to the original's embeddings: {distance:.2g} (allowed: {BOUNDS[dtype]:g})")
+    original = "the original's" if debias is None else f"the original's debiased ({debias.name})"
+    print(f"largest cosine distance to {original} embeddings: {distance:.2g} (allowed: {BOUNDS[dtype]:g})")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The model card of an exported folder, written from the run's own files: README.md for people, its header for the hub.
 
 Knows: what can honestly be said of a run, and how to say it in Markdown so that no text of a config or of data changes
-the page. Does not know: where the facts were read (`seen.py`, `results.py`).
+the page. Does not know: where the facts were read (`data/seen.py`, `results.py`).
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hybrid_jax.data.seen import Seen
 from hybrid_jax.export import settings
 from hybrid_jax.export.folder import Plan
 from hybrid_jax.export.results import Results
-from hybrid_jax.export.seen import Seen
 from hybrid_jax.export.verify import BOUNDS
 
 KINDS = ("monolingual", "same_language", "cross_lingual")
@@ -178,6 +178,15 @@ def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[
         yield f"It encodes one side only: {other} need the run's other tower, exported by itself."
         if results is not None:
             yield "The evaluation is of both towers together."
+    if what.debias is not None:
+        about = what.debias.facts
+        text = f" (text with sha256 {about['text_sha256']})" if "text_sha256" in about else ""
+        yield (
+            f"Its embeddings are debiased after training by {what.debias.summary()}{text}: they are not comparable "
+            f"with those of the model before."
+        )
+        if results is not None:
+            yield "The evaluation is of the embeddings before they were debiased."
     if config is None:
         yield "What it was trained on is not known to the tool that converted it: see the original's own card."
     if seen is not None and seen.languages:

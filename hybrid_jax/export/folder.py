@@ -20,9 +20,11 @@ from safetensors.numpy import save_file
 
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.data.whole import whole_folder
+from hybrid_jax.embed.debias import Debiaser
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.load import load
 from hybrid_jax.export import settings
+from hybrid_jax.export.debiased import check_fitted_on, debiased
 from hybrid_jax.export.settings import DENSE_FOLDER, ExportError, Format, Precision, Side
 from hybrid_jax.export.verify import check_same
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters
@@ -37,13 +39,17 @@ class Plan:
     """What is exported, once the question of which tower is settled."""
 
     encoder: TextEncoder
-    """With one tower, and one limit for texts of both sides, as a folder can state no more."""
+    """What is written: with one tower, and one limit for texts of both sides, as a folder can state no more."""
+    original: TextEncoder
+    """The same before `debias`."""
     rules: TextRules
     """The original's own, with a limit for each side."""
     sides: tuple[Side, ...]
     """Whose texts it encodes as the original does."""
     format: Format
     dtype: Precision
+    debias: Debiaser | None = None
+    """What is done to the original's vectors, all languages alike."""
 
     @property
     def prompts(self) -> dict[str, str]:
@@ -54,8 +60,16 @@ class Plan:
         return self.encoder.rules.max_query_length
 
 
-def plan(encoder: TextEncoder, *, format: Format, dtype: Precision, tower: Side | None = None) -> Plan:
-    """Raises ExportError for what the format cannot hold, and for two towers without a choice."""
+def plan(
+    encoder: TextEncoder,
+    *,
+    format: Format,
+    dtype: Precision,
+    tower: Side | None = None,
+    debias: Debiaser | None = None,
+) -> Plan:
+    """Raises ExportError for what the format cannot hold, for two towers without a choice, and for a debiasing that is
+    of another model or no matrix."""
     model, rules, parameters = encoder.model, encoder.rules, encoder.parameters
     if model.tied and tower is not None:
         raise ExportError(f"--tower {tower}: queries and passages share one tower here: leave --tower out")
@@ -77,11 +91,19 @@ def plan(encoder: TextEncoder, *, format: Format, dtype: Precision, tower: Side 
             limit,
         ),
     )
+    written = single
+    if debias is not None:
+        if format == "hf":
+            raise ExportError(
+                "--debias has no place in a plain transformers folder: use --format sentence-transformers"
+            )
+        check_fitted_on(debias, encoder.facts)
+        written = debiased(single, debias)
     if format == "hf":
-        settings.plain_pooling(single.model)
+        settings.plain_pooling(written.model)
     else:
-        settings.sentence_transformers_files(single.model, {}, limit)
-    return Plan(single, rules, sides, format, dtype)
+        settings.sentence_transformers_files(written.model, {}, limit)
+    return Plan(written, single, rules, sides, format, dtype, debias)
 
 
 def check_free(out: Path) -> None:
@@ -103,7 +125,7 @@ def write_folder(what: Plan, out: Path, *, card: str) -> float:
             part.chmod(0o755)  # it is made so that only its owner can read it
             _write(what, part)
             (part / "README.md").write_text(card, encoding="utf-8")
-            distance = check_same(what.encoder, _read_back(what, part), what.dtype)
+            distance = check_same(what.original, _read_back(what, part), what.dtype, what.debias)
             check_free(out)  # what somebody else has put there meanwhile would silently stay
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -1,6 +1,6 @@
 """What an evaluation's report.json says of the exported model: tables for its card.
 
-Knows: the report's schema (`eval/report.py` writes it). Does not know: how a number was made, how a table is drawn.
+Knows: the report's schema (`eval/report/build.py` writes it). Does not know: how a number was made, how a table looks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -51,7 +51,7 @@ class Results(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     provenance: dict[str, Any]
     tasks: dict[str, _Task]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_jax.embed.debias import Debiaser
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.export.settings import ExportError, Precision
 
@@ -61,8 +62,9 @@ TEXTS = (
 """Several scripts, no text at all, single characters, what normalisers and special tokens trip over, long texts."""
 
 
-def check_same(saved: TextEncoder, found: TextEncoder, dtype: Precision) -> float:
-    """The largest cosine distance between what two encoders with one tower each make of `TEXTS`.
+def check_same(saved: TextEncoder, found: TextEncoder, dtype: Precision, debias: Debiaser | None = None) -> float:
+    """The largest cosine distance between what two encoders with one tower each make of `TEXTS`, the saved one's
+    vectors after `debias`, a linear one.
 
     Raises ExportError when it is above the bound of `dtype`, or the two treat texts by different rules.
     """
@@ -71,6 +73,7 @@ def check_same(saved: TextEncoder, found: TextEncoder, dtype: Precision) -> floa
     # Queries and passages share the tower and the limit: what their prompts make of a text is all that differs.
     texts = [p + text for p in dict.fromkeys([saved.rules.query_prompt, saved.rules.passage_prompt]) for text in TEXTS]
     one, other = (_bare(encoder).encode_passages(texts, progress=False) for encoder in (saved, found))
+    one = one if debias is None else debias.passages(one)
     # Half the squared distance of unit vectors: 1 - cosine, without its rounding, and 0 for two zero vectors.
     distances = ((one.astype(np.float64) - other) ** 2).sum(axis=1) / 2
     worst = int(np.argmax(distances))  # a NaN counts as the largest

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import yaml
 
+from hybrid_jax.data.seen import read_seen
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.load import load
-from hybrid_jax.eval.report import build_report
+from hybrid_jax.eval.report.build import build_report
 from hybrid_jax.eval.runner import run
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 from hybrid_jax.export.card import block, plain, quoted, table, write_card
 from hybrid_jax.export.folder import plan
 from hybrid_jax.export.results import difference, read_results
-from hybrid_jax.export.seen import read_seen
 from hybrid_jax.export.settings import ExportError, Format
 from hybrid_jax.runtime.provenance import provenance
 
@@ -56,61 +56,6 @@ def cells(card: str, heading: str) -> list[list[str]]:
     """The rows of the table whose header begins with `heading`."""
     rows = card[card.index(f"| {heading} |") :].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
-
-
-def log(folder: Path, *records: dict[str, Any]) -> Path:
-    path = folder / "metrics.jsonl"
-    path.write_text("".join(json.dumps({"step": step, **record}) + "\n" for step, record in enumerate(records)))
-    return path
-
-
-MONO = {"kind": "monolingual", "dataset": "a", "query_languages": {"de": 4}, "passage_languages": {"de": 4}}
-SAME = {**MONO, "kind": "same_language", "query_languages": {"de": 1, "en": 3}, "passage_languages": {"de": 1, "en": 3}}
-CROSS = {"kind": "cross_lingual", "dataset": "b", "query_languages": {"de": 1, "en": 3}, "passage_languages": {"fr": 4}}
-PAIRED = {**CROSS, "language_pairs": {"de": {"fr": 1}, "en": {"fr": 3}}}
-
-
-def test_counts_are_those_of_the_log_up_to_the_step(tmp_path: Path):
-    path = log(tmp_path, MONO, PAIRED, SAME, PAIRED, MONO)
-    seen = read_seen(path, 4)
-    assert seen is not None
-    assert (seen.steps, seen.logged) == (4, 4)
-    assert seen.batches == {"monolingual": 1, "cross_lingual": 2, "same_language": 1}
-    assert seen.pairs == {"monolingual": 4, "cross_lingual": 8, "same_language": 4}
-    assert seen.datasets == {
-        ("a", "monolingual"): (1, 4),
-        ("b", "cross_lingual"): (2, 8),
-        ("a", "same_language"): (1, 4),
-    }
-    assert seen.languages == ["de", "en", "fr"]
-    assert seen.language_pairs == {("de", "de"): 5, ("en", "en"): 3, ("de", "fr"): 2, ("en", "fr"): 6}
-    assert seen.unpaired == 0
-
-
-def test_a_log_without_pairs_says_how_many_are_unknown(tmp_path: Path):
-    seen = read_seen(log(tmp_path, MONO, CROSS), 2)
-    assert seen is not None
-    assert seen.unpaired == 4
-    assert seen.language_pairs == {("de", "de"): 4}
-    assert (seen.queries["cross_lingual", "en"], seen.passages["cross_lingual", "fr"]) == (3, 4)
-
-
-def test_a_cut_line_does_not_count_and_a_damaged_one_is_named(tmp_path: Path):
-    path = log(tmp_path, MONO, CROSS)
-    path.write_text(path.read_text() + json.dumps({"step": 2, **MONO})[:40])
-    seen = read_seen(path, 9)
-    assert seen is not None
-    assert seen.logged == 2
-    assert read_seen(tmp_path / "nothing.jsonl", 9) is None
-    for damaged in (
-        '{"step": 0}\n',
-        "[]\n",
-        "{\n",
-        json.dumps({"step": 0, **MONO, "query_languages": {"de": "4"}}) + "\n",
-    ):
-        path.write_text(json.dumps({"step": 0, **MONO}) + "\n" + damaged)
-        with pytest.raises(ExportError, match=r"metrics.jsonl, line 2: not the record of a step .*: restore it"):
-            read_seen(path, 9)
 
 
 def test_the_card_of_a_run_says_what_it_saw(tiny_run, encoder: TextEncoder):
@@ -192,7 +137,7 @@ def test_a_file_that_is_no_report_is_refused(report: dict[str, Any], tmp_path: P
     with pytest.raises(ExportError, match="cannot be read"):
         read_results(path)
     for content, problem in (
-        ({**report, "schema_version": 2}, "schema_version"),
+        ({**report, "schema_version": 1}, "schema_version"),
         ({}, "schema_version"),
         ("{", "the file"),
     ):

@@ -36,7 +36,7 @@ def test_a_run_becomes_a_folder_that_gives_its_embeddings(tiny_run, tmp_path: Pa
 
 def test_an_evaluation_of_another_step_stays_out_of_the_card(tiny_run, tmp_path: Path, monkeypatch, capsys):
     run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
-    report = {"schema_version": 1, "provenance": {"step": 20}, "tasks": {}}
+    report = {"schema_version": 2, "provenance": {"step": 20}, "tasks": {}}
     (run / "eval").mkdir()
     (run / "eval" / "report.json").write_text(json.dumps(report))
     arguments = ["--ckpt", str(run), "--out", str(tmp_path / "out")]
