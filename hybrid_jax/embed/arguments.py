@@ -5,7 +5,7 @@ Knows: argparse, and which options `load` takes. Imports no jax: `--help` answer
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from hybrid_jax.embed.encoder import TextEncoder
@@ -19,7 +19,12 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
         metavar="RUN_OR_MODEL",
         help="a run's folder (its --workdir), a Hugging Face or sentence-transformers folder, or a hub id",
     )
-    parser.add_argument("--step", type=int, help="the checkpoint's step (default: the latest)")
+    parser.add_argument(
+        "--step",
+        type=_step,
+        metavar="N|best",
+        help="the checkpoint's step, or the best one that 'hybrid_jax.eval watch' keeps (default: the latest)",
+    )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -49,3 +54,11 @@ def load_asked(arguments: argparse.Namespace) -> "TextEncoder":
 def warn(line: str) -> None:
     """A line on stderr."""
     sys.stderr.write(f"warning: {line}\n")
+
+
+def _step(text: str) -> int | Literal["best"]:
+    if text == "best":
+        return "best"
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a step's number nor best")
+    return int(text)

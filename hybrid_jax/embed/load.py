@@ -24,12 +24,14 @@ from hybrid_jax.runtime import checkpoint
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
 Warn = Callable[[str], None]
+Step = int | Literal["best"]
+"""Of a run: a checkpoint's step, or the one that a watch (hybrid_jax/eval/watch.py) found best and keeps."""
 
 
 def load(
     path_or_id: str | Path,
     *,
-    step: int | None = None,
+    step: Step | None = None,
     pooling: Literal["mean", "cls", "pooler"] | None = None,
     query_prompt: str | None = None,
     passage_prompt: str | None = None,
@@ -37,23 +39,22 @@ def load(
     dtype: Literal["float32", "bfloat16"] | None = None,
     warn: Warn = warnings.warn,
 ) -> TextEncoder:
-    """The encoder in a run's folder (its latest checkpoint, or `step`'s; `RUN/checkpoints/STEP` says the same), in a
-    Hugging Face or sentence-transformers folder, or of a model of the Hugging Face hub.
+    """The encoder in a run's folder (its latest checkpoint, or `step`'s; `RUN/checkpoints/STEP` and `RUN/best/STEP` say
+    the same), in a Hugging Face or sentence-transformers folder, or of a model of the Hugging Face hub.
 
     By default everything is as the folder says; a plain Hugging Face folder says neither `pooling` (see
     `open_pretrained`) nor prompts. `max_length` cuts texts to fewer tokens; `dtype` is the precision of the products.
     The parameters are whole on every device. Raises CheckpointError, PretrainedError or DataError.
     """
     path = Path(path_or_id).expanduser()
-    mesh = make_mesh(MeshConfig())
-    if path.parent.name == "checkpoints" and path.name.isdecimal() and is_run(path.parents[1]):
+    if path.parent.name in ("checkpoints", "best") and path.name.isdecimal() and is_run(path.parents[1]):
         if step not in (None, int(path.name)):
             raise ValueError(f"{path} is the checkpoint of step {path.name}, but step {step} was asked for: name one")
         path, step = path.parents[1], int(path.name)
     if is_run(path):
         if pooling is not None:
             raise ValueError(f"{path} is a run, which knows its pooling: leave pooling out")
-        encoder = _from_run(read_run(path), step, mesh, warn)
+        encoder = load_checkpoint(read_run(path), *_find(path, step), warn)
     else:
         nothing = path.is_dir() and not (path / "config.json").exists() and not (path / "modules.json").exists()
         if step is not None or nothing:
@@ -61,7 +62,7 @@ def load(
                 f"{path} is not a run (no config.yaml and tokenizer/)"
                 + (f", so it has no step {step}" if step is not None else ", nor a model's folder (no config.json)")
             )
-        encoder = _from_pretrained(open_pretrained(path_or_id, pooling), mesh)
+        encoder = _from_pretrained(open_pretrained(path_or_id, pooling), make_mesh(MeshConfig()))
     return _adjusted(encoder, query_prompt, passage_prompt, max_length, dtype)
 
 
@@ -76,13 +77,29 @@ def load_untrained(path: Path) -> TextEncoder:
     return TextEncoder(run.tokenizer, run.model, run.rules, parameters, mesh, {**run.facts, "step": 0})
 
 
-def _from_run(run: Run, step: int | None, mesh: Mesh, warn: Warn) -> TextEncoder:
+def load_checkpoint(run: Run, folder: Path, step: int | None, warn: Warn = warnings.warn) -> TextEncoder:
+    """The encoder of a run's checkpoint that lies in `folder`: the one of `step`, or the latest.
+
+    Encoders of one run share what is compiled.
+    """
+    mesh = make_mesh(MeshConfig())
+
     def placed(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=parameter_sharding(mesh, leaf.shape))
 
     like = {"parameters": jax.tree.map(placed, abstract(run.model)[1])}
-    step, found = checkpoint.restore(run.folder / "checkpoints", like, warn, step)
+    step, found = checkpoint.restore(folder, like, warn, step)
     return TextEncoder(run.tokenizer, run.model, run.rules, found["parameters"], mesh, {**run.facts, "step": step})
+
+
+def _find(run: Path, step: Step | None) -> tuple[Path, int | None]:
+    """Where the checkpoint that is asked for lies, and its step."""
+    checkpoints, best = run / "checkpoints", run / "best"
+    if step == "best":
+        return best, checkpoint.read_best(best).step
+    if step not in checkpoint.steps(checkpoints) and step in checkpoint.steps(best):
+        return best, step
+    return checkpoints, step
 
 
 def _from_pretrained(pretrained: Pretrained, mesh: Mesh) -> TextEncoder:

@@ -1,18 +1,23 @@
 """Checkpoints: complete or absent, written by Orbax while training goes on, restored onto any mesh.
 
-One folder per step, which Orbax writes under another name and renames when it is complete. Knows: trees of arrays,
-steps, folders. Does not know: what is in the trees.
+One folder per step, which Orbax writes under another name and renames when it is complete. A run deletes its old ones;
+what must outlive that is held elsewhere by hard links. Knows: trees of arrays, steps, folders. Does not know: what is
+in the trees, what makes a step the best.
 """
 
 import json
 import math
+import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import jax
 from orbax.checkpoint import v1 as ocp
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hybrid_jax.runtime.workdir import write_text
 
 Tree = TypeVar("Tree")
 
@@ -34,6 +39,23 @@ class CheckpointConfig(BaseModel):
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, cannot be used or cannot be written; the message says where and what to do."""
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint that was asked for by its step and is not whole; others may be."""
+
+
+class Best(BaseModel):
+    """Which checkpoint is the best, and by what: best.json of the folder that keeps it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int
+    """Batches that it was trained on."""
+    metric: str
+    """What was measured, as an evaluation names it."""
+    value: float
+    """The metric's value."""
 
 
 class Checkpoints:
@@ -97,7 +119,7 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
 
     A damaged checkpoint is reported to `warn` and the one before it is taken, unless it was asked for by its step.
     Parts of a checkpoint that `like` lacks are not read. Raises CheckpointError when there is no usable one, or it
-    holds another architecture.
+    holds another architecture; DamagedError when `step`'s is not whole.
     """
     known = steps(folder)
     if step is not None and step not in known:
@@ -117,10 +139,81 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
             cause = str(error.__cause__ or error).split("\n")[0].split(". ")[0][:150]
             damaged = f"{path} is damaged ({cause})"
             if step is not None:
-                raise CheckpointError(f"{damaged}: choose another step of {known}") from None
+                raise DamagedError(f"{damaged}: choose another step of {known}") from None
             warn(f"{damaged}: taking the checkpoint before it")
     found = f"none of {known} is usable" if known else "there is none"
     raise CheckpointError(f"{folder}: no complete checkpoint ({found})")
+
+
+def hold(folder: Path, step: int, into: Path) -> bool:
+    """Puts the finished checkpoint of `step` in `into` as well, where it stays when `folder` loses it.
+
+    Hard links: no room is taken until then. Files are copied where the file system, or another owner, forbids links.
+    False when it is gone, or goes while this works; whole or absent in `into`, whenever this is killed.
+    """
+    source, target, part = folder / str(step), into / str(step), into / f"{step}.part"
+    if target.is_dir():
+        return True
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        names = _files(source)
+        for name in names:
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            _link(source / name, part / name)
+        whole = bool(names) and _files(source) == names  # else the run has begun to delete it
+    except FileNotFoundError:
+        whole = False
+    if whole:
+        part.rename(target)
+    else:
+        shutil.rmtree(part, ignore_errors=True)
+    return whole
+
+
+def keep_best(folder: Path, held: Path, best: Best) -> None:
+    """Moves the best checkpoint from `held` to `folder` and notes it there; the one before it is dropped.
+
+    Killed on its way, it leaves one of the two, noted and whole, and may be called again.
+    """
+    folder.mkdir(exist_ok=True)
+    if not (folder / str(best.step)).is_dir():
+        (held / str(best.step)).rename(folder / str(best.step))
+    write_text(folder / "best.json", best.model_dump_json() + "\n")
+    for step in steps(folder):
+        if step != best.step:
+            drop(folder, step)
+
+
+def drop(folder: Path, step: int) -> None:
+    """Removes a checkpoint; a kill on the way leaves nothing that looks like one."""
+    for old in folder.glob("*.old"):  # what such a kill left
+        shutil.rmtree(old)
+    shutil.rmtree((folder / str(step)).rename(folder / f"{step}.old"))
+
+
+def read_best(folder: Path) -> Best:
+    """What `keep_best` noted. Raises CheckpointError where it did not, or the note is damaged."""
+    path = folder / "best.json"
+    fix = f"python -m hybrid_jax.eval watch {folder.parent} names the best step"
+    try:
+        return Best.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder.parent} has no best step: {fix}") from None
+    except ValidationError:
+        raise CheckpointError(f"{path} is damaged: remove it, and {fix}") from None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _load(path: Path, like: Tree) -> Tree:

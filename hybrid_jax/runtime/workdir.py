@@ -3,6 +3,7 @@
     config.yaml      the resolved config, written first          tokenizer/        what the run tokenised with
     run.json         data, code and machine of every start       checkpoints/      one folder per step
     metrics.jsonl    a line per step                              tensorboard/
+    eval/            reports, and the curve of a watch            best/             the step that a watch found best
 
 Knows: names of files. Does not know: configs' fields.
 """
