@@ -3,18 +3,22 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hybrid_jax.embed.arguments import add_checkpoint, add_model, load_asked
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
-    from hybrid_jax.eval.tasks import Task
+    from hybrid_jax.embed.encoder import TextEncoder
+    from hybrid_jax.eval.job import Named
 
+ALSO = ("figures", "trec", "mteb")
 DESCRIPTION = """Evaluates a run's checkpoint or a published model: exact full rankings in the monolingual (Mo.),
-cross-lingual (Cr.) and multilingual (Mul.) settings, with the rank distance as a measure of language bias.
+cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals, and every measure of language bias.
 
   demo       the held-out facts of the built-in corpus
   xquad_r    XQuAD-R (LAReQA), 11 languages: DATA_DIR/xquad-r/*.json
@@ -33,18 +37,16 @@ xquad_r and mlqa_r are measured with sentence + paragraph candidates (the headli
 Writes report.json, report.md, report.html, and per_query.npz with every query's values, which another command reads:
 
   python -m hybrid_jax.eval compare RUN OTHER_RUN   intervals, and which differences are evidence (see its --help)
+  python -m hybrid_jax.eval watch RUN               every new checkpoint of a run in progress (see its --help)
   python -m hybrid_jax.eval embed …                 a corpus' embeddings on disk, resumable (see its --help)"""
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["compare"]:
-        from hybrid_jax.eval.compare import main as compare
-
-        return compare(sys.argv[2:])
-    if sys.argv[1:2] == ["embed"]:
-        from hybrid_jax.eval.embed import main as embed
-
-        return embed(sys.argv[2:])
+    command, *rest = sys.argv[1:] or [""]
+    if command in ("watch", "--watch"):
+        return _watch(rest)
+    if command in ("compare", "embed"):
+        return import_module(f"hybrid_jax.eval.{command}").main(rest)
     parser = argparse.ArgumentParser(
         "python -m hybrid_jax.eval",
         description=DESCRIPTION,
@@ -66,7 +68,36 @@ def main() -> int:
     parser.add_argument(
         "--untrained", action="store_true", help="evaluate the run before its first step too, side by side"
     )
+    parser.add_argument(
+        "--also",
+        type=_also,
+        default=(),
+        metavar="figures,trec,mteb",
+        help="also write the report's figures as PNG, SVG and PDF; TREC runs and qrels; results in mteb's shape",
+    )
+    stores = parser.add_argument_group("embeddings of searched pools (beir, miracl), kept on disk")
+    stores.add_argument(
+        "--stores",
+        type=Path,
+        metavar="FOLDER",
+        help="write them to FOLDER/POOL and search them there; resumed after a kill, reused by the same model",
+    )
+    stores.add_argument("--store-dtype", choices=("float32", "float16", "int8"), default="float32")
+    stores.add_argument(
+        "--rows-per-shard", type=int, default=16_384, metavar="N", help="what a kill can lose (default: %(default)s)"
+    )
     add_model(parser)
+    debias = parser.add_argument_group("post-hoc debiasing, shown beside the raw figures")
+    debias.add_argument("--debias", default="", metavar="METHODS", help="of center, lir, shift and lsar")
+    debias.add_argument(
+        "--debias-text",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="FILE",
+        help='what to fit them on: JSON lines with "lang" and "text", or training data; what is evaluated is left out',
+    )
+    debias.add_argument("--debias-texts-per-language", type=int, default=1000, metavar="N", help="default: %(default)s")
     arguments = parser.parse_args()
     keep_freed_memory()
     try:
@@ -77,63 +108,79 @@ def main() -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from hybrid_jax.embed.load import load_untrained  # jax and all of it: not needed to answer --help
+    from hybrid_jax.embed.debias import parse_methods  # jax and all of it: not needed to answer --help
+    from hybrid_jax.embed.load import load_untrained
     from hybrid_jax.embed.run import is_run, read_config
-    from hybrid_jax.eval import mining, per_query, searching, tasks
-    from hybrid_jax.eval.report import build_report, headline_table, write_report
+    from hybrid_jax.eval import job
+    from hybrid_jax.eval.embed import identity
+    from hybrid_jax.eval.report.text import headline_table
     from hybrid_jax.eval.runner import run
-    from hybrid_jax.runtime.provenance import provenance
+    from hybrid_jax.eval.searching import Stores
 
     say = partial(print, flush=True)
-    named = _tasks(arguments.tasks, arguments.data_dir)
-    ranked = [task for made in named.values() for task in made if isinstance(task, tasks.RetrievalTask)]
+    methods = parse_methods(arguments.debias) if arguments.debias else ()
+    named = job.find_tasks(arguments.tasks, arguments.data_dir)
     encoder = load_asked(arguments)
     folder = Path(encoder.facts["folder"])
     if arguments.untrained:
         read_config(folder)  # says so when it is not a run
-    step = f"step {encoder.facts['step']}" if is_run(folder) else ""
-    name = f"{folder.name}, {step}" if step else folder.name
-    print(f"evaluating {step and step + ' of '}{folder} on {', '.join(named)}", flush=True)
-    found = run(encoder, ranked, say)
-    for key, made in named.items():
-        pools = [searching.evaluate(encoder, task) for task in made if isinstance(task, tasks.SearchTask)]
-        if pools:
-            about = f"{key}, the mean over {len(pools)} pools" if len(pools) > 1 else pools[0]["about"]
-            found.setdefault("searches", {})[key] = searching.together(about, pools)
-        for task in made:
-            if isinstance(task, tasks.BitextTask):
-                found.setdefault("bitext", {})[key] = mining.evaluate(encoder, task)
+    out = arguments.out or (folder / "eval" if is_run(folder) else Path(f"eval-{folder.name}"))
+    debias = {}
+    if methods:
+        debias = job.fit_debiasing(encoder, methods, arguments.debias_text, arguments.debias_texts_per_language, named)
+        say("\n".join(debiaser.summary() for debiaser in debias.values()))
+    step = f", step {encoder.facts['step']}," if "step" in encoder.facts else ""
+    say(f"evaluating {folder}{step} on {', '.join(named)}")
+    outputs = job.Outputs(out, arguments.also)
+    stores = None
+    if arguments.stores:
+        if arguments.rows_per_shard < 1:
+            raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
+        kept = arguments.store_dtype, arguments.rows_per_shard
+        stores = Stores(arguments.stores, identity(encoder), encoder.facts, *kept)
+    found = job.evaluate(encoder, named, say, debias=debias, outputs=outputs, stores=stores)
     untrained = None
     if arguments.untrained:
-        untrained = run(load_untrained(folder), ranked, lambda line: say(f"untrained, {line}"))
-    facts = {**encoder.facts, "evaluated_with": provenance()}
-    report = build_report(arguments.title or name, found, facts, untrained)
-    out = arguments.out or (folder / "eval" if is_run(folder) else Path(f"eval-{folder.name}"))
-    paths = write_report(out, report)
-    per_query.write(out / per_query.FILE_NAME, found["per_query"])
-    print(headline_table(report))
-    print("report: " + "  ".join(str(path) for path in paths))
+        untrained = run(load_untrained(folder), job.ranked(named), lambda line: say(f"untrained, {line}"))
+    report = job.report(encoder, found, arguments.title, untrained=untrained, debias=debias)
+    paths = outputs.write(report, found["per_query"], debias)
+    say(headline_table(report))
+    say("report: " + "  ".join(str(path) for path in paths))
     return 0
 
 
-def _tasks(names: str, data_dir: Path | None) -> dict[str, tuple["Task", ...]]:
-    """The tasks behind each name asked for."""
-    from hybrid_jax.config import ConfigError
-    from hybrid_jax.eval import tasks
-
-    def data() -> Path:
-        if data_dir is None:
-            raise ConfigError(f"--tasks {names!r}: they need their official files: give --data-dir (see docs/data.md)")
-        return data_dir
-
-    asked = [name.strip() for name in names.split(",") if name.strip()]
-    makers = {name: tasks.maker(name) for name in asked or [names]}
-    return {name: make(data) for name, make in makers.items()}
+def _also(text: str) -> tuple[str, ...]:
+    asked = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in asked if name not in ALSO]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(ALSO)}")
+    return asked
 
 
 def _default_data() -> Path | None:
     named = os.environ.get("HYBRID_JAX_DATA")
     return Path(named) if named else Path("../shared/data") if Path("../shared/data").is_dir() else None
+
+
+def _watch(arguments: list[str]) -> int:
+    from hybrid_jax.eval import watch
+
+    def measure(encoder: "TextEncoder", named: "Named") -> dict[str, Any]:
+        from hybrid_jax.eval import job
+
+        return job.evaluate(encoder, named)
+
+    def publish(encoder: "TextEncoder", found: Mapping[str, Any], out: Path) -> None:
+        from hybrid_jax.eval import job
+
+        job.Outputs(out).write(job.report(encoder, found), found["per_query"])
+
+    def open_tasks(names: str, data_dir: Path | None) -> "Named":
+        from hybrid_jax.eval import job
+
+        return job.find_tasks(names, data_dir or _default_data())
+
+    return watch.main(arguments, watch.Evaluator(open_tasks, measure, publish))
 
 
 if __name__ == "__main__":

@@ -20,12 +20,15 @@ from typing import Any
 import numpy as np
 
 from hybrid_jax.eval import per_query, stats
-from hybrid_jax.eval.report import LABELS, SHORT
-from hybrid_jax.eval.runner import SETTINGS
+from hybrid_jax.eval.bias_panel import MEASURES
+from hybrid_jax.eval.per_query import SETTINGS
+from hybrid_jax.eval.report.rows import LABELS, SHORT
 
 SCHEMA_VERSION = 1
 SWAPS_PER_TEST = 100
-LOWER_IS_BETTER = frozenset({per_query.RANK_DISTANCE})
+LOWER_IS_BETTER = frozenset(name for name, measure in MEASURES.items() if measure.biased == "higher")
+ON_REQUEST = frozenset(MEASURES) - {per_query.RANK_DISTANCE}
+"""Left out unless --metrics names them: every verdict that is printed makes the others harder to reach."""
 BETTER, WORSE, NO_EVIDENCE = "better", "worse", "no evidence"
 
 DESCRIPTION = f"""Compares evaluated systems query by query: every metric with its 95 % interval, and for every system
@@ -60,7 +63,11 @@ def main(arguments: list[str]) -> int:
         "systems", nargs="+", metavar="[NAME=]RUN[,RUN...]", help="the first is what others are held to"
     )
     parser.add_argument("--tasks", help="only these task keys, separated by commas (default: all that the runs share)")
-    parser.add_argument("--metrics", help="only these metrics, separated by commas (default: all that the runs share)")
+    parser.add_argument(
+        "--metrics",
+        help="only these metrics, separated by commas (default: all that the runs share but the bias panel, "
+        "whose names report.json has)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison for programs too")
     asked = parser.parse_args(arguments)
     try:
@@ -129,7 +136,7 @@ def compare(
     if metrics is None:
         for key in keys:
             held = [{m for s in SETTINGS for m in getattr(run, s)} for runs in tables[key].values() for run in runs]
-            left = sorted(set.union(*held) - set.intersection(*held))
+            left = sorted(set.union(*held) - set.intersection(*held) - ON_REQUEST)
             if left:
                 notes.append(f"left out of {key}, since not every run has it: {', '.join(left)}")
     # The least p is 1 / (swaps + 1) times the tests: with many tests it takes more swaps to prove anything.
@@ -249,7 +256,7 @@ def _shared_rows(
         raise ValueError(f"--metrics {unknown[0]!r}: on task {key} the runs share {', '.join(known)}")
     rows: list[tuple[str, per_query.Setting]] = [
         (metric, setting)
-        for metric in dict.fromkeys(asked or known)
+        for metric in dict.fromkeys(asked or (name for name in known if name not in ON_REQUEST))
         for setting in SETTINGS
         if metric in shared[setting]
     ]
@@ -283,12 +290,13 @@ def _split(names: str | None) -> list[str] | None:
 
 
 def _digits(metric: str) -> int:
-    return 1 if metric == per_query.RANK_DISTANCE else 4
+    return 1 if metric in (per_query.RANK_DISTANCE, "max_rank") else 4
 
 
 def _label(row: Mapping[str, Any]) -> list[str]:
     metric: str = row["metric"]
-    return [LABELS.get(metric, metric), SHORT[row["setting"]]]
+    label = LABELS.get(metric) or (MEASURES[metric].label if metric in MEASURES else metric)
+    return [label, SHORT[row["setting"]]]
 
 
 def _bounds(estimate: float, found: Mapping[str, float], digits: int, sign: str = "") -> str:

@@ -23,6 +23,8 @@ class Listing(NamedTuple):
     facts: str
     header: list[str]
     rows: list[list[str]]
+    theirs: list[list[str]]
+    """What others published, to be shown as theirs: their system and source, then their means."""
 
 
 def listings(report: Mapping[str, Any]) -> list[Listing]:
@@ -34,11 +36,19 @@ def listings(report: Mapping[str, Any]) -> list[Listing]:
             f"; {missing:,} relevant candidates are not in the corpus and count as not found" if missing else ""
         )
         rows = {language: (row, row["questions"]) for language, row in result["per_language"].items()}
-        found.append(_listing(key, facts, "language", "questions", SEARCH, rows, result))
+        theirs = [
+            [
+                f"{row['system']} (published: {row['source']})",
+                *(_printed(row["values"], metric) for metric in SEARCH),
+                "",
+            ]
+            for row in report["published"].get(key, [])
+        ]
+        found.append(_listing(key, facts, "language", "questions", SEARCH, rows, result, theirs))
     for key, result in report.get("bitext", {}).items():
         facts = f"{result['about']}; {result['sentences']:,} sentence pairs in {len(result['pairs'])} language pairs"
         rows = {pair: (row, row["sentences"]) for pair, row in result["pairs"].items()}
-        found.append(_listing(key, facts, "pair", "sentences", BITEXT, rows, result))
+        found.append(_listing(key, facts, "pair", "sentences", BITEXT, rows, result, []))
     return found
 
 
@@ -50,8 +60,15 @@ def _listing(
     labels: Mapping[str, str],
     rows: Mapping[str, tuple[Mapping[str, Any], int]],
     means: Mapping[str, Any],
+    theirs: list[list[str]],
 ) -> Listing:
     lines = [[name, *(f"{row[metric]:.4f}" for metric in labels), f"{count:,}"] for name, (row, count) in rows.items()]
     total = f"{sum(count for _, count in rows.values()):,}"
     lines.append(["mean", *(f"{means[metric]:.4f}" for metric in labels), total])
-    return Listing(key, facts, [of, *labels.values(), counted], lines)
+    return Listing(key, facts, [of, *labels.values(), counted], lines, theirs)
+
+
+def _printed(values: Mapping[str, Any], metric: str) -> str:
+    """A published macro mean over languages with a pool each, which is the monolingual setting; a dash for none."""
+    value = values.get(metric, {}).get("monolingual")
+    return "–" if value is None else f"{value:.4f}"

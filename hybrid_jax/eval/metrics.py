@@ -23,6 +23,8 @@ from jaxtyping import Float, Int
 RankRows = Int[np.ndarray, "queries relevant"]
 Grades = Float[np.ndarray, "queries relevant"]
 PerQuery = Float[np.ndarray, " queries"]
+Run = Mapping[str, Sequence[tuple[str, float]]]
+"""{query id: its (candidate id, score)s, in any order}, as a TREC run says it."""
 
 NOT_RETRIEVED = -1
 
@@ -74,7 +76,7 @@ class Judged(NamedTuple):
     grades: Grades
 
 
-def judge(run: Mapping[str, Sequence[tuple[str, float]]], qrels: Mapping[str, Mapping[str, int]]) -> Judged:
+def judge(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> Judged:
     """Ranks a run {query: [(candidate, score), ...]} against qrels {query: {candidate: grade}} as trec_eval does.
 
     * The order of a list means nothing: the greater float32 score ranks first, among equals the greater candidate id.

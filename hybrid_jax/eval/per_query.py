@@ -17,14 +17,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hybrid_jax.eval import metrics as rank_metrics
-from hybrid_jax.eval.ranks import Ranks
+from hybrid_jax.eval.scores import Ranks
 from hybrid_jax.eval.tasks import RetrievalTask
 
 FILE_NAME = "per_query.npz"
@@ -32,6 +32,7 @@ RANK_DISTANCE = "rank_distance"
 
 Metric = Callable[[rank_metrics.RankRows], rank_metrics.PerQuery]
 Setting = Literal["monolingual", "cross_lingual", "multilingual"]
+SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,10 @@ class Table:
 
         The mean of the columns' means is the runner's macro mean; a row is what `stats.py` resamples as one.
         """
-        values = getattr(self, setting)[metric]
+        return self.clustered(getattr(self, setting)[metric])
+
+    def clustered(self, values: Float[np.ndarray, "queries ..."]) -> Float[np.ndarray, "questions groups"]:
+        """The same of any values of the table's queries."""
         _, question = np.unique(np.array(self.ids), return_inverse=True)
         names, language = np.unique(np.array(self.languages), return_inverse=True)
         wide = values.reshape(len(values), -1)

@@ -12,7 +12,8 @@ from scipy.special import comb
 from scipy.stats import chi2, kruskal
 
 from hybrid_jax.eval import bias, metrics, space
-from hybrid_jax.eval.ranks import rank_relevant, tie_order
+from hybrid_jax.eval.ranks import rank_relevant
+from hybrid_jax.eval.scores import tie_order
 
 # Languages 1 = de, 2 = en, 3 = fr. A German question (ranks de 2, en 1, fr 7), and an English one without French.
 FOUND = bias.Answers(np.array([[2, 1, 7], [4, 2, 0]]), np.array([[1, 2, 3], [1, 2, 0]]), np.array([1, 2]))

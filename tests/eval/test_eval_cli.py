@@ -18,12 +18,12 @@ def test_a_run_is_evaluated_beside_the_untrained_model(tiny_run, tmp_path: Path)
     arguments = ["--untrained", "--out", str(tmp_path / "report"), "--title", "tiny & small"]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert f"evaluating step 80 of {tiny_run.folder} on demo" in done.stdout
+    assert f"evaluating {tiny_run.folder}, step 80, on demo" in done.stdout
     written = ["per_query.npz", "report.html", "report.json", "report.md"]
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == written
     report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert report["title"] == "tiny & small"
-    found, untrained = report["tasks"]["demo"], report["untrained"]["demo"]
+    found, untrained = report["tasks"]["demo"], report["others"]["untrained"]["demo"]
     for result in (found, untrained):
         assert set(result["map"]) == SETTINGS
         assert all(0 < value <= 1 for value in result["map"].values())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hybrid_jax.eval import metrics
-from hybrid_jax.eval.ranks import tie_order
+from hybrid_jax.eval.scores import tie_order
 
 
 def test_values_by_hand():

@@ -8,9 +8,10 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from hybrid_jax.eval.per_query import RANK_DISTANCE, Table, collect, read, write
+from hybrid_jax.eval.averages import METRICS
+from hybrid_jax.eval.per_query import RANK_DISTANCE, SETTINGS, Table, collect, read, write
 from hybrid_jax.eval.ranks import rank_relevant
-from hybrid_jax.eval.runner import METRICS, SETTINGS, evaluate
+from hybrid_jax.eval.runner import evaluate
 from hybrid_jax.eval.stats import macro_mean
 from hybrid_jax.eval.tasks import RetrievalTask
 

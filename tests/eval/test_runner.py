@@ -6,7 +6,9 @@ import ir_measures
 import numpy as np
 import pytest
 
-from hybrid_jax.eval.runner import HEADLINE, METRICS, SETTINGS, evaluate, headline, run
+from hybrid_jax.eval.averages import HEADLINE, METRICS, headline
+from hybrid_jax.eval.per_query import SETTINGS
+from hybrid_jax.eval.runner import evaluate, run
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 
 LANGUAGES = ("de", "en", "th")
@@ -147,7 +149,7 @@ def test_every_table_agrees_with_the_macro_means(make_task, random_encoder):
             assert result[name][setting] == pytest.approx(np.mean(rows))
         own = [result["pairs"][language][language][name] for language in LANGUAGES]
         assert result[name]["monolingual"] == pytest.approx(np.mean(own))
-    assert headline(result) == {name: result[name] for name in HEADLINE}
+    assert headline(result) == {name: result[name] for name in (*HEADLINE, "intervals", "bias")}
 
 
 def test_run_encodes_each_text_once_and_names_the_candidate_texts(make_task, knows_the_record):
