@@ -16,8 +16,6 @@ Only lsar is a linear map of the vector alone: it needs no language of a text, a
 """
 
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -28,6 +26,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hybrid_jax.runtime.files import whole_file
 
 Method = Literal["center", "lir", "shift", "lsar"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -164,24 +164,9 @@ class Debiaser:
     def save(self, path: Path) -> None:
         """Writes the whole file or nothing; raises OSError in one line. It is a zip of arrays, without pickle."""
         header = _Header(schema_version=1, name=self.name, languages=self.languages, facts=_Facts(**self.facts))
-        temporary = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            with os.fdopen(handle, "wb") as stream:
-                text = np.frombuffer(header.model_dump_json().encode(), np.uint8)
-                np.savez(stream, allow_pickle=False, header=text, offsets=self.offsets, bases=self.bases)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner can read
-            Path(temporary).replace(path)
-        except OSError as error:
-            raise OSError(
-                error.errno, f"cannot write {path}: {error.strerror or error}; make room or name another folder"
-            ) from None
-        finally:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
+        with whole_file(path) as stream:
+            text = np.frombuffer(header.model_dump_json().encode(), np.uint8)
+            np.savez(stream, allow_pickle=False, header=text, offsets=self.offsets, bases=self.bases)
 
     @staticmethod
     def load(path: Path) -> "Debiaser":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ALSO = ("figures", "trec", "mteb")
 DESCRIPTION = """Evaluates a run's checkpoint or a published model: exact full rankings in the monolingual (Mo.),
-cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals, and every measure of language bias.
+cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals and every measure of language bias.
 
   demo       the held-out facts of the built-in corpus
   xquad_r    XQuAD-R (LAReQA), 11 languages: DATA_DIR/xquad-r/*.json
@@ -26,7 +26,7 @@ cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals, and every 
   xquad      XQuAD paragraphs, 12 languages: DATA_DIR/xquad/xquad.*.json (or xquad-r/); Mo. is mteb's figure
   mlqa_dev   MLQA paragraphs, a task per question language: DATA_DIR/MLQA_V1/ (or mlqa-r/); a pair's figure is mteb's
   mlqa_test  the same on the test split: DATA_DIR/MLQA_V1/
-  tydiqa     TyDiQA-GoldP passages, 9 languages: DATA_DIR/tydiqa-goldp-v1.1-dev.json; bias is the drop from Mo. to Mul.
+  tydiqa     TyDiQA-GoldP passages, 9 languages: DATA_DIR/tydiqa-goldp-v1.1-dev.json; bias is the drop in the pool
   pooled:FOLDER   corpus.jsonl, queries.jsonl and qrels/test.tsv as in BEIR, with "lang" on each line
 
   beir:FOLDER     the same, searched for nDCG@10, R@100, mAP@100 and MRR@10 of any size of corpus, graded qrels
@@ -34,7 +34,8 @@ cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals, and every 
   flores, ntrex, tatoeba   bitext mining: accuracy, F1, margin-based F1
 
 xquad_r and mlqa_r are measured with sentence + paragraph candidates (the headline, as LAReQA) and with sentences alone.
-Writes report.json, report.md, report.html, and per_query.npz with every query's values, which another command reads:
+Writes report.json, report.md, report.html, and per_query.npz with the values of every query of what is ranked in full;
+other commands:
 
   python -m hybrid_jax.eval compare RUN OTHER_RUN   intervals, and which differences are evidence (see its --help)
   python -m hybrid_jax.eval watch RUN               every new checkpoint of a run in progress (see its --help)
@@ -118,6 +119,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from hybrid_jax.eval.searching import Stores
 
     say = partial(print, flush=True)
+    if arguments.stores is None and arguments.store_dtype != "float32":
+        raise ValueError(f"--store-dtype {arguments.store_dtype} is how --stores are kept: name their folder too")
+    if arguments.debias_text and not arguments.debias:
+        raise ValueError("--debias-text is what --debias is fitted on: name methods too, such as --debias lsar")
+    if arguments.rows_per_shard < 1:
+        raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
     methods = parse_methods(arguments.debias) if arguments.debias else ()
     named = job.find_tasks(arguments.tasks, arguments.data_dir)
     encoder = load_asked(arguments)
@@ -131,11 +138,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         say("\n".join(debiaser.summary() for debiaser in debias.values()))
     step = f", step {encoder.facts['step']}," if "step" in encoder.facts else ""
     say(f"evaluating {folder}{step} on {', '.join(named)}")
-    outputs = job.Outputs(out, arguments.also)
+    outputs = job.Outputs(out, arguments.also, tag=job.name(encoder))
     stores = None
     if arguments.stores:
-        if arguments.rows_per_shard < 1:
-            raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
         kept = arguments.store_dtype, arguments.rows_per_shard
         stores = Stores(arguments.stores, identity(encoder), encoder.facts, *kept)
     found = job.evaluate(encoder, named, say, debias=debias, outputs=outputs, stores=stores)

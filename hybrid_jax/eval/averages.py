@@ -20,7 +20,7 @@ from jaxtyping import Bool, Int
 
 from hybrid_jax.eval import metrics, stats
 from hybrid_jax.eval.languages import groups
-from hybrid_jax.eval.per_query import RANK_DISTANCE, SETTINGS, Table
+from hybrid_jax.eval.per_query import RANK_DISTANCE, SETTINGS, Table, several_languages
 from hybrid_jax.eval.scores import Ranks
 from hybrid_jax.eval.tasks import RetrievalTask
 
@@ -41,8 +41,8 @@ def tables(task: RetrievalTask, ranks: Ranks) -> Result:
 
     "settings": over how many languages or pairs each mean is taken;
     each of `METRICS`: {setting: macro mean, or None where the task has no such setting};
-    "rank_distance", "rank_distance_median": per query language the mean and the median over its queries that have at
-    least two relevant candidates, in the multilingual ranking; then the mean over languages;
+    "rank_distance", "rank_distance_median": per query language the mean and the median over its queries that have
+    relevant candidates in at least two languages, in the multilingual ranking; then the mean over languages;
     "per_language": the same for each query language, "cross_lingual" being the mean over the candidate languages;
     "pairs": {query language: {candidate language: {"questions", each metric, "translation_rank"}}}, the last being the
     median rank, among all languages, of the query's best answer in that language.
@@ -52,6 +52,7 @@ def tables(task: RetrievalTask, ranks: Ranks) -> Result:
     held = np.array([row.language for row in task.candidates])[task.relevance[:, 1]]
     query_count = Counter(row.language for row in task.queries)
     candidate_count = Counter(row.language for row in task.candidates)
+    translated = several_languages(query, held)
 
     pairs: dict[str, dict[str, Result]] = {}
     per_language: dict[str, Result] = {}
@@ -71,7 +72,7 @@ def tables(task: RetrievalTask, ranks: Ranks) -> Result:
                 "cross_lingual": _mean(across),
                 "multilingual": pooled[name],
             }
-        per_language[language] = row | _rank_distance(query, ranks.pooled, mine)
+        per_language[language] = row | _rank_distance(query, ranks.pooled, mine & translated)
 
     # The mean over ordered pairs, which is not the mean over languages where some pairs do not exist.
     across_all = [(a, b) for a in pairs for b in pairs[a] if a != b]
@@ -142,10 +143,13 @@ def by_group(result: Mapping[str, Any], seen: set[str] | None) -> dict[str, dict
     for kind, members in groups(codes, seen).items():
         rows = {}
         for group, languages in members.items():
-            mine = [result["per_language"][language] for language in languages if language in pairs]
-            across = [(a, b) for a in languages if a in pairs for b in pairs[a] if a != b]
+            asked = [language for language in languages if language in pairs]
+            if not asked:  # languages of candidates alone
+                continue
+            mine = [result["per_language"][language] for language in asked]
+            across = [(a, b) for a in asked for b in pairs[a] if a != b]
             rows[group] = {
-                "languages": list(languages),
+                "languages": asked,
                 "map": {setting: _mean([row["map"][setting] for row in mine]) for setting in SETTINGS},
                 "cross_within": _mean([pairs[a][b]["map"] for a, b in across if b in languages]),
                 "cross_between": _mean([pairs[a][b]["map"] for a, b in across if b not in languages]),
@@ -179,7 +183,6 @@ def _rank_distance(
     query: Int[np.ndarray, " pairs"], ranks: Int[np.ndarray, " pairs"], chosen: Bool[np.ndarray, " pairs"]
 ) -> Result:
     rows = metrics.rank_rows(query[chosen], ranks[chosen])
-    rows = rows[(rows > 0).sum(axis=1) > 1]
     if not len(rows):
         return {RANK_DISTANCE: None, "rank_distance_median": None}
     distance = metrics.rank_distance(rows)

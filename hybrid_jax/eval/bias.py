@@ -223,6 +223,13 @@ def equal_rank_probability(found: Answers, k: int) -> PerQuery:
     return values
 
 
+def several_languages(found: Answers) -> Bool[np.ndarray, " queries"]:
+    """Which queries have relevant candidates in more than one language; only those can show how far apart they rank."""
+    used = found.ranks != 0
+    first = found.languages[:, :1]  # places are used from the left
+    return (used & (found.languages != first)).any(axis=1)
+
+
 def _sides(found: Answers) -> tuple[Bool[np.ndarray, "queries relevant"], Bool[np.ndarray, "queries relevant"]]:
     """Which places hold a relevant candidate in the query's language, and which one in another."""
     used, own = found.ranks != 0, found.languages == found.asked[:, None]

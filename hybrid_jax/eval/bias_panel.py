@@ -33,10 +33,10 @@ class Ranking(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """How a measure is called, which way bias lies, and what it asks."""
+    """How a measure is called, which way bias lies ("neither" for what is not about bias alone), and what it asks."""
 
     label: str
-    biased: Literal["higher", "lower"]
+    biased: Literal["higher", "lower", "neither"]
     asks: str
 
 
@@ -53,9 +53,12 @@ PER_QUERY: Mapping[str, Measure] = {
     ),
     "language_preference": Measure("LPR", "higher", "how often does the query's own language come first?"),
     f"language_ndcg@{DEPTH}": Measure(
-        f"Lang-nDCG@{DEPTH}", "lower", f"nDCG with gain 1 for the query's language and {OTHER_GAIN} for others"
+        f"Lang-nDCG@{DEPTH}", "neither", f"nDCG with gain 1 for the query's language and {OTHER_GAIN} for others"
     ),
     "removal_gap": Measure("Removal gap", "higher", "loss of AP without the own language's answer, minus another's"),
+    "pooling_drop": Measure(
+        "Drop in the pool", "higher", "AP lost to other languages' candidates; some by their number"
+    ),
     "lone_answer_gap": Measure("Lone-answer gap", "higher", "AP if only the own language had an answer, minus another"),
     f"equal_rank@{DEPTH}": Measure(f"PEER@{DEPTH}", "lower", "p-value of: all languages' answers rank alike"),
     f"rank_correlation@{DEPTH}": Measure(
@@ -64,10 +67,11 @@ PER_QUERY: Mapping[str, Measure] = {
 }
 OF_THE_SPACE: Mapping[str, Measure] = {
     "language_probe": Measure("Language probe", "higher", "how often does a linear classifier name a text's language?"),
-    f"hubness@{DEPTH}": Measure(
-        f"Hubness@{DEPTH}", "higher", "skewness of how often candidates are found; not a bias as such"
+    "favoured_language": Measure(
+        "Most favoured language", "higher", "how much more often than its due does one language come first?"
     ),
-    f"hub_share@{DEPTH}": Measure(f"Hubs' share@{DEPTH}", "higher", "share of the lists that the top 1 % fill"),
+    f"hubness@{DEPTH}": Measure(f"Hubness@{DEPTH}", "neither", "skewness of how often candidates are found"),
+    f"hub_share@{DEPTH}": Measure(f"Hubs' share@{DEPTH}", "neither", "share of the lists that the top 1 % fill"),
 }
 MEASURES: Mapping[str, Measure] = {**PER_QUERY, **OF_THE_SPACE}
 
@@ -82,17 +86,17 @@ def per_query(task: RetrievalTask, ranking: Ranking) -> dict[str, Float[np.ndarr
 
     "unbiased/NAME" beside a measure is what each query would have if language played no part, where that is known.
     """
-    number = {
-        name: at for at, name in enumerate(sorted({row.language for row in (*task.queries, *task.candidates)}), 1)
-    }
+    names = sorted({row.language for row in (*task.queries, *task.candidates)})
+    number = {name: at for at, name in enumerate(names, start=1)}
     asked = np.array([number[row.language] for row in task.queries])
     held = np.array([number[row.language] for row in task.candidates])
     query, answer = task.relevance.T
     found = bias.answers(query, ranking.ranks.pooled, held[answer], asked)
-    several = (found.ranks != 0).sum(axis=1) > 1
+    several = bias.several_languages(found)
     top = ranking.top[:, :DEPTH]
     top_languages = np.where(top >= 0, held[top], 0)
     share = bias.relevant_share(found)
+    alone_in_pool = metrics.average_precision(metrics.rank_rows(query, ranking.ranks.in_language))
     preference = bias.language_preference(found)
     removal, alone = bias.removal(found), bias.lone_answer(found)
     values = {
@@ -102,10 +106,11 @@ def per_query(task: RetrievalTask, ranking: Ranking) -> dict[str, Float[np.ndarr
         f"complete@{DEPTH}": np.where(several, bias.complete(found.ranks, DEPTH), np.nan),
         f"target_recall@{DEPTH}": bias.target_recall(found, DEPTH),
         f"same_language_share@{DEPTH}": bias.same_language_share(top_languages, asked),
-        f"unbiased/same_language_share@{DEPTH}": share,
+        f"unbiased/same_language_share@{DEPTH}": _blind_share(found, np.bincount(held, minlength=len(names) + 1)),
         "language_preference": preference,
         "unbiased/language_preference": np.where(np.isnan(preference), np.nan, share),
         f"language_ndcg@{DEPTH}": bias.language_ndcg(found, DEPTH, other_gain=OTHER_GAIN),
+        "pooling_drop": np.where(share == 1, alone_in_pool - metrics.average_precision(found.ranks), np.nan),
         "removal_gap": removal.same - removal.cross,
         "lone_answer_gap": alone.same - alone.cross,
         f"equal_rank@{DEPTH}": _equal_rank(found),
@@ -114,8 +119,35 @@ def per_query(task: RetrievalTask, ranking: Ranking) -> dict[str, Float[np.ndarr
     return {name: value for name, value in values.items() if not np.isnan(value).all()}
 
 
+def first_languages(task: RetrievalTask, ranking: Ranking) -> dict[str, dict[str, float]]:
+    """{candidate language: {"share" of questions whose best answer is in it, "unbiased": its share of the answers}}.
+
+    Over questions with answers in several languages, query languages weighing the same. It shows what measures of the
+    *own* language cannot: a model that prefers English whatever the question's language treats all of them alike.
+    """
+    query, answer = task.relevance.T
+    held, language = np.unique([row.language for row in task.candidates], return_inverse=True)
+    asked = np.unique([row.language for row in task.queries], return_inverse=True)[1]
+    # Whose own language it is plays no part here, so that the two may be numbered apart.
+    found = bias.answers(query, ranking.ranks.pooled, language[answer] + 1, asked + 1)
+    several = bias.several_languages(found)
+    if not several.any():
+        return {}
+    best = np.where(found.ranks > 0, found.ranks, np.inf).argmin(axis=1)
+    first = found.languages[np.arange(len(best)), best]
+    used = found.ranks > 0
+    return {
+        str(name): {
+            "share": _macro((first == number)[several], asked[several]),
+            "unbiased": _macro((((found.languages == number) & used).sum(1) / used.sum(1))[several], asked[several]),
+        }
+        for number, name in enumerate(held, start=1)
+    }
+
+
 def of_the_space(task: RetrievalTask, ranking: Ranking) -> dict[str, float | None]:
     """Each of `OF_THE_SPACE`; None for the probe where a language has too few passages to be tested on."""
+    first = first_languages(task, ranking)
     hubs = space.hubness(ranking.top[:, :DEPTH], len(task.candidates))
     languages = np.unique([row.language for row in task.candidates], return_inverse=True)[1]
     try:
@@ -124,6 +156,7 @@ def of_the_space(task: RetrievalTask, ranking: Ranking) -> dict[str, float | Non
         probe = None
     return {
         "language_probe": probe,
+        "favoured_language": max((row["share"] - row["unbiased"] for row in first.values()), default=None),
         f"hubness@{DEPTH}": hubs.skewness,
         f"hub_share@{DEPTH}": hubs.top_percent_share,
     }
@@ -134,8 +167,25 @@ def unbiased(task: RetrievalTask) -> dict[str, float]:
     return {
         "removal_gap": 0.0,
         "lone_answer_gap": 0.0,
+        "favoured_language": 0.0,
         "language_probe": 1 / len({row.language for row in task.candidates}),
     }
+
+
+def _blind_share(found: bias.Answers, pool: Int[np.ndarray, " languages"]) -> Float[np.ndarray, " queries"]:
+    """The query language's share of the first `DEPTH` if its answers came first, and then anything of any language."""
+    answers = (found.ranks != 0).sum(axis=1)
+    own = ((found.languages == found.asked[:, None]) & (found.ranks != 0)).sum(axis=1)
+    size = int(pool.sum())
+    shown = min(DEPTH, size)
+    first = np.minimum(answers, shown)
+    rest = (pool[found.asked] - own) / np.maximum(size - answers, 1)
+    return (first * own / answers + (shown - first) * rest) / shown
+
+
+def _macro(values: np.ndarray, groups: Int[np.ndarray, " queries"]) -> float:
+    """The mean over groups of each group's mean."""
+    return float(np.mean([values[groups == group].mean() for group in np.unique(groups)]))
 
 
 def _equal_rank(found: bias.Answers) -> Float[np.ndarray, " queries"]:

@@ -15,7 +15,7 @@ a `Figure` draw in whatever style is set; `write` sets `STYLE`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
-from itertools import cycle, groupby, pairwise
+from itertools import cycle, groupby
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from hybrid_jax.eval.bias_panel import MEASURES, Measure
-from hybrid_jax.eval.languages import UNKNOWN, language, script_name
-from hybrid_jax.eval.outputs import FileNames, whole_file
-from hybrid_jax.eval.per_query import SETTINGS
+from hybrid_jax.eval.layout import Pairs, by_script, curve_lines, places, quality_span, script, short_rank
+from hybrid_jax.eval.outputs import FileNames
+from hybrid_jax.runtime.files import whole_file
 
 FORMATS = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
 """And the metadata without which a file would be another one tomorrow."""
@@ -53,10 +53,6 @@ FULL_WIDTH = 6.3
 """Inches of a page's text; a column has half of it."""
 LEAST_CELL, MOST_CELL = 0.2, 0.28
 """Inches: "1.4k" fits in the least, and 18 languages fit on a page."""
-GAP = 0.18
-"""Between scripts, in cells."""
-LEAST_SPAN = 0.05
-"""A heatmap's colours span at least this much mAP, so that noise does not look like a difference."""
 INK, PALE = "#222222", "#9a9a9a"
 # Okabe & Ito's colours and a shape each: they differ for the colour-blind and in print without colour.
 MAIN = ("#0072B2", "o")
@@ -74,8 +70,6 @@ _PLAIN_LEGEND: Mapping[str, Any] = {
     "columnspacing": 1.0,
     "handlelength": 1.6,
 }
-
-Pairs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def write(folder: Path, report: Mapping[str, Any]) -> list[Path]:
@@ -110,27 +104,24 @@ def _drawn(report: Mapping[str, Any], names: FileNames) -> Iterator[tuple[str, F
 
 def quality_map(pairs: Pairs) -> Figure:
     """mAP of every pair; the darker the better."""
-    values = [scores["map"] for row in pairs.values() for scores in row.values()]
-    low, high = min(values), max(values)
-    widen = max(0.0, LEAST_SPAN - (high - low)) / 2
-    scale = Normalize(max(0.0, low - widen), min(1.0, high + widen))
-    return _heatmap(pairs, "map", scale, colormaps["Blues"], _short_share, "mAP")
+    return _heatmap(pairs, "map", Normalize(*quality_span(pairs)), colormaps["Blues"], _short_share, "mAP")
 
 
 def depth_map(pairs: Pairs, candidates: int) -> Figure:
     """Median rank of the best answer of every pair, of all candidates; the darker the deeper."""
     scale = LogNorm(1, max(2, candidates))
     return _heatmap(
-        pairs, "translation_rank", scale, colormaps["Oranges"], _short_rank, "median rank of the best answer"
+        pairs, "translation_rank", scale, colormaps["Oranges"], short_rank, "median rank of the best answer"
     )
 
 
 def bias_panel(label: str, here: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """A row for each measure on a scale of its own, turned so that bias grows to the right.
+    """A row for each measure of bias on a scale of its own, turned so that bias grows to the right.
 
     `here` and each of `others` are {measure: {"value", "low", "high", "unbiased"}}, values None where unknown.
     """
-    shown = [name for name in MEASURES if here.get(name, {}).get("value") is not None]
+    known = [name for name in MEASURES if here.get(name, {}).get("value") is not None]
+    shown = [name for name in known if MEASURES[name].biased != "neither"]
     row, head = 0.36, 0.30  # inches
     height = head + row * len(shown)
     figure = Figure(figsize=(FULL_WIDTH, height))
@@ -158,12 +149,7 @@ def bias_panel(label: str, here: Mapping[str, Any], others: Mapping[str, Mapping
 
 def curve(points: Sequence[Mapping[str, Any]], key: str) -> Figure | None:
     """mAP of a task over the steps of a watched run, as in `curve.Point`; None where the task has no mAP."""
-    lines = {}
-    for setting in SETTINGS:
-        found = [(point["step"], point["figures"].get(key, {}).get("map", {}).get(setting)) for point in points]
-        known = sorted((step, value) for step, value in found if value is not None)
-        if known:
-            lines[setting] = known
+    lines = curve_lines(points, key)
     if not lines:
         return None
     figure = Figure(figsize=(FULL_WIDTH / 2, 2.1), layout="constrained")
@@ -185,11 +171,11 @@ def _heatmap(
     pairs: Pairs, name: str, scale: Normalize, hue: Colormap, written: Callable[[float], str], means: str
 ) -> Figure:
     """Cells with their values, languages of one script together, the diagonal outlined."""
-    rows = _by_script(list(pairs))
-    columns = _by_script(sorted({other for row in pairs.values() for other in row}))
-    down, across = _places(rows), _places(columns)
+    rows = by_script(list(pairs))
+    columns = by_script(sorted({other for row in pairs.values() for other in row}))
+    down, across = places(rows), places(columns)
     wide, high = max(across.values()) + 1, max(down.values()) + 1  # in cells
-    codes, names = max(map(len, rows)), max(len(_script(code)) for code in rows)
+    codes, names = max(map(len, rows)), max(len(script(code)) for code in rows)
     turned = max(map(len, columns)) > 3  # "zho_Hans" does not fit side by side
     # Inches, from what a letter takes: 0.06 at 7 points, 0.052 at 6.
     left, right = 0.3 + 0.06 * codes, 0.16 + 0.052 * names
@@ -231,7 +217,7 @@ def _heatmap(
 
 def _scripts(axes: Axes, rows: Sequence[str], down: Mapping[str, float], wide: float) -> None:
     """The name of each script at the side, with a line along its rows."""
-    for name, codes in groupby(rows, _script):
+    for name, codes in groupby(rows, script):
         members = list(codes)
         first, last = down[members[0]], down[members[-1]] + 1
         axes.plot([wide + 0.22] * 2, [first + 0.1, last - 0.1], color=PALE, lw=0.8, clip_on=False)
@@ -280,25 +266,6 @@ def _measure(axes: Axes, measure: Measure, series: Sequence[tuple[Mapping[str, A
     axes.patch.set_visible(False)
 
 
-def _by_script(codes: Sequence[str]) -> list[str]:
-    """Scripts with most languages first, then by name; languages of a script by code."""
-    scripts = [_script(code) for code in codes]
-    return sorted(codes, key=lambda code: (-scripts.count(_script(code)), _script(code), code))
-
-
-def _script(code: str) -> str:
-    known = language(code)
-    return script_name(known.script) if known else UNKNOWN
-
-
-def _places(codes: Sequence[str]) -> dict[str, float]:
-    """Where each code's row or column begins, in cells, with a gap before another script."""
-    places = {codes[0]: 0.0}
-    for before, code in pairwise(codes):
-        places[code] = places[before] + 1 + (GAP if _script(before) != _script(code) else 0)
-    return places
-
-
 def _dark(colour: Sequence[float]) -> bool:
     """Whether white is easier to read on it than black: by relative luminance (WCAG 2)."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
@@ -307,12 +274,6 @@ def _dark(colour: Sequence[float]) -> bool:
 
 def _short_share(value: float) -> str:
     return f"{value:.2f}".removeprefix("0")
-
-
-def _short_rank(value: float) -> str:
-    if value < 999.5:
-        return f"{value:.0f}"
-    return f"{value / 1000:.1f}k" if value < 9_950 else f"{value / 1000:.0f}k"
 
 
 def _number(value: float) -> str:

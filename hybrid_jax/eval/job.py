@@ -4,6 +4,7 @@ Knows: the three kinds of tasks and who evaluates each, what of an encoder a rep
 not know: arguments (`__main__.py`), where the model comes from, how anything is measured or drawn.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,14 @@ def find_tasks(names: str, data_dir: Path | None) -> Named:
 
     asked = [name.strip() for name in names.split(",") if name.strip()]
     makers = {name: tasks.maker(name) for name in asked or [names]}  # every name is known before any file is read
-    return {name: make(data) for name, make in makers.items()}
+    named = {name: make(data) for name, make in makers.items()}
+    made = Counter(task.name for task in ranked(named))
+    twice = [name for name, count in made.items() if count > 1]
+    if twice:
+        raise DataError(
+            f"--tasks {names!r}: two tasks are called {twice[0]!r}: rename a folder, or evaluate them apart"
+        )
+    return named
 
 
 def ranked(named: Named) -> list[tasks.RetrievalTask]:
@@ -56,17 +64,22 @@ def fit_debiasing(
     if not files:
         raise DataError("--debias needs texts to be fitted on: name some with --debias-text (see docs/debiasing.md)")
     rows = [row for task in ranked(named) for row in (*task.queries, *task.candidates)]
+    languages = {row.language for row in rows}
+    if "shift" in methods and "en" not in languages:
+        raise DataError(
+            "--debias shift moves languages to where English is, and the tasks have no English: leave it out"
+        )
     evaluated = {query.text for task in ranked(named) for query in task.queries}
     evaluated |= {text for task in ranked(named) for row in task.candidates for text in row.texts}
-    return fit_all(encoder, methods, read_text(files, evaluated, per_language, {row.language for row in rows}))
+    return fit_all(encoder, methods, read_text(files, evaluated, per_language, languages))
 
 
 class Outputs:
-    """The files of an evaluation in one folder: the report's always, others as asked for."""
+    """The files of an evaluation in one folder: the report's always, others as asked for; `tag` names a TREC run."""
 
-    def __init__(self, folder: Path, also: Sequence[str] = ()):
+    def __init__(self, folder: Path, also: Sequence[str] = (), tag: str = ""):
         self._folder, self._also = folder, also
-        self.trec = TrecWriter(folder / "trec", folder.resolve().parent.name) if "trec" in also else None
+        self.trec = TrecWriter(folder / "trec", tag) if "trec" in also else None
 
     def write(
         self, report: Report, tables: Mapping[str, per_query.Table], debias: Mapping[str, Debiaser] | None = None

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hybrid_jax.eval.languages import language
-from hybrid_jax.eval.outputs import FileNames, whole_file
+from hybrid_jax.eval.outputs import FileNames
 from hybrid_jax.eval.per_query import RANK_DISTANCE, SETTINGS
+from hybrid_jax.runtime.files import whole_file
 
 Row = dict[str, Any]
 

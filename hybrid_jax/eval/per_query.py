@@ -10,8 +10,6 @@ elsewhere: `np.load("per_query.npz")["xquad_r/multilingual/map"]`.
 """
 
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,12 +18,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hybrid_jax.eval import metrics as rank_metrics
 from hybrid_jax.eval.scores import Ranks
 from hybrid_jax.eval.tasks import RetrievalTask
+from hybrid_jax.runtime.files import whole_file
 
 FILE_NAME = "per_query.npz"
 RANK_DISTANCE = "rank_distance"
@@ -99,14 +98,12 @@ def collect(task: RetrievalTask, ranks: Ranks, metrics: Mapping[str, Metric]) ->
     everything = np.ones(len(query), dtype=bool)
 
     def values(
-        metric: Metric, placed: Int[np.ndarray, " pairs"], chosen: Bool[np.ndarray, " pairs"], least: int = 1
+        metric: Metric, placed: Int[np.ndarray, " pairs"], chosen: Bool[np.ndarray, " pairs"]
     ) -> Float[np.ndarray, " queries"]:
         found = np.full(len(task.queries), np.nan)
         if not chosen.any():  # a task without answers in another language
             return found
-        rows = rank_metrics.rank_rows(query[chosen], placed[chosen])
-        enough = (rows > 0).sum(axis=1) >= least
-        found[np.unique(query[chosen])[enough]] = metric(rows[enough])
+        found[np.unique(query[chosen])] = metric(rank_metrics.rank_rows(query[chosen], placed[chosen]))
         return found
 
     across = [(held[answer] == language) & ~own for language in candidate_languages]
@@ -121,8 +118,16 @@ def collect(task: RetrievalTask, ranks: Ranks, metrics: Mapping[str, Metric]) ->
             for name, metric in metrics.items()
         },
         multilingual={name: values(metric, ranks.pooled, everything) for name, metric in metrics.items()}
-        | {RANK_DISTANCE: values(rank_metrics.rank_distance, ranks.pooled, everything, least=2)},
+        | {RANK_DISTANCE: values(rank_metrics.rank_distance, ranks.pooled, several_languages(query, held[answer]))},
     )
+
+
+def several_languages(
+    query: Int[np.ndarray, " pairs"], held: Shaped[np.ndarray, " pairs"]
+) -> Bool[np.ndarray, " pairs"]:
+    """Which (query, relevant candidate) pairs are of a query that has such candidates in more than one language."""
+    pairs = np.unique(np.stack([query, np.unique(held, return_inverse=True)[1]]), axis=1)
+    return np.bincount(pairs[0], minlength=query.max(initial=0) + 1)[query] > 1
 
 
 class _TaskHeader(BaseModel):
@@ -168,23 +173,8 @@ def write(path: Path, tables: Mapping[str, Table]) -> None:
     for key, table in tables.items():
         for setting, values in _arrays(table):
             arrays |= {f"{key}/{setting}/{name}": array.astype(np.float64) for name, array in values.items()}
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner can read
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise OSError(
-            error.errno, f"cannot write {path}: {error.strerror or error}; make room or name another folder"
-        ) from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    with whole_file(path) as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def read(path: Path) -> dict[str, Table]:

@@ -89,7 +89,8 @@ def evaluate(encoder: Encoder, task: RetrievalTask, candidate_text: str, seen: s
 
     "questions", "candidates", "languages", "candidate_text", "about"; all of `averages.tables`;
     "intervals" as in `averages.intervals`; "groups" as in `averages.by_group`;
-    "bias" as in `averages.bias`, empty where candidates are of one language; "worst" as in `examples.worst_queries`.
+    "bias" as in `averages.bias`, empty where candidates are of one language; "first_languages" as in
+    `bias_panel.first_languages`; "worst" as in `examples.worst_queries`.
     """
     return _result(task, candidate_text, _rank(task, *_embed(encoder, task, candidate_text)), seen)[0]
 
@@ -129,6 +130,7 @@ def _result(task: RetrievalTask, candidate_text: str, ranking: Ranking, seen: se
         "worst": worst_queries(task, candidate_text, ranking, table.multilingual["map"]),
     }
     result["groups"] = averages.by_group(result, seen)
+    result["first_languages"] = bias_panel.first_languages(task, ranking)
     if not bias_panel.has_panel(task):
         return result | {"bias": {}}, table
     values = bias_panel.per_query(task, ranking)

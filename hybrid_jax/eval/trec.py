@@ -30,9 +30,10 @@ from jaxtyping import Float, Float32
 
 from hybrid_jax.eval.bias_panel import Ranking
 from hybrid_jax.eval.metrics import Run
-from hybrid_jax.eval.outputs import FileNames, whole_file
+from hybrid_jax.eval.outputs import FileNames
 from hybrid_jax.eval.scores import on_grid, tie_order
 from hybrid_jax.eval.tasks import RetrievalTask, SearchTask
+from hybrid_jax.runtime.files import whole_file
 
 COMPRESSION = 1
 """Of gzip: a run of the size of XQuAD-R, random order, has 20 MB in 5.6 s of CPU; level 6 has 17 MB in 9.6 s."""

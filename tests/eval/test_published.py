@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from hybrid_jax.eval.averages import HEADLINE
-from hybrid_jax.eval.listings import SEARCH
 from hybrid_jax.eval.published import Published, for_task, load, parse
+from hybrid_jax.eval.report.listings import SEARCH
 from hybrid_jax.eval.tasks import TASKS
 
 SETTINGS = {"Mo": "monolingual", "Cr": "cross_lingual", "Mul": "multilingual"}

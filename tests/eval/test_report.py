@@ -148,7 +148,7 @@ def test_texts_of_any_script_are_shown_as_texts(make_task, knows_the_record):
     assert page.text.count(hostile) == 2
     assert "img" not in {tag for tag, _ in page.elements}
     shown = [attrs for _, attrs in page.elements if attrs.get("class") in ("question", "passage")]
-    assert {attrs["dir"] for attrs in shown} == {"auto"}
+    assert {(attrs["lang"], attrs["dir"]) for attrs in shown} == {("ar", "rtl"), ("en", "ltr")}
     assert [attrs["lang"] for attrs in shown if attrs["class"] == "question"] == ["ar", "en"]
     for query in result["worst"]:
         assert query["answer"]["relevant"]
@@ -180,8 +180,10 @@ def test_published_figures_are_marked_as_theirs(make_task, knows_the_record):
     assert len(rows) == len([entry for entry in report["published"]["xquad_r"] if "map" in entry["values"]])
     assert "Published figures, not ours" in page.text
     for entry in report["published"]["xquad_r"]:
-        assert entry["source"] in page.text
-        assert f"{entry['system']} (published: {entry['source']})" in markdown(report)
+        for text in (page.text, markdown(report)):
+            assert entry["source"] in text
+            assert entry["url"] in text
+        assert f"| {entry['system']} (published, " in markdown(report)
 
 
 def test_markdown_shows_a_hostile_title_as_text(report: dict):

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from hybrid_jax.eval import metrics, searching
 from hybrid_jax.eval.bias_panel import Ranking
-from hybrid_jax.eval.outputs import FileNames, whole_file
+from hybrid_jax.eval.outputs import FileNames
 from hybrid_jax.eval.ranks import rank_relevant
 from hybrid_jax.eval.runner import run
 from hybrid_jax.eval.scores import tie_order
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask, SearchTask
 from hybrid_jax.eval.trec import TrecWriter, falling
+from hybrid_jax.runtime.files import whole_file
 
 MEASURES = {"ndcg@10": ir_measures.nDCG @ 10, "recall@10": ir_measures.R @ 10, "mrr": ir_measures.RR}
 

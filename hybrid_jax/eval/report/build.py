@@ -22,8 +22,6 @@ A value that a task does not define (cross-lingual with one language) is null.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from hybrid_jax.eval import published
 from hybrid_jax.eval.averages import headline
 from hybrid_jax.eval.report.page import html
 from hybrid_jax.eval.report.text import markdown
+from hybrid_jax.runtime.files import whole_files
 
 SCHEMA_VERSION = 2
 
@@ -92,27 +91,5 @@ def write_report(out_dir: Path, report: Report) -> list[Path]:
         "report.md": markdown(report),
         "report.html": html(report),
     }
-    waiting: list[tuple[str, Path]] = []
-    target = out_dir
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            target = out_dir / name
-            handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=out_dir)
-            waiting.append((temporary, target))
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner can read
-        for temporary, target in waiting:
-            Path(temporary).replace(target)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(
-            error.errno, f"cannot write {target}: {reason}; make room or name another folder with --out"
-        ) from None
-    finally:
-        for temporary, _ in waiting:
-            Path(temporary).unlink(missing_ok=True)
-    return [target for _, target in waiting]
+    whole_files(out_dir, {name: content.encode() for name, content in contents.items()}, "with --out")
+    return [out_dir / name for name in contents]

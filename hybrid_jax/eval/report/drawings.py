@@ -5,30 +5,21 @@ Knows: report.json, scales. Does not know: SVG, colours, text (the templates dra
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
-from hybrid_jax.eval.languages import UNKNOWN, language, script_name
-from hybrid_jax.eval.per_query import SETTINGS
+from hybrid_jax.eval.layout import Pairs, by_script, curve_lines, places, quality_span, script, short_rank
 from hybrid_jax.eval.report.rows import SHORT, BiasRow, Report
 
-LEAST_SPAN = 0.05
-"""A heatmap's colours span at least this much mAP, so that noise does not look like a difference."""
 SHADES = 10
-GAP = 7
-"""Between two scripts, where a cell is 42 wide and 34 high."""
 WIDTH, HEIGHT = 42, 34
+"""Of a heatmap's cell."""
 
-Pairs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 Drawing = dict[str, Any]
 
 
 def quality_map(pairs: Pairs) -> Drawing:
     """mAP of every pair; the darker the better."""
-    values = [scores["map"] for row in pairs.values() for scores in row.values()]
-    low, high = min(values), max(values)
-    widen = max(0.0, LEAST_SPAN - (high - low)) / 2
-    low, high = max(0.0, low - widen), min(1.0, high + widen)
+    low, high = quality_span(pairs)
     drawing = _grid(pairs, "map", lambda value: (value - low) / (high - low), _short_share)
     return drawing | {"name": "map", "low": f"{low:.2f}", "high": f"{high:.2f}"}
 
@@ -36,12 +27,15 @@ def quality_map(pairs: Pairs) -> Drawing:
 def depth_map(pairs: Pairs, candidates: int) -> Drawing:
     """Median rank of the best answer of every pair, on a log scale up to the pool; the darker the deeper."""
     most = math.log(max(2, candidates))
-    drawing = _grid(pairs, "translation_rank", lambda value: math.log(max(1.0, value)) / most, _short_rank)
+    drawing = _grid(pairs, "translation_rank", lambda value: math.log(max(1.0, value)) / most, short_rank)
     return drawing | {"name": "translation_rank", "low": "1", "high": f"{candidates:,}"}
 
 
-def strip(row: BiasRow, candidates: int) -> Drawing:
-    """Places from 0 (no bias at all) to 1 (nothing but language) of a measure's values on its own natural scale."""
+def strip(row: BiasRow, candidates: int) -> Drawing | None:
+    """Places from 0 (no bias at all) to 1 (nothing but language) of a measure's values on its own natural scale; None
+    for a measure that is not about bias alone."""
+    if row.biased == "neither":
+        return None
     low, high = 0.0, 1.0
     if row.name in ("rank_distance", "max_rank"):
         high = float(candidates)
@@ -49,10 +43,8 @@ def strip(row: BiasRow, candidates: int) -> Drawing:
         high = math.log2(max(2, candidates))
     elif row.name.startswith("rank_correlation"):
         low = -1.0
-    elif row.name.endswith("_gap"):
-        low, high = -0.2, 1.0 if row.name.startswith("lone") else 0.2
-    elif row.name.startswith("hubness"):
-        low, high = 0.0, max(10.0, *(found["value"] for _, found in (("", row.here), *row.others)))
+    elif row.name == "removal_gap":  # at most 1 / (R - 1) for R answers
+        high = max(0.2, *(found["value"] for _, found in (("", row.here), *row.others)))
 
     def place(value: float | None) -> float | None:
         if value is None:
@@ -67,7 +59,7 @@ def strip(row: BiasRow, candidates: int) -> Drawing:
 
 
 def curves(report: Report) -> list[Drawing]:
-    """For each task of a watched run: mAP in each setting over the steps, 600 wide and 200 high; and the best step."""
+    """For each task of a watched run: mAP in each setting over the steps, 600 wide and 200 high."""
     records: Sequence[Mapping[str, Any]] = report.get("curve", ())
     if len(records) < 2:
         return []
@@ -75,12 +67,7 @@ def curves(report: Report) -> list[Drawing]:
     first, last = min(steps), max(steps)
     found = []
     for key in records[-1]["figures"]:
-        lines = {}
-        for setting in SETTINGS:
-            points = [(r["step"], r["figures"].get(key, {}).get("map", {}).get(setting)) for r in records]
-            known = [(step, value) for step, value in points if value is not None]
-            if known:
-                lines[setting] = known
+        lines = curve_lines(records, key)
         if not lines:
             continue
         values = [value for line in lines.values() for _, value in line]
@@ -123,9 +110,10 @@ def _ticks(most: float) -> list[float]:
 
 def _grid(pairs: Pairs, name: str, share: Any, label: Any) -> Drawing:
     """Cells of query language × candidate language, languages of one script together, shades from 0 to SHADES - 1."""
-    rows = _by_script(list(pairs))
-    columns = _by_script(sorted({other for row in pairs.values() for other in row}))
-    down, across = _places(rows, HEIGHT), _places(columns, WIDTH)
+    rows = by_script(list(pairs))
+    columns = by_script(sorted({other for row in pairs.values() for other in row}))
+    down = {code: round(HEIGHT * place, 1) for code, place in places(rows).items()}
+    across = {code: round(WIDTH * place, 1) for code, place in places(columns).items()}
     cells = [
         {
             "x": across[other],
@@ -142,7 +130,7 @@ def _grid(pairs: Pairs, name: str, share: Any, label: Any) -> Drawing:
     ]
     scripts: dict[str, list[str]] = {}
     for code in rows:
-        scripts.setdefault(_script(code), []).append(code)
+        scripts.setdefault(script(code), []).append(code)
     return {
         "cells": cells,
         "rows": down,
@@ -154,31 +142,5 @@ def _grid(pairs: Pairs, name: str, share: Any, label: Any) -> Drawing:
     }
 
 
-def _by_script(codes: Sequence[str]) -> list[str]:
-    """Scripts with most languages first, then by name; languages of a script by code."""
-    scripts = [_script(code) for code in codes]
-    return sorted(codes, key=lambda code: (-scripts.count(_script(code)), _script(code), code))
-
-
-def _script(code: str) -> str:
-    known = language(code)
-    return script_name(known.script) if known else UNKNOWN
-
-
-def _places(codes: Sequence[str], size: int) -> dict[str, int]:
-    """Where each code's row or column begins, with a gap before another script."""
-    place, found = 0, {codes[0]: 0}
-    for before, code in pairwise(codes):
-        place += size + (GAP if _script(before) != _script(code) else 0)
-        found[code] = place
-    return found
-
-
 def _short_share(value: float) -> str:
     return f"{value:.3f}".removeprefix("0")[:4]
-
-
-def _short_rank(value: float) -> str:
-    if value < 999.5:
-        return f"{value:.0f}"
-    return f"{value / 1000:.1f}k" if value < 9_950 else f"{value / 1000:.0f}k"

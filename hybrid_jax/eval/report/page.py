@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hybrid_jax.eval.languages import language
-from hybrid_jax.eval.listings import listings
 from hybrid_jax.eval.report import rows
 from hybrid_jax.eval.report.drawings import curves, depth_map, quality_map, strip
+from hybrid_jax.eval.report.listings import listings
 from hybrid_jax.eval.report.rows import Report
 
 
@@ -27,6 +27,7 @@ def html(report: Report) -> str:
     environment.filters["number"] = rows.number
     environment.filters["amount"] = lambda value, name: rows.amount(name, value)
     environment.globals["language"] = _named
+    environment.globals["direction"] = _direction
     return environment.get_template("page.html").render(
         report=report,
         tasks=[_task(report, key, result) for key, result in report["tasks"].items()],
@@ -48,14 +49,14 @@ def _task(report: Report, key: str, result: dict[str, Any]) -> dict[str, Any]:
         "metric": rows.LABELS[rows.compared_metric(report, key)],
         "compared": rows.compared_rows(report, key),
         "published": report["published"].get(key, []),
-        "sources": list(dict.fromkeys(entry["source"] for entry in report["published"].get(key, []))),
+        "sources": rows.sources(report, key),
         "all_metrics": list(rows.all_metrics(report, key)),
         "panel": [
             {"row": row, "strip": strip(row, result["candidates"]), "within": rows.within(row.name, row.here)}
             for row in rows.bias_rows(report, key)
         ],
         "maps": [quality_map(result["pairs"])]
-        + ([depth_map(result["pairs"], result["candidates"])] if len(result["pairs"]) > 1 else []),
+        + ([depth_map(result["pairs"], result["candidates"])] if result["settings"]["cross_lingual"] else []),
         "worst_distance": most,
     }
 
@@ -64,3 +65,9 @@ def _named(code: str) -> str:
     """A language's English name, or its code where nobody knows one."""
     known = language(code)
     return known.name if known else code
+
+
+def _direction(code: str) -> str:
+    """Of a language's script; what the text begins with decides where nobody knows it."""
+    known = language(code)
+    return known.direction if known else "auto"

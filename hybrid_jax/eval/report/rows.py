@@ -100,8 +100,18 @@ def compared_rows(report: Report, key: str) -> list[Row]:
         if metric in values or RANK_DISTANCE in values:
             figures = [Cell(number(values.get(metric, {}).get(setting))) for setting in SETTINGS]
             distance = Cell(number(values.get(RANK_DISTANCE, {}).get("multilingual"), 1))
-            rows.append(Row(theirs["system"], (*figures, distance), theirs["source"]))
+            rows.append(Row(theirs["system"], (*figures, distance), cited(theirs)))
     return rows
+
+
+def sources(report: Report, key: str) -> list[str]:
+    """Where the published figures of a task are printed, and what is to be minded, numbered from 1 as they appear."""
+    return list(dict.fromkeys(cited(theirs) for theirs in report["published"].get(key, [])))
+
+
+def cited(theirs: Mapping[str, Any]) -> str:
+    """A published entry's source, with its address and its note."""
+    return f"{theirs['source']}, {theirs['url']}" + (f". {theirs['note']}" if theirs["note"] else "")
 
 
 def all_metrics(report: Report, key: str) -> Iterator[tuple[str, str, tuple[Cell, ...]]]:

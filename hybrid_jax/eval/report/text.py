@@ -6,8 +6,8 @@ Knows: the rows of its tables (`rows.py`). Does not know: HTML.
 from collections.abc import Iterable, Sequence
 
 from hybrid_jax.data.tables import aligned
-from hybrid_jax.eval.listings import listings
 from hybrid_jax.eval.per_query import SETTINGS
+from hybrid_jax.eval.report.listings import listings
 from hybrid_jax.eval.report.rows import (
     KINDS,
     LABELS,
@@ -23,6 +23,7 @@ from hybrid_jax.eval.report.rows import (
     flat,
     models,
     number,
+    sources,
     within,
 )
 
@@ -88,6 +89,7 @@ def markdown(report: Report) -> str:
             _plain(listing.facts),
             "",
             *_table(listing.header, [*listing.rows, *([_plain(cell) for cell in row] for row in listing.theirs)]),
+            *_cited(listing.notes),
         ]
     lines += ["## Provenance", ""]
     lines += _table(["name", "value"], [[name, _plain(value)] for name, value in flat(report["provenance"])])
@@ -97,9 +99,17 @@ def markdown(report: Report) -> str:
 def _compared(report: Report, key: str) -> list[str]:
     lines = [f"{LABELS[compared_metric(report, key)]} with 95 % intervals; what others published is marked:", ""]
     rows = compared_rows(report, key)
-    names = [f"{_plain(row.model)} (published: {_plain(row.source)})" if row.source else row.model for row in rows]
+    cited = sources(report, key)
+    names = [
+        f"{_plain(row.model)} (published, {cited.index(row.source) + 1})" if row.source else row.model for row in rows
+    ]
     table = [[name, *map(_both, row.cells)] for name, row in zip(names, rows, strict=True)]
-    return lines + _table(["model", *SHORT.values(), "rank distance"], table)
+    return lines + _table(["model", *SHORT.values(), "rank distance"], table) + _cited(cited)
+
+
+def _cited(sources: Sequence[str]) -> list[str]:
+    notes = [f"{number}. {_plain(source)}" for number, source in enumerate(sources, start=1)]
+    return ["Published figures, not ours, as they are printed in:", "", *notes, ""] if notes else []
 
 
 def _bias(report: Report, key: str) -> list[str]:
@@ -112,9 +122,23 @@ def _bias(report: Report, key: str) -> list[str]:
         others = dict(row.others)
         shown = [amount(row.name, others[label]["value"]) if label in others else "–" for label in labels]
         here = _both(Cell(amount(row.name, row.here["value"]), within(row.name, row.here)))
-        table.append([row.label, row.biased, here, amount(row.name, row.here["unbiased"]), *shown])
+        table.append(
+            [
+                row.label,
+                row.biased if row.biased != "neither" else "–",
+                here,
+                amount(row.name, row.here["unbiased"]),
+                *shown,
+            ]
+        )
     header = ["measure", "more bias is", report["label"], "without bias", *labels]
-    return ["Language bias:", "", *_table(header, table)]
+    lines = ["Language bias:", "", *_table(header, table)]
+    first = report["tasks"][key]["first_languages"]
+    if first:
+        shares = [["of the questions", *(number(row["share"], 3) for row in first.values())]]
+        shares.append(["without bias", *(number(row["unbiased"], 3) for row in first.values())])
+        lines += _table(["best answer is in", *first], shares)
+    return lines
 
 
 def _matrix(result: Report, name: str, title: str, digits: int) -> list[str]:

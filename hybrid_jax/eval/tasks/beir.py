@@ -64,7 +64,7 @@ def pooled(path: Path) -> RetrievalTask:
         )
     queries = read_queries(queries_path, [query for query, names in relevant.items() if names])
     return RetrievalTask(
-        name=folder.name,
+        name=f"pooled:{folder.name}",
         queries=queries,
         candidates=candidates,
         relevance=np.array(

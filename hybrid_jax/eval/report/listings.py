@@ -6,6 +6,8 @@ Knows: the results of `searching.evaluate` and `mining.evaluate`. Does not know:
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from hybrid_jax.eval.report.rows import cited, sources
+
 SEARCH = {"ndcg@10": "nDCG@10", "recall@100": "R@100", "map@100": "mAP@100", "mrr@10": "MRR@10"}
 BITEXT = {
     "accuracy": "accuracy",
@@ -24,7 +26,9 @@ class Listing(NamedTuple):
     header: list[str]
     rows: list[list[str]]
     theirs: list[list[str]]
-    """What others published, to be shown as theirs: their system and source, then their means."""
+    """What others published, to be shown as theirs: their system and the number of its note, then their means."""
+    notes: list[str]
+    """Where that is printed, and what is to be minded."""
 
 
 def listings(report: Mapping[str, Any]) -> list[Listing]:
@@ -36,19 +40,20 @@ def listings(report: Mapping[str, Any]) -> list[Listing]:
             f"; {missing:,} relevant candidates are not in the corpus and count as not found" if missing else ""
         )
         rows = {language: (row, row["questions"]) for language, row in result["per_language"].items()}
+        notes = sources(report, key)
         theirs = [
             [
-                f"{row['system']} (published: {row['source']})",
+                f"{row['system']} (published, {notes.index(cited(row)) + 1})",
                 *(_printed(row["values"], metric) for metric in SEARCH),
                 "",
             ]
             for row in report["published"].get(key, [])
         ]
-        found.append(_listing(key, facts, "language", "questions", SEARCH, rows, result, theirs))
+        found.append(_listing(key, facts, "language", "questions", SEARCH, rows, result, theirs, notes))
     for key, result in report.get("bitext", {}).items():
         facts = f"{result['about']}; {result['sentences']:,} sentence pairs in {len(result['pairs'])} language pairs"
         rows = {pair: (row, row["sentences"]) for pair, row in result["pairs"].items()}
-        found.append(_listing(key, facts, "pair", "sentences", BITEXT, rows, result, []))
+        found.append(_listing(key, facts, "pair", "sentences", BITEXT, rows, result, [], []))
     return found
 
 
@@ -61,11 +66,12 @@ def _listing(
     rows: Mapping[str, tuple[Mapping[str, Any], int]],
     means: Mapping[str, Any],
     theirs: list[list[str]],
+    notes: list[str],
 ) -> Listing:
     lines = [[name, *(f"{row[metric]:.4f}" for metric in labels), f"{count:,}"] for name, (row, count) in rows.items()]
     total = f"{sum(count for _, count in rows.values()):,}"
     lines.append(["mean", *(f"{means[metric]:.4f}" for metric in labels), total])
-    return Listing(key, facts, [of, *labels.values(), counted], lines, theirs)
+    return Listing(key, facts, [of, *labels.values(), counted], lines, theirs, notes)
 
 
 def _printed(values: Mapping[str, Any], metric: str) -> str:
