@@ -134,6 +134,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     out = arguments.out or (folder / "eval" if is_run(folder) else Path(f"eval-{folder.name}"))
     debias = {}
     if methods:
+        say(f"fitting {', '.join(methods)} on {', '.join(map(str, arguments.debias_text))}")
         debias = job.fit_debiasing(encoder, methods, arguments.debias_text, arguments.debias_texts_per_language, named)
         say("\n".join(debiaser.summary() for debiaser in debias.values()))
     step = f", step {encoder.facts['step']}," if "step" in encoder.facts else ""

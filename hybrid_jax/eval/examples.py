@@ -1,6 +1,6 @@
 """The queries that a model ranks worst, with what it ranked first instead: text to read, not figures.
 
-Knows: texts and a ranking. Does not know: metrics, how a page shows a text (`report.py`, which escapes it).
+Knows: texts and a ranking. Does not know: metrics, how a page shows a text (`report/`, which escapes it).
 """
 
 from typing import Any

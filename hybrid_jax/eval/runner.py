@@ -1,7 +1,7 @@
 """Encodes a task, ranks it, and gathers all that a report says of it.
 
 Knows: the encoder protocol, the order of the steps. Does not know: any benchmark's facts (`tasks/`), where the model
-comes from (`embed/load.py`), how figures are averaged (`averages.py`), how a report looks (`report.py`).
+comes from (`embed/load.py`), how figures are averaged (`averages.py`), how a report looks (`report/`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ def run(
     seen: set[str] | None = None,
     watch: Watcher | None = None,
 ) -> dict[str, Any]:
-    """Every task with every candidate text, ready for `report.py`:
+    """Every task with every candidate text, ready for `report/build.py`:
 
     "tasks": {key: result as in `evaluate`}, "provenance", "per_query": {key: table} for `per_query.write`, and
     "debiased": {name of a debiasing: {key: the result's headline}}.

@@ -1,6 +1,6 @@
 """Searched pools and mined bitext in a report: each a plain table, a row per language or pair and their mean.
 
-Knows: the results of `searching.evaluate` and `mining.evaluate`. Does not know: how a table is drawn (`report.py`).
+Knows: the results of `searching.evaluate` and `mining.evaluate`. Does not know: how a table is drawn.
 """
 
 from collections.abc import Mapping
