@@ -1,5 +1,6 @@
 """What the panel adds to the measures: which queries have one, what no bias would give, languages not one's own."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,13 +20,13 @@ class Favours:
         self.records = sorted({query.id for query in task.queries})
         self.language = language
 
-    def encode_queries(self, texts: list[str]) -> np.ndarray:
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         return self._encode(texts, lambda text: True)
 
-    def encode_passages(self, texts: list[str]) -> np.ndarray:
+    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
         return self._encode(texts, lambda text: text.startswith(self.language))
 
-    def _encode(self, texts, prefers) -> np.ndarray:
+    def _encode(self, texts: Sequence[str], prefers: Callable[[str], bool]) -> np.ndarray:
         vectors = np.zeros((len(texts), len(self.records) + 2), np.float32)
         for row, text in enumerate(texts):
             vectors[row, self.records.index(text.split()[1])] = 1
@@ -60,7 +61,7 @@ class _Random:
     def __init__(self) -> None:
         self.rng = np.random.default_rng(0)
 
-    def encode_queries(self, texts: list[str]) -> np.ndarray:
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
         vectors = self.rng.standard_normal((len(texts), 16)).astype(np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

@@ -103,7 +103,7 @@ def calibration(request: pytest.FixtureRequest) -> Calibration:
     }
     panel = {f"bias/{name}": row for name, row in results["random"]["bias"].items() if row["low"] is not None}
     intervals |= {name: (row["low"], row["high"]) for name, row in panel.items()}
-    known = {name: expected(one)[name] for name, one in tasks.items()}
+    known = {name: dict(expected(one)[name]) for name, one in tasks.items()}
     if not small:
         # Translations are known by the questions that they answer: without those the split cuts them apart, and the
         # probe is asked for a language that it has met every other translation in.
