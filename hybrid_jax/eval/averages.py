@@ -12,7 +12,7 @@ The settings (arXiv 2408.10536, section 3.2):
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -157,6 +157,26 @@ def by_group(result: Mapping[str, Any], seen: set[str] | None) -> dict[str, dict
             }
         if len(rows) > 1:
             found[kind] = rows
+    return found
+
+
+def grouped(
+    per_language: Mapping[str, Result], names: Collection[str], seen: set[str] | None
+) -> dict[str, dict[str, Result]]:
+    """{"script", "family" and, for a run, "seen": {group: {"languages", the mean of each name over them}}}.
+
+    For results that have no pairs of languages: searched pools. Kinds with one group are left out, as in `by_group`.
+    """
+    found = {}
+    for kind, members in groups(per_language, seen).items():
+        if len(members) > 1:
+            found[kind] = {
+                group: {
+                    "languages": languages,
+                    **{n: _mean(per_language[code][n] for code in languages) for n in names},
+                }
+                for group, languages in members.items()
+            }
     return found
 
 

@@ -15,7 +15,7 @@ from hybrid_jax.embed.debias import Debiaser, Method
 from hybrid_jax.embed.debias_text import fit_all, read_text
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.run import is_run
-from hybrid_jax.eval import curve, figures, mining, mteb_results, per_query, searching, tasks
+from hybrid_jax.eval import averages, curve, figures, mining, mteb_results, per_query, searching, tasks
 from hybrid_jax.eval.report.build import Report, build_report, write_report
 from hybrid_jax.eval.runner import run
 from hybrid_jax.eval.tasks import Task
@@ -120,7 +120,9 @@ def evaluate(
         if pools:
             kept = f"; embeddings kept as {stores.dtype}" if stores and stores.dtype != "float32" else ""
             about = f"{key}, the mean over {len(pools)} pools{kept}" if len(pools) > 1 else pools[0]["about"]
-            found.setdefault("searches", {})[key] = searching.together(about, pools)
+            result = searching.together(about, pools)
+            result["groups"] = averages.grouped(result["per_language"], searching.METRICS, _seen(encoder))
+            found.setdefault("searches", {})[key] = result
         others = [task for task in made if not isinstance(task, tasks.RetrievalTask)]
         if others:
             hashes = {f"{task.name}/{file}": sha256 for task in others for file, sha256 in task.sources.items()}

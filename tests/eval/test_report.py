@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_jax.eval import mining
+from hybrid_jax.eval import averages, mining
 from hybrid_jax.eval.bias_panel import MEASURES
 from hybrid_jax.eval.report.build import build_report, write_report
 from hybrid_jax.eval.report.page import html
@@ -35,6 +35,7 @@ def test_bitext_and_searches_are_tables_with_their_mean(report):
     rows["de"] = {name: value / 4 if name != "questions" else 6 for name, value in rows["en"].items()}
     means = {name: 0.625 for name in rows["en"] if name != "questions"}
     facts = {"about": "A <pool>", "questions": 8, "candidates": 9, "relevant_missing": 1, "per_language": rows}
+    facts["groups"] = averages.grouped(rows, [name for name in rows["en"] if name != "questions"], seen={"en"})
     translations = {"a": ["ein Satz", "noch einer"], "b": ["a sentence", "another"]}
     task = BitextTask("pairs", {("de", "en"): (translations["a"], translations["b"])}, "Two | sentences")
     report |= {"searches": {"pool": means | facts}, "bitext": {"pairs": mining.evaluate(RandomVectors(), task)}}
@@ -43,6 +44,9 @@ def test_bitext_and_searches_are_tables_with_their_mean(report):
         assert "0.6250" in shown
         assert "margin F1" in shown
     assert "| mean | 0.6250 | 0.6250 | 0.6250 | 0.6250 | 8 |" in told
+    assert "| seen (en) | 1.0000 | 1.0000 | 1.0000 | 1.0000 |  |" in told
+    assert "unseen (de)" in page.text
+    assert "Latin" not in told.partition("## pool")[2].partition("##")[0]  # one group alone says nothing
     assert "A &lt;pool&gt;; 8 questions, 9 candidates; 1 relevant candidates are not in the corpus" in told
     assert "A <pool>; 8 questions" in page.text
 

@@ -19,12 +19,15 @@ BITEXT = {
 
 
 class Listing(NamedTuple):
-    """One table: the mean comes last."""
+    """One table, with its mean over all rows."""
 
     key: str
     facts: str
     header: list[str]
     rows: list[list[str]]
+    mean: list[str]
+    groups: list[list[str]]
+    """Means over languages of one script, one family, or (not) seen in training."""
     theirs: list[list[str]]
     """What others published, to be shown as theirs: their system and the number of its note, then their means."""
     notes: list[str]
@@ -49,11 +52,16 @@ def listings(report: Mapping[str, Any]) -> list[Listing]:
             ]
             for row in report["published"].get(key, [])
         ]
-        found.append(_listing(key, facts, "language", "questions", SEARCH, rows, result, theirs, notes))
+        groups = [
+            [f"{group} ({' '.join(row['languages'])})", *(f"{row[metric]:.4f}" for metric in SEARCH), ""]
+            for members in result["groups"].values()
+            for group, row in members.items()
+        ]
+        found.append(_listing(key, facts, "language", "questions", SEARCH, rows, result, (groups, theirs, notes)))
     for key, result in report.get("bitext", {}).items():
         facts = f"{result['about']}; {result['sentences']:,} sentence pairs in {len(result['pairs'])} language pairs"
         rows = {pair: (row, row["sentences"]) for pair, row in result["pairs"].items()}
-        found.append(_listing(key, facts, "pair", "sentences", BITEXT, rows, result, [], []))
+        found.append(_listing(key, facts, "pair", "sentences", BITEXT, rows, result))
     return found
 
 
@@ -65,13 +73,12 @@ def _listing(
     labels: Mapping[str, str],
     rows: Mapping[str, tuple[Mapping[str, Any], int]],
     means: Mapping[str, Any],
-    theirs: list[list[str]],
-    notes: list[str],
+    beside: tuple[list[list[str]], list[list[str]], list[str]] = ([], [], []),
 ) -> Listing:
     lines = [[name, *(f"{row[metric]:.4f}" for metric in labels), f"{count:,}"] for name, (row, count) in rows.items()]
     total = f"{sum(count for _, count in rows.values()):,}"
-    lines.append(["mean", *(f"{means[metric]:.4f}" for metric in labels), total])
-    return Listing(key, facts, [of, *labels.values(), counted], lines, theirs, notes)
+    mean = ["mean", *(f"{means[metric]:.4f}" for metric in labels), total]
+    return Listing(key, facts, [of, *labels.values(), counted], lines, mean, *beside)
 
 
 def _printed(values: Mapping[str, Any], metric: str) -> str:

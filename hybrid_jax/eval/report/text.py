@@ -33,7 +33,7 @@ def headline_table(report: Report) -> str:
     aligned for a terminal."""
     parts = [_headlines(report)] if report["tasks"] else []
     for listing in listings(report):
-        parts.append("\n".join([f"{listing.key}: {listing.facts}", *aligned([listing.header, listing.rows[-1]])]))
+        parts.append("\n".join([f"{listing.key}: {listing.facts}", *aligned([listing.header, listing.mean])]))
     return "\n\n".join(parts)
 
 
@@ -88,7 +88,13 @@ def markdown(report: Report) -> str:
             "",
             _plain(listing.facts),
             "",
-            *_table(listing.header, [*listing.rows, *([_plain(cell) for cell in row] for row in listing.theirs)]),
+            *_table(
+                listing.header,
+                [
+                    [_plain(cell) for cell in row]
+                    for row in (*listing.rows, listing.mean, *listing.groups, *listing.theirs)
+                ],
+            ),
             *_cited(listing.notes),
         ]
     lines += ["## Provenance", ""]
