@@ -235,7 +235,7 @@ def test_a_real_run_is_watched_by_processes_that_are_killed(tiny_run, tmp_path: 
     """The run keeps one checkpoint beside its own best; held up, so that the first watch dies before the end."""
     run, pool = tmp_path / "run", write_pool(tmp_path / "pool")
     (tmp_path / "tiny.yaml").write_text(tiny_run.yaml, encoding="utf-8")
-    asked = ["--tasks", f"pooled:{pool}", "--metric", "pool.rank_distance", "--every", "0.1"]
+    asked = ["--tasks", f"pooled:{pool}", "--metric", "pooled:pool.rank_distance", "--every", "0.1"]
     train = [sys.executable, "-m", "hybrid_jax.train", "--config", str(tmp_path / "tiny.yaml"), "--workdir", str(run)]
     train += ["--checkpoint.every", "10", "--checkpoint.keep", "1"]
     started: list[subprocess.Popen] = []
@@ -280,5 +280,5 @@ def test_a_real_run_is_watched_by_processes_that_are_killed(tiny_run, tmp_path: 
     assert load(run, step="best").facts["step"] == best.step
     report = json.loads((run / "eval" / "report.json").read_text(encoding="utf-8"))
     assert report["provenance"]["step"] == best.step
-    assert report["tasks"]["pool"]["rank_distance"] == best.value
+    assert report["tasks"]["pooled:pool"]["rank_distance"] == best.value
     assert [record["step"] for record in report["curve"]] == evaluated
