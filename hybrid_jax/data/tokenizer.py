@@ -105,14 +105,28 @@ def _open(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
         alone = not path.exists() and not (folder / "config.json").exists()  # nothing to make it anew from
         if (alone or config.get("tokenizer_class") == _VERBATIM) and (folder / "tokenizer.json").exists():
             names = {name: _content(token) for name, token in config.items() if name.endswith("_token") and token}
-            return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")), names
+            return _exact((folder / "tokenizer.json").read_text(encoding="utf-8")), names
         from transformers import AutoTokenizer  # takes a second, and a run's own tokenizer does without
 
         found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         names = {name: str(token) for name, token in found.special_tokens_map.items() if isinstance(token, str)}
-        return tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str()), names
+        return _exact(found.backend_tokenizer.to_str()), names
     except Exception as error:  # noqa: BLE001 (both libraries raise bare ones, and whatever their parts raise)
         raise DataError(f"{folder}: its tokenizer cannot be read: {' '.join(str(error).split())[:300]}") from None
+
+
+def _exact(text: str) -> tokenizers.Tokenizer:
+    """The tokenizer of a tokenizer.json.
+
+    `tokenizers` reads a number of 17 digits, such as most scores of XLM-R's pieces, up to one unit in the last place
+    off; that can decide between two segmentations of a word that are equally likely. Python reads them exactly.
+    """
+    tokenizer = tokenizers.Tokenizer.from_str(text)
+    if isinstance(tokenizer.model, tokenizers.models.Unigram):
+        model = json.loads(text)["model"]
+        pieces = [(piece, score) for piece, score in model["vocab"]]
+        tokenizer.model = tokenizers.models.Unigram(pieces, model["unk_id"], model.get("byte_fallback", False))
+    return tokenizer
 
 
 def _content(token: object) -> str:

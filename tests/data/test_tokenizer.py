@@ -106,6 +106,23 @@ def test_a_saved_tokenizer_is_the_same(trained: Tokenizer, tmp_path: Path):
     assert (copy.digest, copy.pad_id) == (trained.digest, trained.pad_id)
 
 
+def test_scores_are_read_to_the_last_digit(tmp_path: Path):
+    """`tokenizers` reads numbers of 17 digits nearly right, which is not enough for pieces that are equally likely."""
+    scores = -20 * np.random.default_rng(0).random(500)
+    vocab = [("<pad>", 0.0), ("<unk>", 0.0), *((f"w{number}", float(score)) for number, score in enumerate(scores))]
+    made = tokenizers.Tokenizer(tokenizers.models.Unigram(vocab, unk_id=1))
+    (tmp_path / "tokenizer.json").write_text(made.to_str(), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>", "unk_token": "<unk>"})
+    )
+    Tokenizer(tmp_path).save(tmp_path / "saved")
+    Tokenizer(tmp_path / "saved").save(tmp_path / "again")
+    kept = json.loads((tmp_path / "again" / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    assert [tuple(entry) for entry in kept] == vocab
+    careless = json.loads(tokenizers.Tokenizer.from_str(made.to_str()).to_str())["model"]["vocab"]
+    assert [tuple(entry) for entry in careless] != vocab  # or else this test could not fail
+
+
 def test_padding_and_truncation_of_the_file_do_not_count(tmp_path: Path):
     tokenizer = Tokenizer(_word_level(tmp_path / "words", "[PAD]"))
     ids, cut = tokenizer.encode(["one two one two", "two"], 3)

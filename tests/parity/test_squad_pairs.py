@@ -22,8 +22,9 @@ from hybrid_jax.eval.runner import run
 from hybrid_jax.eval.tasks import RetrievalTask, mlqa, xquad
 
 XQUAD = ("en",)
-MLQA = {"zho-ara": ("ar", "zh"), "zho-spa": ("es", "zh"), "spa-deu": ("de", "es")}
+MLQA = {"zho-ara": ("ar", "zh"), "spa-deu": ("de", "es")}
 """mteb's name of a pair, context first: our (question language, context language)."""
+pytestmark = pytest.mark.timeout(900)  # both libraries encode whole pools, on any machine
 SAME = {"ndcg@10": "ndcg_at_10", "map": "map_at_1000", "recall@1": "recall_at_1", "recall@10": "recall_at_10"}
 """Our names and mteb's; no pool here has 1,000 paragraphs, so its map_at_1000 is the mean over full rankings."""
 

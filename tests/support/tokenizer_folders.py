@@ -36,7 +36,8 @@ def unigram(folder: Path, texts: Iterable[str], size: int = 200) -> int:
             [pre_tokenizers.Metaspace(), pre_tokenizers.Split(tokenizers.Regex(".{24}"), "isolated")]
         ),
     )
-    vocab = [(piece, score) for piece, score in json.loads(trained.to_str())["model"]["vocab"]]
+    # Few digits, so that transformers reads its own file without an error in the last place, which decides ties.
+    vocab = [(piece, round(score, 8)) for piece, score in json.loads(trained.to_str())["model"]["vocab"]]
     tokenizer = transformers.XLMRobertaTokenizer(vocab=[*vocab, ("<mask>", 0.0)])  # pyright: ignore[reportArgumentType]
     tokenizer.save_pretrained(folder)
     return len(tokenizer)
