@@ -141,6 +141,8 @@ def table(task: RetrievalTask) -> str:
     cells = [["figure", *(f"{name}: {kind}" for name in found for kind in ("worked out", "measured"))]]
     cells.append(["---"] * len(cells[0]))
     for figure in found["random"]:
+        if figure == "rank_distance":  # the panel has it too
+            continue
         label = MEASURES[figure.removeprefix("bias/")].label if figure.startswith("bias/") else figure
         values = [value for name in found for value in (known[name].get(figure), found[name][figure])]
         cells.append([label, *map(_shown, values)])
