@@ -37,12 +37,11 @@ def tie_order(languages: Sequence[str], ids: Sequence[str]) -> Int[np.ndarray, "
 
 def on_grid(vectors: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "rows dim"]:
     """The vectors rounded to multiples of 2^-26."""
-    # Exact in float32 too: a power of 2 scales exactly, and a number not yet on the grid has bits to spare.
-    scaled = vectors.astype(np.promote_types(vectors.dtype, np.float32))
-    scaled *= GRID
-    np.rint(scaled, out=scaled)
-    scaled *= 1 / GRID
-    return scaled.astype(np.float64)
+    # Float64s next to 1.5 * 2^26 are multiples of 2^-26: adding it rounds to those, half to even; the rest is exact.
+    rounded = vectors.astype(np.float64)
+    rounded += 1.5 * GRID
+    rounded -= 1.5 * GRID
+    return rounded
 
 
 def check_unit(vectors: Float[np.ndarray, "rows dim"], side: str) -> None:
@@ -69,13 +68,13 @@ def product_error(dim: int) -> float:
 
 def pair_scores(
     left: Float64[np.ndarray, "queries dim"],
-    right: Float64[np.ndarray, "candidates dim"],
+    right: Float[np.ndarray, "candidates dim"],
     queries: Int[np.ndarray, " pairs"],
     candidates: Int[np.ndarray, " pairs"],
 ) -> Float64[np.ndarray, " pairs"]:
-    """The scores of single pairs of rows, all of them on the grid."""
+    """The scores of single pairs of rows; `left` is on the grid."""
     scores = np.empty(len(queries))
     for a in range(0, len(queries), PAIRS_AT_ONCE):
         pairs = slice(a, a + PAIRS_AT_ONCE)
-        scores[pairs] = np.einsum("pd,pd->p", left[queries[pairs]], right[candidates[pairs]])
+        scores[pairs] = np.einsum("pd,pd->p", left[queries[pairs]], on_grid(right[candidates[pairs]]))
     return scores

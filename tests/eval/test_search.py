@@ -4,12 +4,16 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from hybrid_jax.eval.scores import product_error
 from hybrid_jax.eval.search import Found, merge, top_k
@@ -61,24 +65,29 @@ def corpus(kind: str, rng: np.random.Generator, queries: int, rows: int, dim: in
     return asked, held
 
 
+DEVICES = st.sampled_from([1, 2, 8])
+"""One CPU multiplies by BLAS, several by XLA."""
 KINDS = ("dense", "repeated", "one sentence", "last bits", "opposite", "few values")
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS), st.sampled_from([1, 5, 40]), st.data())
-def test_equal_to_sorting_exact_scores(seed: int, kind: str, k: int, data: st.DataObject):
+@given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS), st.sampled_from([1, 5, 40]), DEVICES, st.data())
+def test_equal_to_sorting_exact_scores(seed: int, kind: str, k: int, devices: int, data: st.DataObject):
     queries, candidates = corpus(kind, np.random.default_rng(seed), 3, 37, 6)
     blocks = cut(candidates, *data.draw(st.lists(st.integers(0, 37), max_size=4)))
-    assert_same(top_k(queries, blocks, k), by_sorting(queries, candidates, k))
+    found = top_k(queries, blocks, k, devices=jax.devices()[:devices])
+    assert_same(found, by_sorting(queries, candidates, k))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_budget_and_no_block_changes_a_bit(kind: str):
+def test_no_budget_no_block_and_no_device_changes_a_bit(kind: str):
     rng = np.random.default_rng(3)
     queries, candidates = corpus(kind, rng, 40, 3000, 64)
     whole = top_k(queries, [candidates], 10)
     # In 1 MiB the corpus is 6 pieces of 63 rows per device, of which each returns 26.
     assert_same(top_k(queries, [candidates], 10, memory_mib=1), whole)
+    assert_same(top_k(queries, [candidates], 10, devices=jax.devices()[:1]), whole)
+    assert_same(top_k(queries, cut(candidates, 30, 999), 10, memory_mib=1, devices=jax.devices()[:1]), whole)
     assert_same(top_k(queries, cut(candidates, 1, 700, 701, 2950), 10, memory_mib=1), whole)
     assert_same(top_k(queries[7:9], [candidates], 10), Found(*(part[7:9] for part in whole)))
     assert_same(Found(whole.rows[:2], whole.scores[:2]), by_sorting(queries[:2], candidates, 10))
@@ -214,6 +223,26 @@ def test_mistakes_are_named():
         top_k(good, [good], 1, first_row=2**32 - 3)
     with pytest.raises(ValueError, match=r"shapes \[\(4, 1\), \(4, 2\)\] cannot be merged"):
         merge(top_k(good, [good], 1), top_k(good, [good], 2))
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+def test_blas_gets_its_threads_back_also_from_a_search_that_fails(norm: int):
+    def threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    rows, during = np.eye(4, dtype=np.float32), []
+
+    def blocks() -> Iterator[np.ndarray]:
+        during.extend(threads())
+        yield rows * norm
+
+    with threadpool_limits(3, "blas"):
+        before = threads()
+        assert before
+        with nullcontext() if norm == 1 else pytest.raises(ValueError, match="candidate 0 has norm 2"):
+            top_k(rows, blocks(), 1, devices=jax.devices()[:1])
+        assert threads() == before
+        assert during != before
 
 
 if __name__ == "__main__":
