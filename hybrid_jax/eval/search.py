@@ -156,15 +156,15 @@ class _Search:
         _check_lengths(before.product.squares(), before.first_row)
         maxima, k = before.product.maxima(), self._k
         threshold = self._least(before.part)
-        many = np.flatnonzero(np.count_nonzero(maxima >= threshold[:, None], axis=1) > k)
+        query, group = _where(maxima, threshold)
+        many = np.flatnonzero(np.bincount(query, minlength=len(maxima)) > k)
         if len(many):  # k rows of this piece score at least the k-th maximum, so that the k-th best does
             kth = np.partition(maxima[many], -k, axis=1)[:, -k]
-            threshold[many] = np.maximum(threshold[many], kth.astype(np.float64) - 2 * self._error)
-        chosen = maxima >= threshold[:, None]
-        crowded = np.flatnonzero(np.count_nonzero(chosen, axis=1) > 2 * k)
-        chosen[crowded] = False
-        query, group = np.nonzero(chosen)
-        return _Closer(threshold, query, group, before.product.pick(query, group), crowded)
+            threshold[many] = np.maximum(threshold[many], _below(kth.astype(np.float64) - 2 * self._error))
+            query, group = _where(maxima, threshold)
+        crowded = np.bincount(query, minlength=len(maxima)) > 2 * k
+        query, group = query[~crowded[query]], group[~crowded[query]]
+        return _Closer(threshold, query, group, before.product.pick(query, group), np.flatnonzero(crowded))
 
     def _settle(self, before: _UnderWay, closer: _Closer) -> None:
         """Scores exactly what reaches the threshold, and takes the k best of that and the held."""
@@ -172,7 +172,7 @@ class _Search:
         held = self._held[part]
         best = held.copy()
         threshold = np.maximum(closer.threshold, self._least(part))
-        pair, place = np.nonzero(closer.scores() >= threshold[closer.query, None])
+        pair, place = _where(closer.scores(), threshold[closer.query])
         if len(pair):
             query, rows = closer.query[pair], before.product.rows(closer.group[pair], place)
             query, rows = query[rows < len(piece)], rows[rows < len(piece)]
@@ -189,8 +189,8 @@ class _Search:
         self._held[part] = best
 
     def _least(self, part: slice) -> np.ndarray:
-        """float64[queries]: what a product must reach for its score to reach the k-th held one."""
-        return _score(self._held[part, -1]).astype(np.float64) - self._error
+        """float32[queries]: what a product must reach for its score to reach the k-th held one."""
+        return _below(_score(self._held[part, -1]).astype(np.float64) - self._error)
 
     def _all_rows(self, held: np.ndarray, queries: np.ndarray, piece: np.ndarray, first_row: int) -> np.ndarray:
         """The k best keys of the held ones and of all rows of the piece."""
@@ -234,6 +234,17 @@ def _check_lengths(squares: np.ndarray, first_row: int) -> None:
             f"candidate {first_row + wrong[0]} has norm {np.sqrt(squares[wrong[0]]):g} ({len(wrong)} of the "
             f"{len(squares)} from {first_row} on are wrong): the encoder must return finite vectors of norm 1"
         )
+
+
+def _below(values: np.ndarray) -> np.ndarray:
+    """float32s that are no greater."""
+    return np.nextafter(values.astype(np.float32), np.float32(-np.inf))
+
+
+def _where(scores: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of what reaches its row's least, row by row. Found in a flat array, which numpy does fast."""
+    flat = np.flatnonzero(scores >= least[:, None])
+    return flat // scores.shape[1], flat % scores.shape[1]
 
 
 def _pack(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
