@@ -15,9 +15,6 @@ All are one formula, x -> unit((x - o) - (x - o) B^T B), with an offset o and an
 Only lsar is a linear map of the vector alone: it needs no language of a text, and a model can carry it.
 """
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +22,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from hybrid_jax.runtime.files import whole_file
+from hybrid_jax.runtime.arrays import load_arrays, save_arrays
 
 Method = Literal["center", "lir", "shift", "lsar"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -164,31 +161,17 @@ class Debiaser:
     def save(self, path: Path) -> None:
         """Writes the whole file or nothing; raises OSError in one line. It is a zip of arrays, without pickle."""
         header = _Header(schema_version=1, name=self.name, languages=self.languages, facts=_Facts(**self.facts))
-        with whole_file(path) as stream:
-            text = np.frombuffer(header.model_dump_json().encode(), np.uint8)
-            np.savez(stream, allow_pickle=False, header=text, offsets=self.offsets, bases=self.bases)
+        save_arrays(path, header, {"offsets": self.offsets, "bases": self.bases})
 
     @staticmethod
     def load(path: Path) -> "Debiaser":
         """What `save` wrote. Raises DebiasError in one line for a file that is missing, damaged or something else."""
         fix = "write it anew (python -m hybrid_jax.eval … --debias)"
-        if not path.is_file():
-            raise DebiasError(f"no file {path}: {fix}")
         try:
-            with (
-                path.open("rb") as stream,
-                np.load(stream, allow_pickle=False) as archive,
-            ):  # np.load alone leaks a bad file
-                header = _Header.model_validate(json.loads(archive["header"].tobytes()))
-                offsets, bases = archive["offsets"], archive["bases"]
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DebiasError(f"{path}: its header is not one of ours ({where}: {first['msg']}); {fix}") from None
-        except OSError as error:
-            raise DebiasError(f"{path}: cannot be read ({error.strerror or error}); {fix}") from None
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DebiasError(f"{path}: damaged ({type(error).__name__}: {error}); {fix}") from error
+            header, arrays = load_arrays(path, _Header, lambda _: ("offsets", "bases"), fix)
+        except ValueError as error:
+            raise DebiasError(str(error)) from error
+        offsets, bases = arrays["offsets"], arrays["bases"]
         if (problem := _problem(header, offsets, bases)) is not None:
             raise DebiasError(f"{path}: damaged ({problem}); {fix}")
         return Debiaser(header.name, header.languages, offsets, bases, header.facts.model_dump())

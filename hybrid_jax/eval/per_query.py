@@ -9,9 +9,6 @@ NaN marks what does not exist: no candidate of that language is relevant, or a r
 elsewhere: `np.load("per_query.npz")["xquad_r/multilingual/map"]`.
 """
 
-import json
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +16,12 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.eval import metrics as rank_metrics
 from hybrid_jax.eval.scores import Ranks
 from hybrid_jax.eval.tasks import RetrievalTask
-from hybrid_jax.runtime.files import whole_file
+from hybrid_jax.runtime.arrays import load_arrays, save_arrays
 
 FILE_NAME = "per_query.npz"
 RANK_DISTANCE = "rank_distance"
@@ -169,44 +166,44 @@ def write(path: Path, tables: Mapping[str, Table]) -> None:
             for key, table in tables.items()
         },
     )
-    arrays = {"header": np.frombuffer(header.model_dump_json().encode(), dtype=np.uint8)}
-    for key, table in tables.items():
-        for setting, values in _arrays(table):
-            arrays |= {f"{key}/{setting}/{name}": array.astype(np.float64) for name, array in values.items()}
-    with whole_file(path) as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
+    arrays = {
+        f"{key}/{setting}/{name}": array.astype(np.float64)
+        for key, table in tables.items()
+        for setting, values in _arrays(table)
+        for name, array in values.items()
+    }
+    save_arrays(path, header, arrays)
 
 
 def read(path: Path) -> dict[str, Table]:
     """What `write` wrote, by task key. Raises ValueError in one line for a file that is missing or damaged."""
     fix = "evaluate the run again (python -m hybrid_jax.eval --ckpt RUN)"
-    if not path.is_file():
-        raise ValueError(f"no file {path}: {fix}")
+    header, arrays = load_arrays(path, _Header, _names, fix)
     try:
-        with (
-            path.open("rb") as stream,
-            np.load(stream, allow_pickle=False) as archive,
-        ):  # np.load alone leaks a bad file
-            header = _Header.model_validate(json.loads(archive["header"].tobytes()))
-            return {
-                key: Table(
-                    data_sha256=task.data_sha256,
-                    ids=task.ids,
-                    languages=task.languages,
-                    candidate_languages=task.candidate_languages,
-                    **{
-                        setting: {name: archive[f"{key}/{setting}/{name}"] for name in names}
-                        for setting, names in task.metrics.items()
-                    },
-                )
-                for key, task in header.tasks.items()
-            }
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path}: its header is not one of ours ({where}: {first['msg']}); {fix}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return {
+            key: Table(
+                data_sha256=task.data_sha256,
+                ids=task.ids,
+                languages=task.languages,
+                candidate_languages=task.candidate_languages,
+                **{
+                    setting: {name: arrays[f"{key}/{setting}/{name}"] for name in names}
+                    for setting, names in task.metrics.items()
+                },
+            )
+            for key, task in header.tasks.items()
+        }
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: damaged ({type(error).__name__}: {error}); {fix}") from error
+
+
+def _names(header: _Header) -> list[str]:
+    return [
+        f"{key}/{setting}/{name}"
+        for key, task in header.tasks.items()
+        for setting, names in task.metrics.items()
+        for name in names
+    ]
 
 
 def _arrays(table: Table) -> list[tuple[Setting, Mapping[str, np.ndarray]]]:
