@@ -2,10 +2,10 @@
 
 Knows: vectors, devices, groups of rows. Does not know: which scores matter, or what they are exactly (`search.py`).
 
-A CPU multiplies by numpy's BLAS, a tenth faster than by XLA: some threads with a piece each, of which none waits for
-another. Anything else multiplies by XLA, every device its own rows. Both keep the scores where they are and give the
-greatest of each small group of rows, and on demand all scores of single groups. Rows that are equal modulo the number
-of groups make a group, so that the greatest is one of whole vectors.
+A single CPU device multiplies by numpy's BLAS, faster than by XLA: some threads with a piece each, of which none waits
+for another. Anything else multiplies by XLA, every device its own rows. Both keep the scores where they are and give
+the greatest of each small group of rows, and on demand all scores of single groups. Rows that are equal modulo the
+number of groups make a group, so that the greatest is one of whole vectors.
 """
 
 import os
@@ -63,9 +63,9 @@ class Multiplier(Protocol):
 
     devices: int
     ahead: int
-    """Products to start before the first is looked at, for the machine to be busy all the time,"""
+    """Products to have under way before the maxima of the first are asked for: so the machine is never idle."""
     behind: int
-    """and how many of those that were looked at to leave while more is asked of them."""
+    """Products whose groups were picked to leave waiting: their scores come after the products under way."""
     row_bytes: int
     """What a row of a piece takes, in all products that are held at a time."""
 

@@ -72,7 +72,7 @@ def pair_scores(
     queries: Int[np.ndarray, " pairs"],
     candidates: Int[np.ndarray, " pairs"],
 ) -> Float64[np.ndarray, " pairs"]:
-    """The scores of single pairs of rows; `left` is on the grid, and `right` is where it is float64."""
+    """The scores of single pairs of rows. `left` is on the grid, a float64 `right` too; a float32 one is rounded."""
     scores = np.empty(len(queries))
     for a in range(0, len(queries), PAIRS_AT_ONCE):
         pairs = slice(a, a + PAIRS_AT_ONCE)
