@@ -71,7 +71,7 @@ def search(rows: int, dim: int, queries: int, k: int, rounds: int, topics: np.nd
         import faiss
     except ImportError:
         sys.exit("error: faiss is what this compares with: pip install faiss-cpu")
-    from hybrid_jax.eval.search import top_k
+    from hybrid_jax.search.top_k import top_k
 
     rng = np.random.default_rng(0)
     index = faiss.IndexFlatIP(dim)
@@ -97,8 +97,8 @@ def search(rows: int, dim: int, queries: int, k: int, rounds: int, topics: np.nd
 
 def ranking(dim: int, rounds: int, topics: np.ndarray | None) -> None:
     """Ranks and mAP of a task of XQuAD-R's size, against its score matrix alone."""
-    from hybrid_jax.eval.metrics import average_precision, rank_rows
-    from hybrid_jax.eval.ranks import rank_relevant
+    from hybrid_jax.eval.measures.metrics import average_precision, rank_rows
+    from hybrid_jax.search.ranks import rank_relevant
 
     rng = np.random.default_rng(1)
     languages, questions, per_language = 11, 1190, 1184

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.schedule import MixtureConfig
+from hybrid_jax.hub.folders import is_sentence_transformers, open_pretrained
+from hybrid_jax.model.bert.encoder import EncoderConfig
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.model.encoder import EncoderConfig
-from hybrid_jax.model.folders import is_sentence_transformers, open_pretrained
-from hybrid_jax.model.modernbert import ModernBertConfig
-from hybrid_jax.runtime.checkpoint import CheckpointConfig
+from hybrid_jax.model.modernbert.encoder import ModernBertConfig
+from hybrid_jax.runs.checkpoint import CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig

@@ -10,13 +10,18 @@ FILES = sorted((ROOT / "hybrid_jax").rglob("*.py"))
 MAX_LINES = 400
 
 BELOW = {
-    "data": set[str](),
+    "disk": set[str](),
+    "data": {"disk"},
     "model": set[str](),
+    "hub": {"model", "disk"},
     "runtime": set[str](),
-    "train": {"data", "model", "runtime"},
-    "embed": {"data", "model", "runtime"},
-    "eval": {"data", "model", "runtime", "embed"},
-    "export": {"data", "model", "runtime", "embed"},
+    "runs": {"data", "disk"},
+    "search": {"runtime"},
+    "train": {"data", "model", "hub", "runtime", "runs", "disk"},
+    "embed": {"data", "model", "hub", "runtime", "runs", "disk"},
+    "debias": {"data", "embed", "disk"},
+    "eval": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "search", "debias"},
+    "export": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "debias"},
     "ablate": {"data", "model", "runtime", "train", "embed", "eval"},
 }
 SEES_THE_WHOLE_CONFIG = {"__main__.py", "loop.py", "run.py"}

@@ -106,9 +106,9 @@ def _prepare(config: "Config", arguments: argparse.Namespace) -> None:
 
 
 def _describe(config: "Config", arguments: argparse.Namespace) -> None:
+    from hybrid_jax.data.describe import describe
     from hybrid_jax.data.prepare import open_store
     from hybrid_jax.data.records import DataError
-    from hybrid_jax.data.tables import describe
 
     if not config.data.datasets:
         raise DataError("data.datasets is empty: name at least one dataset in the config")
@@ -119,7 +119,7 @@ def _describe(config: "Config", arguments: argparse.Namespace) -> None:
 
 
 def _preview(config: "Config", arguments: argparse.Namespace) -> None:
-    from hybrid_jax.data.tables import preview
+    from hybrid_jax.data.describe import preview
 
     pipeline = _open(config, arguments, _to_stderr)
     print("\n".join(preview(pipeline.batch(step) for step in arguments.steps)))

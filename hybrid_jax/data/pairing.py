@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hybrid_jax.data.draws import mix
 from hybrid_jax.data.schedule import BatchPlan
+from hybrid_jax.data.shares import mix
 from hybrid_jax.data.store import Store
 
 

@@ -22,7 +22,7 @@ from typing import Literal, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hybrid_jax.data.draws import CoinFlips, Curriculum, Quota, hash_ints, mix, permute, size_shares
+from hybrid_jax.data.shares import CoinFlips, Curriculum, Quota, hash_ints, mix, permute, size_shares
 
 Kind = Literal["monolingual", "same_language", "cross_lingual"]
 KINDS: tuple[Kind, ...] = ("monolingual", "same_language", "cross_lingual")

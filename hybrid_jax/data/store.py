@@ -23,10 +23,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from hybrid_jax.data.draws import hash_ints, mix
 from hybrid_jax.data.records import DataError, OnBadRow, Row
 from hybrid_jax.data.schedule import KINDS, Kind, Pools
-from hybrid_jax.data.whole import whole_folder
+from hybrid_jax.data.shares import hash_ints, mix
+from hybrid_jax.disk.folders import whole_folder
 
 ENTRY = np.dtype(
     [

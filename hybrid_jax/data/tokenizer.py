@@ -15,7 +15,7 @@ import tokenizers
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_jax.data.records import DataError
-from hybrid_jax.data.whole import whole_folder
+from hybrid_jax.disk.folders import whole_folder
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
 """Ids 0 to 3 of a tokenizer trained by us, as in XLM-R."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from hybrid_jax.data.store import Store
 from hybrid_jax.data.tokenizer import Tokenizer
-from hybrid_jax.data.whole import whole_folder
+from hybrid_jax.disk.folders import whole_folder
 
 _CHUNK = 8192
 

@@ -17,10 +17,10 @@ from jax.sharding import Mesh
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.run import Run, is_run, read_run
+from hybrid_jax.hub.weights import Pretrained, PretrainedError, load_parameters, load_tower, open_pretrained
+from hybrid_jax.hub.weights import weights_digest as digest_of
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, initialize
-from hybrid_jax.model.pretrained import Pretrained, PretrainedError, load_parameters, load_tower, open_pretrained
-from hybrid_jax.model.pretrained import weights_digest as digest_of
-from hybrid_jax.runtime import checkpoint
+from hybrid_jax.runs import checkpoint
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
 Warn = Callable[[str], None]

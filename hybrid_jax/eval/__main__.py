@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybrid_jax.embed.arguments import add_checkpoint, add_model, load_asked
+from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_asked
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hybrid_jax.eval.job import Named
 
 ALSO = ("figures", "trec", "mteb")
+COMMANDS = {"compare": "hybrid_jax.eval.compare", "embed": "hybrid_jax.embed.corpus"}
 DESCRIPTION = """Evaluates a run's checkpoint or a published model: exact full rankings in the monolingual (Mo.),
 cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals and every measure of language bias.
 
@@ -46,8 +47,8 @@ def main() -> int:
     command, *rest = sys.argv[1:] or [""]
     if command in ("watch", "--watch"):
         return _watch(rest)
-    if command in ("compare", "embed"):
-        return import_module(f"hybrid_jax.eval.{command}").main(rest)
+    if command in COMMANDS:
+        return import_module(COMMANDS[command]).main(rest)
     parser = argparse.ArgumentParser(
         "python -m hybrid_jax.eval",
         description=DESCRIPTION,
@@ -109,14 +110,14 @@ def main() -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from hybrid_jax.embed.debias import parse_methods  # jax and all of it: not needed to answer --help
+    from hybrid_jax.debias.methods import parse_methods  # jax and all of it: not needed to answer --help
+    from hybrid_jax.embed.corpus import identity
     from hybrid_jax.embed.load import load_untrained
     from hybrid_jax.embed.run import is_run, read_config
     from hybrid_jax.eval import job
-    from hybrid_jax.eval.embed import identity
+    from hybrid_jax.eval.full_ranking import run
+    from hybrid_jax.eval.pools import Stores
     from hybrid_jax.eval.report.text import headline_table
-    from hybrid_jax.eval.runner import run
-    from hybrid_jax.eval.searching import Stores
 
     say = partial(print, flush=True)
     if arguments.stores is None and arguments.store_dtype != "float32":
@@ -169,7 +170,7 @@ def _default_data() -> Path | None:
 
 
 def _watch(arguments: list[str]) -> int:
-    from hybrid_jax.eval import watch
+    from hybrid_jax.eval.watch import command as watch
 
     def measure(encoder: "TextEncoder", named: "Named") -> dict[str, Any]:
         from hybrid_jax.eval import job

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_jax.eval import per_query, stats
-from hybrid_jax.eval.bias_panel import MEASURES
-from hybrid_jax.eval.per_query import SETTINGS
+from hybrid_jax.eval.measures import per_query, stats
+from hybrid_jax.eval.measures.panel import MEASURES
+from hybrid_jax.eval.measures.per_query import SETTINGS
 from hybrid_jax.eval.report.rows import LABELS, SHORT
 
 SCHEMA_VERSION = 1

@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_jax.data.records import DataError
-from hybrid_jax.data.seen import read_seen
-from hybrid_jax.embed.debias import Debiaser, Method
-from hybrid_jax.embed.debias_text import fit_all, read_text
+from hybrid_jax.debias.methods import Debiaser, Method
+from hybrid_jax.debias.texts import fit_all, read_text
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.run import is_run
-from hybrid_jax.eval import averages, curve, figures, mining, mteb_results, per_query, searching, tasks
+from hybrid_jax.eval import bitext, tasks
+from hybrid_jax.eval import pools as searching
+from hybrid_jax.eval.full_ranking import run
+from hybrid_jax.eval.measures import macro, per_query
+from hybrid_jax.eval.report import figures, mteb_results
 from hybrid_jax.eval.report.build import Report, build_report, write_report
-from hybrid_jax.eval.runner import run
+from hybrid_jax.eval.report.trec import TrecWriter
 from hybrid_jax.eval.tasks import Task
-from hybrid_jax.eval.trec import TrecWriter
-from hybrid_jax.runtime.provenance import provenance
+from hybrid_jax.eval.watch import curve
+from hybrid_jax.runs.provenance import provenance
+from hybrid_jax.runs.trained_on import read_seen
 
 Named = Mapping[str, tuple[Task, ...]]
 """The tasks behind each name asked for."""
@@ -121,7 +125,7 @@ def evaluate(
             kept = f"; embeddings kept as {stores.dtype}" if stores and stores.dtype != "float32" else ""
             about = f"{key}, the mean over {len(pools)} pools{kept}" if len(pools) > 1 else pools[0]["about"]
             result = searching.together(about, pools)
-            result["groups"] = averages.grouped(result["per_language"], searching.METRICS, _seen(encoder))
+            result["groups"] = macro.grouped(result["per_language"], searching.METRICS, _seen(encoder))
             found.setdefault("searches", {})[key] = result
         others = [task for task in made if not isinstance(task, tasks.RetrievalTask)]
         if others:
@@ -129,7 +133,7 @@ def evaluate(
             found["provenance"]["data_sha256"][key] = hashes
         for task in made:
             if isinstance(task, tasks.BitextTask):
-                found.setdefault("bitext", {})[key] = mining.evaluate(encoder, task)
+                found.setdefault("bitext", {})[key] = bitext.evaluate(encoder, task)
     return found
 
 

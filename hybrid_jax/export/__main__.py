@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybrid_jax.embed.arguments import add_checkpoint, warn
+from hybrid_jax.embed.model_options import add_checkpoint, warn
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -68,13 +68,13 @@ def main() -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from hybrid_jax.data.seen import read_seen
-    from hybrid_jax.embed.debias import Debiaser
+    from hybrid_jax.debias.methods import Debiaser
     from hybrid_jax.embed.load import load  # jax and all of it: not needed to answer --help
     from hybrid_jax.export.card import write_card
     from hybrid_jax.export.folder import check_free, plan, write_folder
     from hybrid_jax.export.verify import BOUNDS
-    from hybrid_jax.runtime.provenance import provenance
+    from hybrid_jax.runs.provenance import provenance
+    from hybrid_jax.runs.trained_on import read_seen
 
     out, dtype = arguments.out, arguments.dtype
     check_free(out)  # before a large model is read

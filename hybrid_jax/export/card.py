@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hybrid_jax.data.seen import Seen
 from hybrid_jax.export import settings
 from hybrid_jax.export.folder import Plan
 from hybrid_jax.export.results import Results
 from hybrid_jax.export.verify import BOUNDS
+from hybrid_jax.runs.trained_on import Seen
 
 KINDS = ("monolingual", "same_language", "cross_lingual")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from hybrid_jax.embed.debias import Debiaser
-from hybrid_jax.embed.debias_text import identity
+from hybrid_jax.debias.methods import Debiaser
+from hybrid_jax.debias.texts import identity
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.export.settings import ExportError
 from hybrid_jax.model.dual_encoder import Parameters

@@ -19,17 +19,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from hybrid_jax.data.tokenizer import Tokenizer
-from hybrid_jax.data.whole import whole_folder
-from hybrid_jax.embed.debias import Debiaser
+from hybrid_jax.debias.methods import Debiaser
+from hybrid_jax.disk.folders import whole_folder
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.load import load
 from hybrid_jax.export import settings
 from hybrid_jax.export.debiased import check_fitted_on, debiased
 from hybrid_jax.export.settings import DENSE_FOLDER, ExportError, Format, Precision, Side
 from hybrid_jax.export.verify import check_same
+from hybrid_jax.hub.names import DENSE, ENCODERS, POOLER, Row, theirs
+from hybrid_jax.hub.weights import PretrainedError
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters
-from hybrid_jax.model.names import DENSE, ENCODERS, POOLER, Row, theirs
-from hybrid_jax.model.pretrained import PretrainedError
 
 _DTYPES = {"float32": np.dtype(np.float32), "float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from hybrid_jax.embed.encoder import TextRules
 from hybrid_jax.model.activations import HUGGING_FACE, TORCH, Activation
+from hybrid_jax.model.bert.encoder import EncoderConfig
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.model.encoder import EncoderConfig
-from hybrid_jax.model.modernbert import ModernBertConfig
+from hybrid_jax.model.modernbert.encoder import ModernBertConfig
 
 Format = Literal["sentence-transformers", "hf"]
 """What to write: a folder that says how texts become vectors, or the transformer alone."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_jax.embed.debias import Debiaser
+from hybrid_jax.debias.methods import Debiaser
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.export.settings import ExportError, Precision
 

@@ -22,8 +22,8 @@ from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.encoder import DropoutKey, Encoder, EncoderConfig, fold
-from hybrid_jax.model.modernbert import ModernBert, ModernBertConfig
+from hybrid_jax.model.bert.encoder import DropoutKey, Encoder, EncoderConfig, fold
+from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig
 
 MIN_TEMPERATURE = 0.01
 """A learned temperature stays above this (CLIP's limit, arXiv 2103.00020): below it, single pairs rule the loss."""

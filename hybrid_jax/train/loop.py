@@ -17,12 +17,12 @@ import numpy as np
 
 from hybrid_jax.config import Config, ConfigError, differences, dump_config, parse_config
 from hybrid_jax.data.pipeline import Batch, Pipeline, prefetch
-from hybrid_jax.model.pretrained import open_pretrained, weights_digest
-from hybrid_jax.runtime import checkpoint
-from hybrid_jax.runtime.log import RunLog
+from hybrid_jax.hub.weights import open_pretrained, weights_digest
+from hybrid_jax.runs import checkpoint
+from hybrid_jax.runs.log import RunLog
+from hybrid_jax.runs.provenance import provenance
+from hybrid_jax.runs.workdir import check_same_sources, claim, write_text
 from hybrid_jax.runtime.mesh import make_mesh, put_batch
-from hybrid_jax.runtime.provenance import provenance
-from hybrid_jax.runtime.workdir import check_same_sources, claim, write_text
 from hybrid_jax.train.optim import make_optimizer, make_schedule
 from hybrid_jax.train.step import abstract_state, create_state, make_eval_step, make_train_step, model_code, start_from
 

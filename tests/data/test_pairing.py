@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 
-from hybrid_jax.data.draws import mix
 from hybrid_jax.data.pairing import Pairs, pair
 from hybrid_jax.data.records import Row
 from hybrid_jax.data.schedule import BatchPlan, Kind
+from hybrid_jax.data.shares import mix
 from hybrid_jax.data.store import Store
 
 MakeStore = Callable[[Iterable[Row]], Store]

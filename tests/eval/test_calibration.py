@@ -14,8 +14,8 @@ import pytest
 from support.calibration import figures, models, named
 from support.expectations import expected
 
-from hybrid_jax.eval.bias_panel import DEPTH, MEASURES
-from hybrid_jax.eval.runner import run
+from hybrid_jax.eval.full_ranking import run
+from hybrid_jax.eval.measures.panel import DEPTH, MEASURES
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask, mlqa_r, xquad_r
 
 

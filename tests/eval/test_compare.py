@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_jax.eval import stats
 from hybrid_jax.eval.compare import BETTER, NO_EVIDENCE, WORSE, compare, main, parse_systems, text, verdict
-from hybrid_jax.eval.per_query import RANK_DISTANCE, Table, write
+from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, Table, write
 
 LANGUAGES = ("de", "en", "th")
 QUESTIONS = 80

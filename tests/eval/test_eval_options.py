@@ -8,9 +8,9 @@ import ir_measures
 import numpy as np
 import pytest
 
-from hybrid_jax.embed.debias import Debiaser
+from hybrid_jax.debias.methods import Debiaser
 from hybrid_jax.eval import __main__ as cli
-from hybrid_jax.eval import per_query
+from hybrid_jax.eval.measures import per_query
 
 
 @pytest.fixture

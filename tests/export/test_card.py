@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import yaml
 
-from hybrid_jax.data.seen import read_seen
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.load import load
+from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.report.build import build_report
-from hybrid_jax.eval.runner import run
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 from hybrid_jax.export.card import block, plain, quoted, table, write_card
 from hybrid_jax.export.folder import plan
 from hybrid_jax.export.results import difference, read_results
 from hybrid_jax.export.settings import ExportError, Format
-from hybrid_jax.runtime.provenance import provenance
+from hybrid_jax.runs.provenance import provenance
+from hybrid_jax.runs.trained_on import read_seen
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hybrid_jax.embed.debias import Debiaser
-from hybrid_jax.embed.debias_fit import fit
-from hybrid_jax.embed.debias_text import identity
+from hybrid_jax.debias.fit import fit
+from hybrid_jax.debias.methods import Debiaser
+from hybrid_jax.debias.texts import identity
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.load import load
 from hybrid_jax.export import __main__ as cli

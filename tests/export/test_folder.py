@@ -21,9 +21,9 @@ from hybrid_jax.embed.load import load
 from hybrid_jax.export.folder import plan, write_folder
 from hybrid_jax.export.settings import ExportError, Format, Precision
 from hybrid_jax.export.verify import TEXTS
+from hybrid_jax.hub.folders import open_pretrained
+from hybrid_jax.hub.names import is_ignored
 from hybrid_jax.model.dual_encoder import ModelConfig, initialize
-from hybrid_jax.model.folders import open_pretrained
-from hybrid_jax.model.names import is_ignored
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from pydantic import ValidationError
 
-from hybrid_jax.model.modernbert import ModernBert, ModernBertConfig, rotate, rotation, view
+from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig, rotate, rotation, view
 
 TINY = ModernBertConfig(
     vocab_size=23,

@@ -7,8 +7,8 @@ import numpy as np
 from sentence_transformers import SentenceTransformer
 from support.reference import TEXTS
 
-from hybrid_jax.embed.debias_fit import fit
-from hybrid_jax.embed.debias_text import read_text
+from hybrid_jax.debias.fit import fit
+from hybrid_jax.debias.texts import read_text
 from hybrid_jax.embed.load import load
 from hybrid_jax.export.folder import plan, write_folder
 

@@ -8,8 +8,8 @@ import faiss
 import numpy as np
 import pytest
 
-from hybrid_jax.eval.search import top_k
-from hybrid_jax.eval.store import EmbeddingStore, Recipe, write_store
+from hybrid_jax.embed.store import EmbeddingStore, Recipe, write_store
+from hybrid_jax.search.top_k import top_k
 
 DOCS = Path(__file__).parents[2] / "docs" / "search.md"
 

@@ -15,8 +15,8 @@ from mteb.models import ModelMeta
 from mteb.results import TaskResult
 from support.made_up_report import made_up_report
 
-from hybrid_jax.eval import mining
-from hybrid_jax.eval.mteb_results import write
+from hybrid_jax.eval import bitext as mining
+from hybrid_jax.eval.report.mteb_results import write
 from hybrid_jax.eval.tasks import BitextTask
 
 RETRIEVAL = ("XQuADRetrieval", "MLQARetrieval", "MIRACLRetrieval", "MIRACLRetrievalHardNegatives")

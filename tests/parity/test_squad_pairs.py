@@ -18,7 +18,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 import hybrid_jax
-from hybrid_jax.eval.runner import run
+from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.tasks import RetrievalTask, mlqa, xquad
 
 XQUAD = ("en",)

@@ -22,9 +22,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from support.expectations import expected
 
-from hybrid_jax.eval.averages import Result
-from hybrid_jax.eval.bias_panel import MEASURES
-from hybrid_jax.eval.runner import Encoder, run
+from hybrid_jax.eval.full_ranking import Encoder, run
+from hybrid_jax.eval.measures.macro import Result
+from hybrid_jax.eval.measures.panel import MEASURES
 from hybrid_jax.eval.tasks import RetrievalTask, maker
 
 DIM = 64

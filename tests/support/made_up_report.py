@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
-from hybrid_jax.eval.averages import METRICS
-from hybrid_jax.eval.per_query import SETTINGS
-from hybrid_jax.eval.searching import METRICS as SEARCHED
+from hybrid_jax.eval.measures.macro import METRICS
+from hybrid_jax.eval.measures.per_query import SETTINGS
+from hybrid_jax.eval.pools import METRICS as SEARCHED
 from hybrid_jax.eval.tasks.miracl import LANGUAGES as MIRACL
 from hybrid_jax.eval.tasks.squad_pairs import MLQA_LANGUAGES, XQUAD_LANGUAGES
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_jax.embed.load import load
+from hybrid_jax.hub.names import ENCODERS, ours
+from hybrid_jax.hub.weights import load_tower, open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig, abstract, bind
-from hybrid_jax.model.names import ENCODERS, ours
-from hybrid_jax.model.pretrained import load_tower, open_pretrained
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 from hybrid_jax.train.loss import contrastive_loss
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from hybrid_jax.model.bert.encoder import EncoderConfig
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.model.encoder import EncoderConfig
 
 ROWS, HARD_NEGATIVES, LENGTH = 16, 1, 6
 

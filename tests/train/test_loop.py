@@ -11,7 +11,7 @@ from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttribut
 
 from hybrid_jax.config import Config, parse_config
 from hybrid_jax.data.pipeline import Pipeline
-from hybrid_jax.runtime.checkpoint import Checkpoints, restore, steps
+from hybrid_jax.runs.checkpoint import Checkpoints, restore, steps
 from hybrid_jax.runtime.mesh import make_mesh
 from hybrid_jax.train.loop import DivergedError, train
 from hybrid_jax.train.optim import make_optimizer

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from hybrid_jax.model.bert.encoder import EncoderConfig
 from hybrid_jax.model.dual_encoder import ModelConfig, abstract
-from hybrid_jax.model.encoder import EncoderConfig
 from hybrid_jax.train.optim import OptimizerConfig, decays, make_optimizer, make_schedule
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_jax.config import Config, ConfigError, dump_config, load_config, parse_config
 from hybrid_jax.embed.load import load, load_untrained
-from hybrid_jax.runtime.workdir import WorkdirError
+from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.train.loop import train
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"

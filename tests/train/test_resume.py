@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from hybrid_jax.config import Config, parse_config
-from hybrid_jax.runtime.checkpoint import restore, steps
+from hybrid_jax.runs.checkpoint import restore, steps
+from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.runtime.mesh import make_mesh
-from hybrid_jax.runtime.workdir import WorkdirError
 from hybrid_jax.train.loop import train
 from hybrid_jax.train.optim import make_optimizer
 from hybrid_jax.train.step import abstract_state

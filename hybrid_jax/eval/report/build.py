@@ -26,11 +26,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hybrid_jax.eval import published
-from hybrid_jax.eval.averages import headline
+from hybrid_jax.disk.files import whole_files
+from hybrid_jax.eval.measures.macro import headline
+from hybrid_jax.eval.report import published
 from hybrid_jax.eval.report.page import html
 from hybrid_jax.eval.report.text import markdown
-from hybrid_jax.runtime.files import whole_files
 
 SCHEMA_VERSION = 2
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hybrid_jax.eval.layout import Pairs, by_script, curve_lines, places, quality_span, script, short_rank
+from hybrid_jax.eval.report.layout import Pairs, by_script, curve_lines, places, quality_span, script, short_rank
 from hybrid_jax.eval.report.rows import SHORT, BiasRow, Report
 
 SHADES = 10

@@ -6,9 +6,9 @@ Knows: report.json (`build.py`). Does not know: HTML, Markdown, colours.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from hybrid_jax.eval.averages import METRICS
-from hybrid_jax.eval.bias_panel import MEASURES
-from hybrid_jax.eval.per_query import RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.measures.macro import METRICS
+from hybrid_jax.eval.measures.panel import MEASURES
+from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, SETTINGS
 
 SHORT = {"monolingual": "Mo.", "cross_lingual": "Cr.", "multilingual": "Mul."}
 LABELS = {

@@ -5,8 +5,8 @@ Knows: the rows of its tables (`rows.py`). Does not know: HTML.
 
 from collections.abc import Iterable, Sequence
 
-from hybrid_jax.data.tables import aligned
-from hybrid_jax.eval.per_query import SETTINGS
+from hybrid_jax.data.describe import aligned
+from hybrid_jax.eval.measures.per_query import SETTINGS
 from hybrid_jax.eval.report.listings import listings
 from hybrid_jax.eval.report.rows import (
     KINDS,

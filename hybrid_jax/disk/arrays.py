@@ -1,0 +1,51 @@
+"""Named arrays and a header that describes them, in one .npz file without pickle.
+
+Knows: numpy's zip of arrays, a header as a pydantic model. Does not know: what is in it, who writes such files.
+
+The header lies among the arrays as `header`: its JSON in UTF-8, as bytes.
+"""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from hybrid_jax.disk.files import whole_file
+
+Header = TypeVar("Header", bound=BaseModel)
+
+
+def save_arrays(path: Path, header: BaseModel, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes the whole file or nothing. Raises OSError in one line."""
+    text = np.frombuffer(header.model_dump_json().encode(), np.uint8)
+    with whole_file(path) as stream:
+        np.savez_compressed(stream, allow_pickle=False, header=text, **arrays)
+
+
+def load_arrays(
+    path: Path, kind: type[Header], names: Callable[[Header], Iterable[str]], fix: str
+) -> tuple[Header, dict[str, np.ndarray]]:
+    """The header and the arrays that it says are there.
+
+    Raises ValueError in one line, which ends with `fix`, for a file that is missing, damaged or something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"no file {path}: {fix}")
+    try:
+        # np.load alone leaks a bad file
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            header = kind.model_validate(json.loads(archive["header"].tobytes()))
+            return header, {name: archive[name] for name in names(header)}
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path}: its header is not one of ours ({where}: {first['msg']}); {fix}") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error}); {fix}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: damaged ({type(error).__name__}: {error}); {fix}") from error

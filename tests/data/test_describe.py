@@ -1,0 +1,85 @@
+"""Tables count what is there, and line up."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from hybrid_jax.data.describe import aligned, describe, language_pairs, preview
+from hybrid_jax.data.pipeline import Pipeline
+from hybrid_jax.data.records import Row
+from hybrid_jax.data.store import Store
+
+MakeStore = Callable[[Iterable[Row]], Store]
+ROWS = [
+    Row("a", "th", "q1", "same passage"),
+    Row("a", "de", "q2", "p2"),
+    Row("a", "en", "q3", None),
+    Row("b", "en", "q4", "same passage"),
+    Row("b", "de", None, "p5"),
+    Row("c", "de", "q6", "p6"),
+]
+
+
+def test_columns_line_up():
+    assert aligned([["name", "n", "what"], ["a", "1,000", "x"], ["longer", "7", ""]], left=(0, 2)) == [
+        "name        n  what",
+        "a       1,000  x",
+        "longer      7",
+    ]
+
+
+def test_language_pairs_are_counted_as_by_hand(make_store: MakeStore):
+    store = make_store(ROWS)
+    by_hand = Counter(
+        (query.lang, passage.lang)
+        for query in ROWS
+        for passage in ROWS
+        if query.id == passage.id and query.query and passage.passage
+    )
+    counts = language_pairs(store)
+    found = {(q, p): counts[i, j] for i, q in enumerate(store.languages) for j, p in enumerate(store.languages)}
+    assert found == {pair: by_hand[pair] for pair in found}
+
+
+def test_a_dataset_is_described(make_store: MakeStore):
+    lines = describe(make_store(ROWS), heldout_fraction=0.0)
+    assert lines == [
+        "made: 3 records, 6 rows in 3 languages, 9 different texts",
+        "  monolingual batches draw from 4 rows",
+        "  same_language batches draw from 3 records",
+        "  cross_lingual batches draw from 2 records",
+        "  1 records have no query and passage in two languages: no cross-lingual pairs of them",
+        "  groups, records that share a passage and are never each other's negatives: 2, the largest of 2 records "
+        "(a and others)",
+        "",
+        "  language  queries  passages  pairs in this language",
+        "  de              2         3                       2",
+        "  en              2         1                       1",
+        "  th              1         1                       1",
+        "  all             5         5                       4",
+        "",
+        "  cross-lingual pairs, query language down, passage language across:",
+        "      de  en  th",
+        "  de   -   0   1",
+        "  en   2   -   1",
+        "  th   1   0   -",
+    ]
+
+
+def test_translations_are_described_without_pairs_of_a_text_and_itself(make_store: MakeStore):
+    store = Store(make_store(ROWS).folder, ("cross_lingual",))
+    described = "\n".join(describe(store, heldout_fraction=0.9))
+    assert "pairs in this language" not in described
+    assert f"held out of training: {store.held_out(0.9).sum()} records" in described
+
+
+def test_a_preview_shows_every_batch_and_counts_kinds(tiny_pipeline: Pipeline):
+    batches = [tiny_pipeline.batch(step) for step in range(90, 96)]
+    header, *lines, last = preview(iter(batches))
+    assert header.split()[:3] == ["step", "kind", "dataset"]
+    for batch, line in zip(batches, lines, strict=True):
+        assert line.split()[:3] == [str(batch.plan.step), batch.plan.kind, "tiny"]
+        assert batch.digest in line
+        assert line.endswith(", ".join(batch.ids[:2]))
+        top_language, top_count = Counter(batch.query_languages).most_common(1)[0]
+        assert (f" {top_language} {top_count} " in line) == (batch.plan.kind != "monolingual")
+    assert last == "6 batches: 2 cross_lingual (33.3%), 2 monolingual (33.3%), 2 same_language (33.3%)"

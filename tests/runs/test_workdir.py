@@ -1,0 +1,82 @@
+"""Whose a folder is: claimed, resumed, given up or refused, and refused without a change."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hybrid_jax.runs.workdir import WorkdirError, check_same_sources, claim, write_text
+
+
+def same(text: str) -> list[str]:
+    return []
+
+
+def other(text: str) -> list[str]:
+    return [f"seed: {text} -> 2"]
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "begun"
+    assert claim(folder, "1", same)
+    check_same_sources(folder, {"demo": {"sha256": "a"}}, {"commit": 1})
+    (folder / "metrics.jsonl").write_text('{"step": 0}\n')
+    return folder
+
+
+def test_a_new_folder_gets_its_config_first(tmp_path: Path):
+    assert claim(tmp_path / "a" / "b", "seed: 1", other)
+    assert [(path.name, path.read_text()) for path in (tmp_path / "a" / "b").iterdir()] == [("config.yaml", "seed: 1")]
+
+
+def test_the_same_config_resumes(begun: Path):
+    assert not claim(begun, "anything", same)
+    assert (begun / "config.yaml").read_text() == "1"
+
+
+def test_another_config_is_refused_with_the_differences(begun: Path):
+    with pytest.raises(WorkdirError, match=r"another config \(seed: 1 -> 2\): use the same config .* --workdir"):
+        claim(begun, "2", other)
+    assert (begun / "config.yaml").read_text() == "1"
+
+
+def test_a_run_without_a_step_gives_way(begun: Path):
+    (begun / "metrics.jsonl").write_text("")
+    assert claim(begun, "2", other)
+    assert (begun / "config.yaml").read_text() == "2"
+    check_same_sources(begun, {"demo": {"sha256": "b"}}, {"commit": 2})  # and so do its sources
+    (begun / "checkpoints" / "5").mkdir(parents=True)
+    with pytest.raises(WorkdirError):
+        claim(begun, "3", other)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for folder in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(WorkdirError, match=r"is not empty and not a run .*choose another --workdir"):
+            claim(folder, "1", same)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_every_start_is_noted_and_the_sources_must_stay(begun: Path):
+    check_same_sources(begun, {"demo": {"sha256": "a"}}, {"commit": 2})
+    run = json.loads((begun / "run.json").read_text())
+    assert run == {"data": {"demo": {"sha256": "a"}}, "starts": [{"commit": 1}, {"commit": 2}]}
+    for sources, named in [({"demo": {"sha256": "b"}}, "demo"), ({"demo": {"sha256": "a"}, "new": {}}, "new")]:
+        with pytest.raises(WorkdirError, match=f"the content of {named} is not what this run began with"):
+            check_same_sources(begun, sources, {"commit": 3})
+    assert json.loads((begun / "run.json").read_text()) == run
+
+
+def test_a_damaged_run_json_is_named(begun: Path):
+    (begun / "run.json").write_text('{"data": {')
+    with pytest.raises(WorkdirError, match=r"run\.json is damaged .*: restore it"):
+        check_same_sources(begun, {}, {})
+
+
+def test_a_write_that_fails_leaves_the_old_text(tmp_path: Path):
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "file", "new \ud800")
+    assert (tmp_path / "file").read_text() == "old"
