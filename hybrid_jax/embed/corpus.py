@@ -118,7 +118,7 @@ def _embed(asked: argparse.Namespace) -> int:
         _say(sys.stdout, f"{len(manifest.shards)} shards, {manifest.rows:,} rows, {seconds:.0f} s")
 
     encode = encoder.encode_queries if asked.side == "queries" else encoder.encode_passages
-    store = write_store(asked.out, documents(asked.corpus), encode, recipe, encoder.facts, report)
+    store = write_store(asked.out, documents(asked.corpus), encode, recipe, encoder.origin.stated(), report)
     loss = store.manifest.loss
     if loss is not None:
         _say(

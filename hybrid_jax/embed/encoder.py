@@ -4,8 +4,8 @@ Knows: a tokenizer, a model with its parameters, the rules by which texts become
 from (`load.py`), tasks, metrics.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from hybrid_jax.data.tokenizer import Tokenizer
+from hybrid_jax.embed.origin import Origin
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, bind
 from hybrid_jax.runtime.mesh import put_batch
 
@@ -55,8 +56,8 @@ class TextEncoder:
     rules: TextRules
     parameters: Parameters
     mesh: Mesh
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the encoder was loaded from, as plain JSON values."""
+    origin: Origin
+    """What the encoder was loaded from."""
 
     @property
     def dim(self) -> int:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
+from hybrid_jax.embed.origin import Origin
 from hybrid_jax.embed.run import Run, is_run, read_run
 from hybrid_jax.hub.weights import Pretrained, PretrainedError, load_parameters, load_tower, open_pretrained
 from hybrid_jax.hub.weights import weights_digest as digest_of
@@ -74,7 +75,7 @@ def load_untrained(path: Path) -> TextEncoder:
     if run.pretrained is not None:
         began = open_pretrained(run.pretrained)
         parameters = load_parameters(began, run.model, partial(parameter_sharding, mesh), parameters)
-    return TextEncoder(run.tokenizer, run.model, run.rules, parameters, mesh, {**run.facts, "step": 0})
+    return TextEncoder(run.tokenizer, run.model, run.rules, parameters, mesh, run.origin.model_copy(update={"step": 0}))
 
 
 def load_checkpoint(run: Run, folder: Path, step: int | None, warn: Warn = warnings.warn) -> TextEncoder:
@@ -89,7 +90,8 @@ def load_checkpoint(run: Run, folder: Path, step: int | None, warn: Warn = warni
 
     like = {"parameters": jax.tree.map(placed, abstract(run.model)[1])}
     step, found = checkpoint.restore(folder, like, warn, step)
-    return TextEncoder(run.tokenizer, run.model, run.rules, found["parameters"], mesh, {**run.facts, "step": step})
+    origin = run.origin.model_copy(update={"step": step})
+    return TextEncoder(run.tokenizer, run.model, run.rules, found["parameters"], mesh, origin)
 
 
 def _find(run: Path, step: Step | None) -> tuple[Path, int | None]:
@@ -108,13 +110,13 @@ def _from_pretrained(pretrained: Pretrained, mesh: Mesh) -> TextEncoder:
     check_vocabulary(tokenizer, model, pretrained.folder)
     tower: Parameters = load_tower(pretrained, model, partial(parameter_sharding, mesh))
     rules = TextRules(pretrained.query_prompt, pretrained.passage_prompt, pretrained.max_length, pretrained.max_length)
-    facts = {
-        "folder": str(pretrained.folder),
-        "format": "sentence-transformers" if pretrained.sentence_transformers else "Hugging Face",
-        "weights_sha256": digest_of(pretrained),
-        "tokenizer_sha256": tokenizer.digest,
-    }
-    return TextEncoder(tokenizer, model, rules, {"tower": tower}, mesh, facts)
+    origin = Origin(
+        kind="sentence-transformers" if pretrained.sentence_transformers else "Hugging Face",
+        folder=pretrained.folder,
+        weights_sha256=digest_of(pretrained),
+        tokenizer_sha256=tokenizer.digest,
+    )
+    return TextEncoder(tokenizer, model, rules, {"tower": tower}, mesh, origin)
 
 
 def check_vocabulary(tokenizer: Tokenizer, model: ModelConfig, folder: Path) -> None:
@@ -142,4 +144,4 @@ def _adjusted(
     )
     if dtype is not None:
         model = model.model_copy(update={"encoder": model.encoder.model_copy(update={"dtype": dtype})})
-    return replace(encoder, rules=rules, model=model, facts={**encoder.facts, "texts": asdict(rules)})
+    return replace(encoder, rules=rules, model=model, origin=encoder.origin.model_copy(update={"texts": asdict(rules)}))

@@ -6,7 +6,6 @@ Knows: mteb's `EncoderProtocol` (mteb 2). Does not know: tasks. mteb is not inst
 import json
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,10 @@ class MtebEncoder:
             raise ValueError("mteb is not installed: pip install 'mteb>=2'") from None
         self._encoder = encoder
         # mteb keeps results by name and revision: equal ones must mean equal vectors.
-        facts = json.dumps([encoder.facts, encoder.model.model_dump(mode="json")], default=str)
+        facts = json.dumps([encoder.origin.stated(), encoder.model.model_dump(mode="json")])
         self.mteb_model_meta = ModelMeta.create_empty(
             {
-                "name": name or f"hybrid_jax/{Path(str(encoder.facts.get('folder', 'model'))).name}",
+                "name": name or f"hybrid_jax/{encoder.origin.folder.name}",
                 "revision": sha256(facts.encode()).hexdigest()[:40],
                 "embed_dim": encoder.dim,
                 "max_tokens": float(max(encoder.rules.max_query_length, encoder.rules.max_passage_length)),

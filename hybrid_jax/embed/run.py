@@ -4,14 +4,13 @@ The one file of this room that sees a whole Config.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hybrid_jax.config import Config, ConfigError, parse_config
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.encoder import TextRules
+from hybrid_jax.embed.origin import Origin
 from hybrid_jax.model.dual_encoder import ModelConfig
 
 
@@ -26,8 +25,8 @@ class Run:
     seed: int
     pretrained: str | None
     """What it began from."""
-    facts: Mapping[str, Any]
-    """Config, data and code of the run, as plain JSON values."""
+    origin: Origin
+    """Config, data and code of the run; `step` is for whoever restores a checkpoint to fill in."""
 
 
 def is_run(folder: Path) -> bool:
@@ -50,13 +49,14 @@ def read_run(folder: Path) -> Run:
     data = config.data
     try:
         begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        facts = {
-            "folder": str(folder.resolve()),
-            "dtype": config.model.encoder.dtype,
-            "trained_with": begun["starts"][0],
-            "training_data": begun["data"],
-            "config": config.model_dump(mode="json"),
-        }
+        origin = Origin(
+            kind="run",
+            folder=folder.resolve(),
+            config=config.model_dump(mode="json"),
+            trained_with=begun["starts"][0],
+            training_data=begun["data"],
+            dtype=config.model.encoder.dtype,
+        )
     except (OSError, ValueError, LookupError) as error:
         raise ConfigError(f"{folder / 'run.json'}: damaged or missing ({error}): restore it") from None
     return Run(
@@ -66,5 +66,5 @@ def read_run(folder: Path) -> Run:
         Tokenizer(folder / "tokenizer"),
         config.seed,
         config.pretrained,
-        facts,
+        origin,
     )

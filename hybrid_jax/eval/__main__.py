@@ -113,7 +113,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from hybrid_jax.debias.methods import parse_methods  # jax and all of it: not needed to answer --help
     from hybrid_jax.embed.corpus import identity
     from hybrid_jax.embed.load import load_untrained
-    from hybrid_jax.embed.run import is_run, read_config
+    from hybrid_jax.embed.run import read_config
     from hybrid_jax.eval import job
     from hybrid_jax.eval.full_ranking import run
     from hybrid_jax.eval.pools import Stores
@@ -129,22 +129,22 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     methods = parse_methods(arguments.debias) if arguments.debias else ()
     named = job.find_tasks(arguments.tasks, arguments.data_dir)
     encoder = load_asked(arguments)
-    folder = Path(encoder.facts["folder"])
+    folder = encoder.origin.folder
     if arguments.untrained:
         read_config(folder)  # says so when it is not a run
-    out = arguments.out or (folder / "eval" if is_run(folder) else Path(f"eval-{folder.name}"))
+    out = arguments.out or (folder / "eval" if encoder.origin.is_run else Path(f"eval-{folder.name}"))
     debias = {}
     if methods:
         say(f"fitting {', '.join(methods)} on {', '.join(map(str, arguments.debias_text))}")
         debias = job.fit_debiasing(encoder, methods, arguments.debias_text, arguments.debias_texts_per_language, named)
         say("\n".join(debiaser.summary() for debiaser in debias.values()))
-    step = f", step {encoder.facts['step']}," if "step" in encoder.facts else ""
+    step = f", step {encoder.origin.step}," if encoder.origin.is_run else ""
     say(f"evaluating {folder}{step} on {', '.join(named)}")
-    outputs = job.Outputs(out, arguments.also, tag=job.name(encoder))
+    outputs = job.Outputs(out, arguments.also, tag=encoder.origin.name)
     stores = None
     if arguments.stores:
         kept = arguments.store_dtype, arguments.rows_per_shard
-        stores = Stores(arguments.stores, identity(encoder), encoder.facts, *kept)
+        stores = Stores(arguments.stores, identity(encoder), encoder.origin.stated(), *kept)
     found = job.evaluate(encoder, named, say, debias=debias, outputs=outputs, stores=stores)
     untrained = None
     if arguments.untrained:

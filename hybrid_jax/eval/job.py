@@ -13,7 +13,6 @@ from hybrid_jax.data.records import DataError
 from hybrid_jax.debias.methods import Debiaser, Method
 from hybrid_jax.debias.texts import fit_all, read_text
 from hybrid_jax.embed.encoder import TextEncoder
-from hybrid_jax.embed.run import is_run
 from hybrid_jax.eval import bitext, tasks
 from hybrid_jax.eval import pools as searching
 from hybrid_jax.eval.full_ranking import run
@@ -146,29 +145,23 @@ def report(
     debias: Mapping[str, Debiaser] | None = None,
 ) -> Report:
     """The report of what `evaluate` found, with what is known of the encoder and, for a watched run, its curve."""
-    folder = Path(encoder.facts["folder"])
-    facts = {**encoder.facts, "evaluated_with": provenance()}
+    origin = encoder.origin
+    facts = {**origin.stated(), "evaluated_with": provenance()}
     if debias:
         facts["debias"] = {method: dict(debiaser.facts) for method, debiaser in debias.items()}
-    points = [point.model_dump(mode="json") for point in curve.read(folder / "eval" / CURVE)] if is_run(folder) else []
+    points = curve.read(origin.folder / "eval" / CURVE) if origin.is_run else []
     return build_report(
-        title or name(encoder),
+        title or origin.name,
         found,
         facts,
-        label="trained" if is_run(folder) else "model",
+        label="trained" if origin.is_run else "model",
         untrained=untrained,
-        curve=points,
+        curve=[point.model_dump(mode="json") for point in points],
     )
-
-
-def name(encoder: TextEncoder) -> str:
-    """The folder's name, and the step of a run."""
-    folder = Path(encoder.facts["folder"])
-    return f"{folder.name}, step {encoder.facts['step']}" if is_run(folder) else folder.name
 
 
 def _seen(encoder: TextEncoder) -> set[str] | None:
     """The languages that a run had seen by its checkpoint's step; None for any other model."""
-    folder = Path(encoder.facts["folder"])
-    seen = read_seen(folder / "metrics.jsonl", encoder.facts["step"]) if is_run(folder) else None
+    origin = encoder.origin
+    seen = read_seen(origin.folder / "metrics.jsonl", origin.step or 0) if origin.is_run else None
     return set(seen.languages) if seen else None

@@ -2,14 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hybrid_jax.embed.model_options import add_checkpoint, warn
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
+    from hybrid_jax.embed.origin import Origin
     from hybrid_jax.export.results import Results
 
 DESCRIPTION = """Writes a run's checkpoint, or a model that hybrid_jax reads, as a folder that others load without code
@@ -80,10 +80,10 @@ def _export(arguments: argparse.Namespace) -> int:
     check_free(out)  # before a large model is read
     debias = None if arguments.debias is None else Debiaser.load(arguments.debias)
     encoder = load(arguments.ckpt, step=arguments.step, warn=warn)
-    facts = encoder.facts
+    origin = encoder.origin
     what = plan(encoder, format=arguments.format, dtype=dtype, tower=arguments.tower, debias=debias)
-    seen = read_seen(Path(facts["folder"]) / "metrics.jsonl", facts["step"]) if "step" in facts else None
-    card = write_card(what, out.resolve().name, seen, _results(arguments.report, facts), provenance())
+    seen = read_seen(origin.folder / "metrics.jsonl", origin.step) if origin.step is not None else None
+    card = write_card(what, out.resolve().name, seen, _results(arguments.report, origin), provenance())
     distance = write_folder(what, out, card=card)
     print(f"wrote {out} for {arguments.format}, {dtype}: whole, and read back")
     original = "the original's" if debias is None else f"the original's debiased ({debias.name})"
@@ -91,16 +91,16 @@ def _export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _results(named: Path | None, facts: Mapping[str, Any]) -> "Results | None":
+def _results(named: Path | None, origin: "Origin") -> "Results | None":
     """The evaluation that is asked for, or the run's own if there is one of this step."""
     from hybrid_jax.export.results import difference, read_results
     from hybrid_jax.export.settings import ExportError
 
-    path = Path(facts["folder"]) / "eval" / "report.json" if named is None else named
-    if named is None and not ("step" in facts and path.is_file()):
+    path = origin.folder / "eval" / "report.json" if named is None else named
+    if named is None and not (origin.is_run and path.is_file()):
         return None
     results = read_results(path)
-    if (other := difference(results, facts)) is None:
+    if (other := difference(results, origin)) is None:
         return results
     problem = f"{path} is of another model ({other})"
     if named is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hybrid_jax.embed.origin import Origin
 from hybrid_jax.export import settings
 from hybrid_jax.export.folder import Plan
 from hybrid_jax.export.results import Results
@@ -61,8 +62,8 @@ def write_card(
 ) -> str:
     """The card of what is exported as `name`. A model that is no run of ours has neither `seen` nor `results` of a
     training; `results` must be of this very model."""
-    facts = what.encoder.facts
-    config = facts.get("config")
+    origin = what.encoder.origin
+    config = origin.config
     environment = Environment(
         loader=PackageLoader("hybrid_jax.export", "."),
         autoescape=False,  # that is for HTML; this is for Markdown:
@@ -75,7 +76,7 @@ def write_card(
     page = environment.get_template("card.md").render(
         name=name,
         what=what,
-        facts=facts,
+        origin=origin,
         config=config,
         encoder=what.encoder,
         model=what.encoder.model,
@@ -83,8 +84,8 @@ def write_card(
         results=results,
         exported_with=exported_with,
         snippets=_snippets(what, name),
-        origin=_origin(facts),
-        sources=[] if config is None else list(_sources(config, facts["training_data"])),
+        base=_base_model(origin),
+        sources=[] if config is None else list(_sources(config, origin.training_data or {})),
         seen_kinds=[] if seen is None else list(_kinds(seen)),
         seen_languages=[] if seen is None else list(_languages(seen)),
         limits=list(_limits(what, seen, results)),
@@ -106,15 +107,15 @@ def _header(what: Plan, seen: Seen | None) -> dict[str, Any]:
     header: dict[str, Any] = {} if seen is None or not seen.languages else {"language": seen.languages}
     header |= {"library_name": library, "pipeline_tag": task}
     header["tags"] = [library, "sentence-similarity", "feature-extraction", "dual-encoder", "retrieval", "hybrid_jax"]
-    base, is_hub_id = _origin(what.encoder.facts)
+    base, is_hub_id = _base_model(what.encoder.origin)
     return header | ({"base_model": base} if is_hub_id else {})
 
 
-def _origin(facts: Mapping[str, Any]) -> tuple[str | None, bool]:
+def _base_model(origin: Origin) -> tuple[str | None, bool]:
     """What the weights were before: a hub id or the name of a folder, and whether it is the former; (None, False) for
     random ones."""
-    config = facts.get("config")
-    named = facts["folder"] if config is None else config["pretrained"]
+    config = origin.config
+    named = str(origin.folder) if config is None else config["pretrained"]
     if named is None:
         return None, False
     folder = Path(named).expanduser()
@@ -171,8 +172,8 @@ def _alpha(mixture: Mapping[str, Any]) -> str:
 
 
 def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[str]:
-    facts, rules = what.encoder.facts, what.rules
-    config = facts.get("config")
+    origin, rules = what.encoder.origin, what.rules
+    config = origin.config
     if len(what.sides) == 1:
         other = "passages" if what.sides == ("query",) else "queries"
         yield f"It encodes one side only: {other} need the run's other tower, exported by itself."
@@ -206,7 +207,7 @@ def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[
         yield f"One run with one seed ({config['seed']}): how much the numbers vary between seeds is not known."
         if any(not dataset.get("licence") for dataset in config["data"]["datasets"]):
             yield "The licences of the training data are not stated: check them before you use the model."
-        commit = facts["trained_with"]["git_commit"]
+        commit = (origin.trained_with or {})["git_commit"]
         if commit is None or commit.endswith("-dirty"):
             yield "The code that trained it is not exactly a commit: uncommitted changes, or no git checkout."
     if results is None:

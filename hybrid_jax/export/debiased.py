@@ -14,6 +14,7 @@ import numpy as np
 from hybrid_jax.debias.methods import Debiaser
 from hybrid_jax.debias.texts import identity
 from hybrid_jax.embed.encoder import TextEncoder
+from hybrid_jax.embed.origin import Origin
 from hybrid_jax.export.settings import ExportError
 from hybrid_jax.model.dual_encoder import Parameters
 from hybrid_jax.runtime.mesh import parameter_sharding
@@ -55,12 +56,12 @@ def debiased(encoder: TextEncoder, debias: Debiaser) -> TextEncoder:
     return replace(encoder, model=config, parameters={"tower": tower})
 
 
-def check_fitted_on(debias: Debiaser, facts: Mapping[str, Any]) -> None:
-    """Raises ExportError when the map was fitted on the vectors of another model than `facts` are of.
+def check_fitted_on(debias: Debiaser, origin: Origin) -> None:
+    """Raises ExportError when the map was fitted on the vectors of another model than that of `origin`.
 
     One that does not say (`fit` was called by hand) is taken at its word.
     """
-    theirs, ours = debias.facts.get("model"), identity(facts)
+    theirs, ours = debias.facts.get("model"), identity(origin)
     if theirs in (None, ours):
         return
     names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]

@@ -97,7 +97,7 @@ def plan(
             raise ExportError(
                 "--debias has no place in a plain transformers folder: use --format sentence-transformers"
             )
-        check_fitted_on(debias, encoder.facts)
+        check_fitted_on(debias, encoder.origin)
         written = debiased(single, debias)
     if format == "hf":
         settings.plain_pooling(written.model)

@@ -3,12 +3,13 @@
 Knows: the report's schema (`eval/report/build.py` writes it). Does not know: how a number was made, how a table looks.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hybrid_jax.embed.origin import Origin
 from hybrid_jax.export.settings import ExportError
 
 METRICS = {"map": "mAP", "recall_1": "R@1", "recall_10": "R@10", "mrr": "MRR", "ndcg_10": "nDCG@10"}
@@ -111,10 +112,10 @@ def read_results(path: Path) -> Results:
         raise ExportError(f"{path}: cannot be read ({error}): name the report.json of an evaluation") from None
 
 
-def difference(results: Results, facts: Mapping[str, Any]) -> str | None:
-    """In what the evaluated model is not the one that `facts` describe; None when they are the same."""
+def difference(results: Results, origin: Origin) -> str | None:
+    """In what the evaluated model is not the one that `origin` describes; None when they are the same."""
     for name in IDENTITY:
-        theirs, ours = results.provenance.get(name), facts.get(name)
+        theirs, ours = results.provenance.get(name), origin.stated().get(name)
         if theirs != ours:
             return name if name == "config" else f"{name} {theirs} instead of {ours}"
     return None

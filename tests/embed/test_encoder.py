@@ -54,7 +54,7 @@ def test_prompts_are_put_before_texts_and_can_be_others(e5):
     )
     np.testing.assert_allclose(bare.encode_passages(TEXTS), e5.encode_passages(TEXTS), atol=1e-6)
     assert np.abs(bare.encode_queries(TEXTS) - e5.encode_queries(TEXTS)).max() > 1e-3
-    assert bare.facts["texts"]["query_prompt"] == ""
+    assert (bare.origin.texts or {})["query_prompt"] == ""
 
 
 def test_texts_are_cut_where_asked(e5):
@@ -81,7 +81,7 @@ def test_similarity_is_the_cosine(e5):
 
 def test_a_run_and_its_checkpoints_load(tiny_run):
     latest, step = load(tiny_run.folder), load(tiny_run.folder, step=60)
-    assert (latest.facts["step"], step.facts["step"]) == (80, 60)
+    assert (latest.origin.step, step.origin.step) == (80, 60)
     by_folder = load(tiny_run.folder / "checkpoints" / "60")
     texts = ["Haus Baum?", "house tree?"]
     np.testing.assert_array_equal(by_folder.encode_queries(texts), step.encode_queries(texts))

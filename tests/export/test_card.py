@@ -12,6 +12,7 @@ import yaml
 
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.load import load
+from hybrid_jax.embed.origin import Origin
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.report.build import build_report
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
@@ -40,7 +41,7 @@ def report(encoder: TextEncoder) -> dict[str, Any]:
         candidate_texts=("passage",),
         about="Made by hand",
     )
-    return build_report("tiny", run(encoder, [task]), encoder.facts)
+    return build_report("tiny", run(encoder, [task]), encoder.origin.stated())
 
 
 def written(encoder: TextEncoder, format: Format = "sentence-transformers", **how: Any) -> str:
@@ -78,7 +79,7 @@ def test_the_card_of_a_run_says_what_it_saw(tiny_run, encoder: TextEncoder):
         == f"{sum(r['query_languages'].get('es', 0) for r in records if r['kind'] != 'monolingual'):,}"
     )
     [source] = cells(card, "dataset")
-    digest = encoder.facts["training_data"]["tiny"]["sources"][0]["sha256"]
+    digest = (encoder.origin.training_data or {})["tiny"]["sources"][0]["sha256"]
     assert source == ["tiny", r"\$TINY\_ROWS/rows.jsonl", "rows.jsonl", digest, "not stated"]
     config = card.split("```yaml\n")[1].split("\n```")[0]
     assert yaml.safe_load(config) == yaml.safe_load(tiny_run.yaml)
@@ -115,8 +116,8 @@ def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: dict
     path = tmp_path / "report.json"
     path.write_text(json.dumps(report))
     results = read_results(path)
-    assert difference(results, encoder.facts) is None
-    assert difference(results, {**encoder.facts, "step": 20}) == "step 80 instead of 20"
+    assert difference(results, encoder.origin) is None
+    assert difference(results, encoder.origin.model_copy(update={"step": 20})) == "step 80 instead of 20"
     card = written(encoder, results=results, seen=read_seen(tiny_run.folder / "metrics.jsonl", 80))
     means = report["tasks"]["small|task"]["map"]
     [shown] = [row for row in cells(card, "task") if row[1] == "mAP"]
@@ -147,21 +148,22 @@ def test_a_file_that_is_no_report_is_refused(report: dict[str, Any], tmp_path: P
 
 
 def test_a_converted_model_says_from_what(encoder: TextEncoder):
-    facts = {"folder": "/home/me/*mine*", "format": "Hugging Face", "weights_sha256": "ab", "tokenizer_sha256": "cd"}
-    card = written(replace(encoder, facts=facts), dtype="float16")
+    origin = Origin(kind="Hugging Face", folder=Path("/home/me/*mine*"), weights_sha256="ab", tokenizer_sha256="cd")
+    card = written(replace(encoder, origin=origin), dtype="float16")
     assert r"from the Hugging Face model \*mine\*" in card
     assert "/home/me" not in card
     assert "base_model" not in header(card)
     assert "What it was trained on is not known" in card
     assert "rounded to float16" in card
-    cached = {**facts, "folder": "/cache/hub/models--org--a-model/snapshots/0123"}
-    assert header(written(replace(encoder, facts=cached)))["base_model"] == "org/a-model"
+    cached = origin.model_copy(update={"folder": Path("/cache/hub/models--org--a-model/snapshots/0123")})
+    assert header(written(replace(encoder, origin=cached)))["base_model"] == "org/a-model"
 
 
 def test_a_run_from_a_pretrained_model_names_it(encoder: TextEncoder, tmp_path: Path):
     for named, expected in (("org/a-model", "org/a-model"), (str(tmp_path), None)):
-        facts = {**encoder.facts, "config": {**encoder.facts["config"], "pretrained": named}}
-        card = written(replace(encoder, facts=facts))
+        config = {**(encoder.origin.config or {}), "pretrained": named}
+        origin = encoder.origin.model_copy(update={"config": config})
+        card = written(replace(encoder, origin=origin))
         assert header(card).get("base_model") == expected
         assert f"from the weights of {plain(expected or tmp_path.name)}" in card
 
@@ -178,10 +180,10 @@ def test_no_text_is_markup():
 
 def test_a_hostile_config_changes_nothing_of_the_page(encoder: TextEncoder):
     hostile = "</td>|<script>alert(1)</script> [click](http://x) `` ``` \n# heading\n---\n"
-    config = json.loads(json.dumps(encoder.facts["config"]))
+    config = json.loads(json.dumps(encoder.origin.config))
     config["data"]["datasets"][0]["path"] = hostile
-    facts = {**encoder.facts, "config": config}
-    encoder = replace(encoder, facts=facts, rules=replace(encoder.rules, query_prompt=hostile))
+    origin = encoder.origin.model_copy(update={"config": config})
+    encoder = replace(encoder, origin=origin, rules=replace(encoder.rules, query_prompt=hostile))
     card = written(encoder)
     outside = re.sub(r"^(`{3,})\w+\n.*?\n\1$", "", card.split("---\n", 2)[2], flags=re.DOTALL | re.MULTILINE)
     outside = re.sub(r"(?<![\\`])(`+)(?!`).+?(?<!`)\1(?!`)", "", outside)

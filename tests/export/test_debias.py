@@ -46,7 +46,7 @@ def fitted(encoder: TextEncoder, method: Any = "lsar", **about: Any) -> Debiaser
     }
     vectors = encoder.encode_passages([text for held in texts.values() for text in held])
     languages = [lang for lang, held in texts.items() for _ in held]
-    return fit(method, vectors, languages, about={"model": identity(encoder.facts), **about})
+    return fit(method, vectors, languages, about={"model": identity(encoder.origin), **about})
 
 
 @pytest.mark.parametrize("kind", ["no projection", "with a bias", "without a bias"])
@@ -112,7 +112,7 @@ def test_what_a_folder_cannot_hold_is_refused(run: TextEncoder):
     assert "the projection of this model ends in tanh, and a folder has no place for lsar" in told(bent, fitted(bent))
     assert "--debias has no place in a plain transformers folder: use --format sent" in told(run, fitted(run), "hf")
     assert "fitted on vectors of 12 numbers, and the model gives 16" in told(run, fitted(projected(run)))
-    other = fitted(replace(run, facts={**run.facts, "step": 60}))
+    other = fitted(replace(run, origin=run.origin.model_copy(update={"step": 60})))
     assert "--debias was fitted on another model (step 60 instead of 80): fit it on the one" in told(run, other)
     labse = load(FIXTURES / "labse")
     published = fit("lsar", np.eye(labse.dim, dtype=np.float32)[:2], ["de", "en"])  # says nothing of its model

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoTokenizer
 from hybrid_jax.data.tokenizer import Tokenizer, train_unigram
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.load import load
+from hybrid_jax.embed.origin import Origin
 from hybrid_jax.export.folder import plan, write_folder
 from hybrid_jax.export.settings import ExportError, Format, Precision
 from hybrid_jax.export.verify import TEXTS
@@ -58,7 +59,14 @@ def make_encoder(tokenizer: Tokenizer, settings: dict[str, Any]) -> TextEncoder:
     leaves = [leaf + draw.normal(0, 0.1, leaf.shape).astype(np.float32) for leaf in leaves]
     rules = TextRules("Query: ", "Passage: ", 12, 24)
     mesh = make_mesh(MeshConfig(data=1))
-    return TextEncoder(tokenizer, config, rules, jax.tree.unflatten(tree, leaves), mesh, {"folder": "made/up"})
+    return TextEncoder(
+        tokenizer,
+        config,
+        rules,
+        jax.tree.unflatten(tree, leaves),
+        mesh,
+        Origin(kind="Hugging Face", folder=Path("made/up")),
+    )
 
 
 def export(encoder: TextEncoder, out: Path, format: Format = "sentence-transformers", **how: Any) -> float:

@@ -50,7 +50,7 @@ class Measured:
         return Evaluator(lambda names, data: {"parallel": (self.task,)}, self._measure, self._publish)
 
     def _measure(self, encoder: TextEncoder, named: Any) -> Mapping[str, Any]:
-        step = encoder.facts["step"]
+        step = encoder.origin.step or 0
         self.before(step)
         self.measured.append(step)
         found = job.evaluate(encoder, named)
@@ -58,8 +58,8 @@ class Measured:
         return found
 
     def _publish(self, encoder: TextEncoder, found: Mapping[str, Any], out: Path) -> None:
-        self.on_publish(encoder.facts["step"])
-        self.published.append(encoder.facts["step"])
+        self.on_publish(encoder.origin.step or 0)
+        self.published.append(encoder.origin.step or 0)
         job.Outputs(out).write(job.report(encoder, found), found["per_query"])
 
 
@@ -119,7 +119,7 @@ def test_a_run_is_evaluated_in_order_compiled_once_and_its_best_step_outlives_it
     before = load(run, step=best).encode_queries(texts)
     shutil.rmtree(run / "checkpoints" / str(best))
     for again in (load(run, step="best"), load(run, step=best), load(run / "best" / str(best))):
-        assert again.facts["step"] == best
+        assert again.origin.step == best
         assert (again.encode_queries(texts) == before).all()
 
 
@@ -162,7 +162,7 @@ def test_a_kill_between_the_curve_and_the_keeping_is_made_good(run: Path, measur
     with pytest.raises(CheckpointError, match="has no best step"):
         load(run, step="best")
     assert watched(run, measured) == 0
-    assert load(run, step="best").facts["step"] == best
+    assert load(run, step="best").origin.step == best
     assert list((run / "best" / "candidate").iterdir()) == []
 
 
@@ -278,7 +278,7 @@ def test_a_real_run_is_watched_by_processes_that_are_killed(tiny_run, tmp_path: 
     assert said.splitlines()[-1].startswith(
         f"done, 80 steps: the best of {len(points)} evaluated steps is {best.step}, "
     )
-    assert load(run, step="best").facts["step"] == best.step
+    assert load(run, step="best").origin.step == best.step
     report = json.loads((run / "eval" / "report.json").read_text(encoding="utf-8"))
     assert report["provenance"]["step"] == best.step
     assert report["tasks"]["pooled:pool"]["rank_distance"] == best.value
