@@ -1,0 +1,286 @@
+"""report.json as types: what an evaluation writes and every reader reads.
+
+Metrics lie beside the fields, under their names in `measures/catalogue.py`: a task's result has "map", "recall@1" and
+so on beside "questions". They are read as `result["map"]`. A value that a task does not define (cross-lingual with one
+language) is null.
+"""
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
+
+from hybrid_jax.eval.measures.catalogue import METRICS, Setting
+
+SCHEMA_VERSION = 2
+"""Raised when a reader of the version before would misread the file."""
+
+Means = dict[Setting, float | None]
+"""A metric's macro mean in each setting; None where the task has no such setting."""
+Value = TypeVar("Value")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scores(BaseModel, Generic[Value]):
+    """Fields, and beside them the value of each metric under its catalogue name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Value]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @model_validator(mode="after")
+    def _known_metrics(self) -> "Scores[Value]":
+        unknown = [name for name in self.__pydantic_extra__ if name not in METRICS]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no metric of this version")
+        return self
+
+    def __getitem__(self, metric: str) -> Value:
+        """The value of a metric. Raises KeyError where the result does not have it."""
+        return self.__pydantic_extra__[metric]
+
+    @property
+    def metrics(self) -> dict[str, Value]:
+        """All metrics by name."""
+        return self.__pydantic_extra__
+
+
+class BiasValue(_Model):
+    """One measure of the bias panel."""
+
+    value: float | None
+    low: float | None
+    """Lower end of the 95 % interval; None for measures of the whole space."""
+    high: float | None
+    unbiased: float | None
+    """What a model without language bias would have on this task; None where that is not known."""
+
+
+class Headline(Scores[Means | float | None]):
+    """The macro means of one model on one task, and its bias panel: `FULL_RANKING` metrics by setting, and the mean and
+    median rank distance of the multilingual setting."""
+
+    intervals: dict[str, dict[Setting, tuple[float, float]]]
+    """95 % intervals by metric and setting; a question and its translations are resampled together."""
+    bias: dict[str, BiasValue]
+    """The bias panel by measure; empty for a task whose candidates are of one language."""
+
+
+class LanguageScores(Scores[Means | float | None]):
+    """The same of one query language; "cross_lingual" is the mean over the candidate languages."""
+
+    questions: int
+    candidates: int
+    """Candidates in this language."""
+
+
+class PairScores(Scores[float]):
+    """Queries of one language, candidates of one language."""
+
+    questions: int
+    translation_rank: float
+    """Median rank, among the candidates of all languages, of a query's best answer in the candidate language."""
+
+
+class GroupScores(_Model):
+    """Means over the query languages of one script, one family, or of those (not) seen in training."""
+
+    languages: list[str]
+    map: Means
+    cross_within: float | None
+    """Mean mAP over ordered pairs of different languages, both of this group."""
+    cross_between: float | None
+    """Mean mAP over ordered pairs from this group to a language of another."""
+    rank_distance: float | None
+
+
+class FirstLanguage(_Model):
+    """How often a query's best answer is in one language."""
+
+    share: float
+    """Of the queries with answers in several languages."""
+    unbiased: float
+    """The language's share of those queries' answers."""
+
+
+class ShownCandidate(_Model):
+    """A candidate in a list of results."""
+
+    rank: int
+    """Among the candidates of all languages."""
+    id: str
+    language: str
+    text: str
+    relevant: bool
+
+
+class WorstQuery(_Model):
+    """The query of one language with the lowest average precision."""
+
+    id: str
+    language: str
+    text: str
+    map: float
+    top: list[ShownCandidate]
+    """What was ranked first."""
+    answer: ShownCandidate
+    """The best-ranked relevant candidate."""
+
+
+class RankedResult(Headline):
+    """A task that is ranked in full, with one way to write its candidates."""
+
+    questions: int
+    candidates: int
+    languages: list[str]
+    candidate_text: str
+    about: str
+    settings: dict[Setting, int]
+    """Over how many languages or ordered pairs each macro mean is taken."""
+    per_language: dict[str, LanguageScores]
+    """By query language."""
+    pairs: dict[str, dict[str, PairScores]]
+    """By query language and candidate language."""
+    groups: dict[str, dict[str, GroupScores]]
+    """{"script", "family" and, for a run, "seen": {group: means}}; kinds with a single group are left out."""
+    first_languages: dict[str, FirstLanguage]
+    """By language of the best answer; empty where no query has answers in several languages."""
+    worst: list[WorstQuery]
+
+    @property
+    def headline(self) -> Headline:
+        """What another model is compared by."""
+        return Headline.model_validate({"intervals": self.intervals, "bias": self.bias, **self.metrics})
+
+
+class PoolLanguage(Scores[float]):
+    """One query language of a searched pool."""
+
+    questions: int
+
+
+class PoolGroup(Scores[float]):
+    """Means over the query languages of a group."""
+
+    languages: list[str]
+
+
+class PoolResult(Scores[float]):
+    """A searched pool, or several with a language each (MIRACL): means over languages of means over queries."""
+
+    questions: int
+    candidates: int
+    languages: list[str]
+    about: str
+    depth: int
+    """How many of the best candidates are kept for each query."""
+    relevant_missing: int
+    """Relevant candidates that the corpus lacks; they count as not retrieved."""
+    per_language: dict[str, PoolLanguage]
+    groups: dict[str, dict[str, PoolGroup]] = {}
+    """As in `RankedResult`."""
+
+
+class BitextPair(Scores[float]):
+    """One pair of languages."""
+
+    sentences: int
+    margin_threshold: float
+    """The margin from which pairs are taken where F1 is best."""
+
+
+class BitextResult(Scores[float]):
+    """Mined bitext: means over the pairs of languages."""
+
+    sentences: int
+    about: str
+    pairs: dict[str, BitextPair]
+    """By "LANGUAGE-LANGUAGE"."""
+
+
+class PublishedFigures(_Model):
+    """What somebody else printed of a system on this task."""
+
+    system: str
+    source: str
+    """Title of the paper or page, and the table."""
+    url: str
+    note: str | None
+    """Where the protocol differs from ours, or is not known to be the same."""
+    values: dict[str, dict[Setting, float]]
+    """Macro means by metric and setting."""
+
+
+Figures = dict[str, dict[str, dict[str, float | None] | float | None]]
+"""{task: {metric: its mean, or {setting: macro mean}}}."""
+
+
+class CurveSettings(_Model):
+    """What must be equal for the points of a curve to be comparable."""
+
+    metric: str
+    """The figure that names the best step."""
+    tasks: tuple[str, ...]
+    """As given on the command line, sorted."""
+    data_sha256: str
+    """Of the tasks' files."""
+    run_sha256: str
+    """Of the run's config.yaml."""
+
+
+class CurvePoint(_Model):
+    """One evaluated step of a watched run."""
+
+    step: int
+    """Batches trained on."""
+    pairs: int
+    """Pairs trained on."""
+    written: str
+    """When the checkpoint was finished, ISO 8601 in UTC."""
+    seconds: float
+    """How long its evaluation took."""
+    value: float
+    """The figure that names the best step."""
+    figures: Figures
+    """The headline means of every task."""
+    settings: CurveSettings
+    """The same on every line, so that each line stands for itself."""
+
+
+class Provenance(BaseModel):
+    """Where the figures come from; what the encoder states of itself lies beside these fields (`embed/origin.py`)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    tie_rule: str
+    scores: str
+    data_sha256: dict[str, dict[str, str]]
+    """{task: {file: sha256}}."""
+
+
+class Report(BaseModel):
+    """report.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    title: str
+    label: str
+    """What the evaluated model is called in tables: "trained" for a run, "model" for a published one."""
+    provenance: Provenance
+    tasks: dict[str, RankedResult]
+    """By task key: a task's headline candidate text has the task's name, any other "NAME:CANDIDATE TEXT"."""
+    others: dict[str, dict[str, Headline]]
+    """Models beside it: {"untrained", or the name of a debiasing: {task key: its headline}}."""
+    published: dict[str, list[PublishedFigures]]
+    curve: list[CurvePoint] = []
+    """Only for a watched run."""
+    searches: dict[str, PoolResult] = {}
+    bitext: dict[str, BitextResult] = {}
+
+    def json_value(self) -> dict[str, Any]:
+        """As plain JSON values; empty optional parts are left out."""
+        optional = {name for name in ("curve", "searches", "bitext") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude=optional)
