@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hybrid_jax.eval.languages import language
 from hybrid_jax.eval.report import rows
 from hybrid_jax.eval.report.drawings import curves, depth_map, quality_map, strip
-from hybrid_jax.eval.report.listings import listings
+from hybrid_jax.eval.report.simple_tables import listings
 from hybrid_jax.eval.report.rows import Report
 
 

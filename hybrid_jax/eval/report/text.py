@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from hybrid_jax.data.describe import aligned
 from hybrid_jax.eval.measures.per_query import SETTINGS
-from hybrid_jax.eval.report.listings import listings
+from hybrid_jax.eval.report.simple_tables import listings
 from hybrid_jax.eval.report.rows import (
     KINDS,
     LABELS,

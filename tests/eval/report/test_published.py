@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hybrid_jax.eval.measures.macro import HEADLINE
-from hybrid_jax.eval.report.listings import SEARCH
+from hybrid_jax.eval.report.simple_tables import SEARCH
 from hybrid_jax.eval.report.published import Published, for_task, load, parse
 from hybrid_jax.eval.tasks import TASKS
 
