@@ -229,7 +229,7 @@ class PublishedFigures(_Model):
     """Macro means by metric and setting."""
 
 
-Figures = dict[str, dict[str, dict[str, float | None] | float | None]]
+Figures = dict[str, dict[str, Means | float | None]]
 """{task: {metric: its mean, or {setting: macro mean}}}."""
 
 
