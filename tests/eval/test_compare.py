@@ -1,16 +1,18 @@
 """The comparison: right verdicts on systems whose difference is known, and a refusal of what cannot be compared."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hybrid_jax.eval.compare import BETTER, NO_EVIDENCE, WORSE, compare, main, parse_systems, text, verdict
+from hybrid_jax.eval.compare import compare, main, parse_systems, verdict
+from hybrid_jax.eval.comparison import Comparison, MetricRow, text
 from hybrid_jax.eval.measures import stats
-from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, Table, write
+from hybrid_jax.eval.measures.per_query import Table, write
 
+BETTER, WORSE, NO_EVIDENCE = "better", "worse", "no evidence"
+RANK_DISTANCE = "rank_distance"
 LANGUAGES = ("de", "en", "th")
 QUESTIONS = 80
 
@@ -49,14 +51,14 @@ def save(tmp_path: Path):
     return save_run
 
 
-def rows_of(result: dict, task: str = "xquad_r") -> dict[tuple[str, str], dict]:
-    return {(row["metric"], row["setting"]): row for row in result["tasks"][task]["rows"]}
+def rows_of(result: Comparison, task: str = "xquad_r") -> dict[tuple[str, str], MetricRow]:
+    return {(row.metric, row.setting): row for row in result.tasks[task].rows}
 
 
-def verdicts(result: dict, name: str) -> dict[str, set[str]]:
+def verdicts(result: Comparison, name: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for (metric, _), row in rows_of(result).items():
-        found.setdefault(metric, set()).add(row["against_baseline"][name]["verdict"])
+        found.setdefault(metric, set()).add(row.against_baseline[name].verdict)
     return found
 
 
@@ -72,16 +74,16 @@ def test_verdicts_on_systems_whose_difference_is_known():
     assert verdicts(result, "C") == {"map": {WORSE}, RANK_DISTANCE: {BETTER}}
     assert verdicts(result, "luck") == {"map": {NO_EVIDENCE}, RANK_DISTANCE: {NO_EVIDENCE}}
     for row in rows_of(result).values():
-        against = row["against_baseline"]["B"]
-        assert against["low"] <= (0.05 if row["metric"] == "map" else 20) <= against["high"]
-        gap = row["systems"]["B"]["estimate"] - row["systems"]["A"]["estimate"]
-        assert against["difference"] == pytest.approx(gap, abs=1e-12)
+        against = row.against_baseline["B"]
+        assert against.low <= (0.05 if row.metric == "map" else 20) <= against.high
+        gap = row.systems["B"].estimate - row.systems["A"].estimate
+        assert against.difference == pytest.approx(gap, abs=1e-12)
         # The questions' difficulty is common to both systems: comparing question by question cancels it.
-        if row["metric"] == "map":
-            width = row["systems"]["A"]["high"] - row["systems"]["A"]["low"]
-            assert against["high"] - against["low"] < width / 4
-    p = [against["p"] for row in rows_of(result).values() for against in row["against_baseline"].values()]
-    found = [against["p_holm"] for row in rows_of(result).values() for against in row["against_baseline"].values()]
+        if row.metric == "map":
+            width = row.systems["A"].high - row.systems["A"].low
+            assert against.high - against.low < width / 4
+    p = [against.p for row in rows_of(result).values() for against in row.against_baseline.values()]
+    found = [against.p_holm for row in rows_of(result).values() for against in row.against_baseline.values()]
     assert found == stats.holm(p)
     assert len(p) == 12
 
@@ -90,11 +92,11 @@ def test_estimates_are_the_macro_means():
     ours = table(0)
     result = compare({"A": [{"xquad_r": ours}], "B": [{"xquad_r": table(1)}]})
     per_language = ours.monolingual["map"].reshape(len(LANGUAGES), QUESTIONS).mean(axis=1)
-    found = rows_of(result)[("map", "monolingual")]["systems"]["A"]
-    assert found["estimate"] == pytest.approx(per_language.mean(), abs=1e-12)
-    assert found["low"] < found["estimate"] < found["high"]
-    assert result["tasks"]["xquad_r"]["queries"] == 240
-    assert result["tasks"]["xquad_r"]["questions"] == 80
+    found = rows_of(result)[("map", "monolingual")].systems["A"]
+    assert found.estimate == pytest.approx(per_language.mean(), abs=1e-12)
+    assert found.low < found.estimate < found.high
+    assert result.tasks["xquad_r"].queries == 240
+    assert result.tasks["xquad_r"].questions == 80
 
 
 def test_seeds_that_differ_withhold_a_verdict_that_one_run_each_would_give():
@@ -108,11 +110,11 @@ def test_seeds_that_differ_withhold_a_verdict_that_one_run_each_would_give():
     asked = {"metrics": ["map"]}
     alone = compare({"A": [{"xquad_r": worst}], "B": [{"xquad_r": best}]}, **asked)
     assert verdicts(alone, "B") == {"map": {BETTER}}
-    assert "one run of A, B" in alone["notes"][0]
+    assert "one run of A, B" in alone.notes[0]
     together = compare({"A": [{"xquad_r": t} for t in ours], "B": [{"xquad_r": t} for t in theirs]}, **asked)
     assert verdicts(together, "B") == {"map": {NO_EVIDENCE}}
-    assert together["systems"] == {"A": 3, "B": 3}
-    assert together["notes"] == []
+    assert together.systems == {"A": 3, "B": 3}
+    assert together.notes == []
 
 
 @pytest.mark.parametrize(
@@ -138,18 +140,18 @@ def test_the_command_prints_tables_and_verdicts_and_writes_json(save, tmp_path, 
     assert main(arguments) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    result = json.loads(out.read_text(encoding="utf-8"))
+    result = Comparison.model_validate_json(out.read_text(encoding="utf-8"))
     assert printed.out == text(result)
-    assert result["runs"]["mono"] == [str(tmp_path / "mono" / "eval" / "per_query.npz")]
-    assert len(result["runs"]["hybrid"]) == 3
+    assert result.runs["mono"] == [str(tmp_path / "mono" / "eval" / "per_query.npz")]
+    assert len(result.runs["hybrid"]) == 3
     lines = printed.out.splitlines()
     assert lines[0] == "xquad_r: 240 queries, 80 questions; 95 % intervals"
     assert "hybrid (3 runs) against mono, difference and p (Holm, 4 tests):" in lines
     row = rows_of(result)[("map", "cross_lingual")]
-    mean, found = row["systems"]["mono"], row["against_baseline"]["hybrid"]
-    assert f"{mean['estimate']:.4f} [{mean['low']:.4f}, {mean['high']:.4f}]" in printed.out
+    mean, found = row.systems["mono"], row.against_baseline["hybrid"]
+    assert f"{mean.estimate:.4f} [{mean.low:.4f}, {mean.high:.4f}]" in printed.out
     (line,) = [line for line in lines if line.startswith("  mAP") and "Cr." in line and BETTER in line]
-    assert f"{found['difference']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]" in line
+    assert f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]" in line
     assert "p " in line
     assert lines[-1].startswith("note: one run of mono: taken as that checkpoint")
 
@@ -158,10 +160,10 @@ def test_less_asked_is_less_corrected(save, capsys):
     systems = {"A": [{"xquad_r": table(0)}], "B": [{"xquad_r": table(1, 0.003)}]}
     everything = compare(systems)
     asked = compare(systems, metrics=["map"], tasks=["xquad_r"])
-    assert [row["metric"] for row in asked["tasks"]["xquad_r"]["rows"]] == ["map"] * 3
-    ours, theirs = (rows_of(r)[("map", "multilingual")]["against_baseline"]["B"] for r in (asked, everything))
-    assert ours["p"] == theirs["p"]
-    assert ours["p_holm"] <= theirs["p_holm"]
+    assert [row.metric for row in asked.tasks["xquad_r"].rows] == ["map"] * 3
+    ours, theirs = (rows_of(r)[("map", "multilingual")].against_baseline["B"] for r in (asked, everything))
+    assert ours.p == theirs.p
+    assert ours.p_holm <= theirs.p_holm
     a, b = save("a", xquad_r=table(0), other=table(0)), save("b", xquad_r=table(1))
     assert main([a, b, "--metrics", "rank_distance"]) == 0
     printed = capsys.readouterr().out
@@ -181,7 +183,7 @@ def test_a_metric_that_a_run_lacks_is_left_out_aloud():
     older = replace(table(1), multilingual={"map": table(1).multilingual["map"]})
     result = compare({"A": [{"xquad_r": ours}], "B": [{"xquad_r": older}]})
     assert {metric for metric, _ in rows_of(result)} == {"map"}
-    assert "left out of xquad_r, since not every run has it: rank_distance" in result["notes"]
+    assert "left out of xquad_r, since not every run has it: rank_distance" in result.notes
 
 
 def test_a_task_of_one_language_has_no_cross_lingual_row():
@@ -198,7 +200,7 @@ def test_a_task_of_one_language_has_no_cross_lingual_row():
         )
 
     result = compare({"A": [{"msmarco": alone(0)}], "B": [{"msmarco": alone(1)}]})
-    assert [row["setting"] for row in result["tasks"]["msmarco"]["rows"]] == ["monolingual", "multilingual"]
+    assert [row.setting for row in result.tasks["msmarco"].rows] == ["monolingual", "multilingual"]
 
 
 def test_systems_are_named_by_their_folders_and_found_in_them(save, tmp_path, monkeypatch):
@@ -225,7 +227,7 @@ def test_mistakes_are_one_line(save, tmp_path, capsys):
     assert told(a, f"{tmp_path}/c").startswith(f"error: no run {tmp_path}/c: give a run's folder")
     (tmp_path / "bare").mkdir()
     assert "holds no per_query.npz: evaluate it first, python -m hybrid_jax.eval --ckpt" in told(a, f"{tmp_path}/bare")
-    assert "is given twice: a run is not another seed of itself" in told(a, f"B={b},{a}/eval")
+    assert "is given twice: a run is neither another seed nor a baseline of itself" in told(a, f"B={b},{a}/eval")
     assert "two systems are called 'A': name them" in told(f"A={a}", f"A={b}")
     assert told(a, "B=") == "error: 'B=' names no run: give [NAME=]RUN[,RUN...]"
     assert told(a, save("c", demo=table(0))) == (
