@@ -3,21 +3,19 @@
 import argparse
 import os
 import sys
-from collections.abc import Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_asked
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
-if TYPE_CHECKING:
-    from hybrid_jax.embed.encoder import TextEncoder
-    from hybrid_jax.eval.job import Named
-
 ALSO = ("figures", "trec", "mteb")
-COMMANDS = {"compare": "hybrid_jax.eval.compare", "embed": "hybrid_jax.embed.corpus"}
+COMMANDS = {
+    "compare": "hybrid_jax.eval.compare",
+    "embed": "hybrid_jax.embed.corpus",
+    "watch": "hybrid_jax.eval.watch.command",
+}
 DESCRIPTION = """Evaluates a run's checkpoint or a published model: exact full rankings in the monolingual (Mo.),
 cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals and every measure of language bias.
 
@@ -45,8 +43,6 @@ other commands:
 
 def main() -> int:
     command, *rest = sys.argv[1:] or [""]
-    if command in ("watch", "--watch"):
-        return _watch(rest)
     if command in COMMANDS:
         return import_module(COMMANDS[command]).main(rest)
     parser = argparse.ArgumentParser(
@@ -167,27 +163,6 @@ def _also(text: str) -> tuple[str, ...]:
 def _default_data() -> Path | None:
     named = os.environ.get("HYBRID_JAX_DATA")
     return Path(named) if named else Path("../shared/data") if Path("../shared/data").is_dir() else None
-
-
-def _watch(arguments: list[str]) -> int:
-    from hybrid_jax.eval.watch import command as watch
-
-    def measure(encoder: "TextEncoder", named: "Named") -> dict[str, Any]:
-        from hybrid_jax.eval import job
-
-        return job.evaluate(encoder, named)
-
-    def publish(encoder: "TextEncoder", found: Mapping[str, Any], out: Path) -> None:
-        from hybrid_jax.eval import job
-
-        job.Outputs(out).write(job.report(encoder, found), found["per_query"])
-
-    def open_tasks(names: str, data_dir: Path | None) -> "Named":
-        from hybrid_jax.eval import job
-
-        return job.find_tasks(names, data_dir or _default_data())
-
-    return watch.main(arguments, watch.Evaluator(open_tasks, measure, publish))
 
 
 if __name__ == "__main__":

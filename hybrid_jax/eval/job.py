@@ -4,6 +4,7 @@ Knows: the three kinds of tasks and who evaluates each, what of an encoder a rep
 not know: arguments (`__main__.py`), where the model comes from, how anything is measured or drawn.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -51,6 +52,13 @@ def find_tasks(names: str, data_dir: Path | None) -> Named:
             f"--tasks {names!r}: two tasks are called {twice[0]!r}: rename a folder, or evaluate them apart"
         )
     return named
+
+
+def open_tasks(names: str, data_dir: Path | None) -> Named:
+    """As `find_tasks`; None stands for the folder $HYBRID_JAX_DATA, or else ../shared/data."""
+    from_environment = os.environ.get("HYBRID_JAX_DATA")
+    default = Path(from_environment) if from_environment else Path("../shared/data")
+    return find_tasks(names, data_dir or (default if from_environment or default.is_dir() else None))
 
 
 def ranked(named: Named) -> list[tasks.RetrievalTask]:
@@ -156,8 +164,18 @@ def report(
         facts,
         label="trained" if origin.is_run else "model",
         untrained=untrained,
-        curve=[point.model_dump(mode="json") for point in points],
+        curve=points,
     )
+
+
+def measure(encoder: TextEncoder, named: Named) -> dict[str, Any]:
+    """Evaluates the encoder on all tasks, without a line of progress."""
+    return evaluate(encoder, named)
+
+
+def publish(encoder: TextEncoder, found: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes the report and per_query.npz into the folder, over an earlier report."""
+    return Outputs(folder).write(report(encoder, found), found["per_query"])
 
 
 def _seen(encoder: TextEncoder) -> set[str] | None:

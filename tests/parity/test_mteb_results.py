@@ -17,6 +17,7 @@ from support.made_up_report import made_up_report
 
 from hybrid_jax.eval import bitext as mining
 from hybrid_jax.eval.report.mteb_results import write
+from hybrid_jax.eval.report.schema import BitextResult, Report
 from hybrid_jax.eval.tasks import BitextTask
 
 RETRIEVAL = ("XQuADRetrieval", "MLQARetrieval", "MIRACLRetrieval", "MIRACLRetrievalHardNegatives")
@@ -27,7 +28,7 @@ def subsets(task: str) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def report() -> dict[str, Any]:
+def report() -> Report:
     """With the pairs of bitext as the official files name them."""
     ours = {"zho_Hans": "zho-CN", "zho_Hant": "zho-TW", "srp_Latn": "srp-Latn", "srp_Cyrl": "srp-Cyrl"}
     ntrex = [pair.partition("-")[2] for pair in subsets("NTREXBitextMining") if pair.startswith("eng_Latn-")]
@@ -41,7 +42,7 @@ def report() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def results(report: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, TaskResult]:
+def results(report: Report, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TaskResult]:
     folder = tmp_path_factory.mktemp("mteb")
     paths = write(folder, report)
     (model,) = ResultCache(folder).load_results().model_results
@@ -72,18 +73,18 @@ def test_bitext_around_english_is_mtebs(results: dict[str, TaskResult], task: st
     assert rows == {name: languages for name, languages in subsets(task).items() if "eng_Latn" in name.split("-")}
 
 
-def test_scores_are_found_by_language(report: dict[str, Any], results: dict[str, TaskResult]):
-    thai = report["searches"]["miracl"]["per_language"]["th"]["ndcg@10"]
+def test_scores_are_found_by_language(report: Report, results: dict[str, TaskResult]):
+    thai = report.searches["miracl"].per_language["th"]["ndcg@10"]
     assert results["MIRACLRetrieval"].get_score(languages=["tha"]) == thai
-    scores = report["tasks"]["xquad"]["per_language"]
+    scores = report.tasks["xquad"].per_language
     mean = np.mean([row["ndcg@10"]["monolingual"] for row in scores.values()])
     assert results["XQuADRetrieval"].get_score() == pytest.approx(mean)
     own = results["hybrid_jax.xquad_r"]
-    german = report["tasks"]["xquad_r"]["per_language"]["de"]["map"]["multilingual"]
+    german = report.tasks["xquad_r"].per_language["de"].value("map")
     assert own.get_score(splits=["multilingual"], languages=["deu-Latn"]) == german
 
 
-def test_the_models_file_is_one_of_mtebs(report: dict[str, Any], tmp_path: Path):
+def test_the_models_file_is_one_of_mtebs(report: Report, tmp_path: Path):
     write(tmp_path, report)
     (path,) = tmp_path.rglob("model_meta.json")
     meta = json.loads(path.read_text())
@@ -126,7 +127,8 @@ def test_mteb_measures_what_we_write(tmp_path: Path):
         NearTranslations(), [task], cache=None, show_progress_bar=False, co2_tracker=False
     ).task_results
     bitext = BitextTask("flores_devtest", {("eng_Latn", "deu_Latn"): (texts["eng_Latn"], texts["deu_Latn"])})
-    report = {"provenance": {}, "tasks": {}, "bitext": {"flores": mining.evaluate(NearTranslations(), bitext)}}
+    found = BitextResult.model_validate(mining.evaluate(NearTranslations(), bitext))
+    report = made_up_report({}).model_copy(update={"tasks": {}, "searches": {}, "bitext": {"flores": found}})
     _, path = write(tmp_path, report)
     ours = TaskResult.from_disk(path)
     assert ours.task_name == theirs.task_name

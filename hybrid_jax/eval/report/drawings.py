@@ -1,146 +1,133 @@
-"""Where everything in a page's drawings goes: heatmaps, the bias panel's strips, curves. Numbers only.
+"""The numbers behind the page's drawings: shades of heatmap cells, places on the bias panel's strips, points of curves.
 
-Knows: report.json, scales. Does not know: SVG, colours, text (the templates draw what is computed here).
+The templates turn them into SVG.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
-from hybrid_jax.eval.report.layout import Pairs, by_script, curve_lines, places, quality_span, script, short_rank
-from hybrid_jax.eval.report.rows import SHORT, BiasRow, Report
+from hybrid_jax.eval.measures.catalogue import SETTING_LABELS
+from hybrid_jax.eval.report.layout import curve_lines
+from hybrid_jax.eval.report.rows import BiasRow
+from hybrid_jax.eval.report.schema import Report
 
 SHADES = 10
-WIDTH, HEIGHT = 42, 34
-"""Of a heatmap's cell."""
-
-Drawing = dict[str, Any]
+"""Colours of a heatmap, numbered in the style sheet."""
+CURVE_WIDTH, CURVE_HEIGHT = 600, 200
 
 
-def quality_map(pairs: Pairs) -> Drawing:
-    """mAP of every pair; the darker the better."""
-    low, high = quality_span(pairs)
-    drawing = _grid(pairs, "map", lambda value: (value - low) / (high - low), _short_share)
-    return drawing | {"name": "map", "low": f"{low:.2f}", "high": f"{high:.2f}"}
+class Strip(NamedTuple):
+    """Places on a line from 0 (no language bias) to 1 (nothing but language), on the measure's own scale."""
+
+    here: float | None
+    """The evaluated model."""
+    ends: tuple[float, float] | None
+    """Its interval."""
+    unbiased: float | None
+    """A model without language bias."""
+    others: list[tuple[str, float]]
+    """(label, place) of the models beside it."""
 
 
-def depth_map(pairs: Pairs, candidates: int) -> Drawing:
-    """Median rank of the best answer of every pair, on a log scale up to the pool; the darker the deeper."""
-    most = math.log(max(2, candidates))
-    drawing = _grid(pairs, "translation_rank", lambda value: math.log(max(1.0, value)) / most, short_rank)
-    return drawing | {"name": "translation_rank", "low": "1", "high": f"{candidates:,}"}
+class CurveDot(NamedTuple):
+    """One evaluated step."""
+
+    step: int
+    value: float
+    x: float
+    y: float
 
 
-def strip(row: BiasRow, candidates: int) -> Drawing | None:
-    """Places from 0 (no bias at all) to 1 (nothing but language) of a measure's values on its own natural scale; None
-    for a measure that is not about bias alone."""
-    if row.biased == "neither":
+class CurveLine(NamedTuple):
+    """mAP in one setting."""
+
+    label: str
+    dots: list[CurveDot]
+
+
+class CurveDrawing(NamedTuple):
+    """One task of a watched run."""
+
+    key: str
+    ticks: list[tuple[float, float]]
+    """(mAP, y)."""
+    first: int
+    last: int
+    """The steps at both ends of the x axis."""
+    lines: list[CurveLine]
+
+
+def shade(share: float) -> int:
+    """The number of the colour of a cell whose value lies at this share (0 to 1) of the colour scale."""
+    return max(0, min(SHADES - 1, int(SHADES * share)))
+
+
+def strip(row: BiasRow, candidates: int) -> Strip | None:
+    """The strip of a bias measure; None for a measure that describes more than bias."""
+    metric = row.metric
+    if metric.better == "neither":
         return None
     low, high = 0.0, 1.0
-    if row.name in ("rank_distance", "max_rank"):
+    if metric.name in ("rank_distance", "max_rank"):
         high = float(candidates)
-    elif row.name == "log_rank_distance":
+    elif metric.name == "log_rank_distance":
         high = math.log2(max(2, candidates))
-    elif row.name.startswith("rank_correlation"):
+    elif metric.name.startswith("rank_correlation"):
         low = -1.0
-    elif row.name == "removal_gap":  # at most 1 / (R - 1) for R answers
-        high = max(0.2, *(found["value"] for _, found in (("", row.here), *row.others)))
+    elif metric.name == "removal_gap":  # at most 1 / (R - 1) for R answers
+        values = [value.value for value in (row.here, *row.others.values())]
+        high = max(0.2, *(value for value in values if value is not None))
 
     def place(value: float | None) -> float | None:
         if value is None:
             return None
         share = min(1.0, max(0.0, (value - low) / (high - low)))
-        return round(share if row.biased == "higher" else 1 - share, 4)
+        return round(share if metric.better == "lower" else 1 - share, 4)
 
-    here = row.here
-    ends = sorted(place(here[end]) or 0.0 for end in ("low", "high")) if here["low"] is not None else None
-    others = [(label, place(found["value"])) for label, found in row.others if found["value"] is not None]
-    return {"here": place(here["value"]), "ends": ends, "unbiased": place(here["unbiased"]), "others": others}
+    ends = None
+    if row.here.low is not None:
+        start, end = sorted(place(limit) or 0.0 for limit in (row.here.low, row.here.high))
+        ends = (start, end)
+    others = [(label, at) for label, value in row.others.items() if (at := place(value.value)) is not None]
+    return Strip(place(row.here.value), ends, place(row.here.unbiased), others)
 
 
-def curves(report: Report) -> list[Drawing]:
-    """For each task of a watched run: mAP in each setting over the steps, 600 wide and 200 high."""
-    records: Sequence[Mapping[str, Any]] = report.get("curve", ())
-    if len(records) < 2:
+def curves(report: Report) -> list[CurveDrawing]:
+    """For each task of a watched run, mAP in each setting over the steps; none before the second evaluated step."""
+    points = report.curve
+    if len(points) < 2:
         return []
-    steps = [record["step"] for record in records]
+    steps = [point.step for point in points]
     first, last = min(steps), max(steps)
-    found = []
-    for key in records[-1]["figures"]:
-        lines = curve_lines(records, key)
+    drawings = []
+    for key in points[-1].figures:
+        lines = curve_lines(points, key)
         if not lines:
             continue
-        values = [value for line in lines.values() for _, value in line]
-        ticks = _ticks(max(values))
+        ticks = _ticks(max(value for line in lines.values() for _, value in line))
         high = ticks[-1]
-        found.append(
-            {
-                "key": key,
-                "ticks": [(tick, round(200 * (1 - tick / high), 1)) for tick in ticks],
-                "first": first,
-                "last": last,
-                "lines": [
-                    {
-                        "setting": setting,
-                        "label": SHORT[setting],
-                        "last": line[-1][1],
-                        "points": [
-                            {
-                                "step": step,
-                                "value": value,
-                                "x": round(600 * (step - first) / (last - first), 1),
-                                "y": round(200 * (1 - value / high), 1),
-                            }
-                            for step, value in line
-                        ],
-                    }
+
+        def dot(step: int, value: float, high: float = high) -> CurveDot:
+            x, y = CURVE_WIDTH * (step - first) / (last - first), CURVE_HEIGHT * (1 - value / high)
+            return CurveDot(step, value, round(x, 1), round(y, 1))
+
+        drawings.append(
+            CurveDrawing(
+                key,
+                [(tick, round(CURVE_HEIGHT * (1 - tick / high), 1)) for tick in ticks],
+                first,
+                last,
+                [
+                    CurveLine(SETTING_LABELS[setting], [dot(step, value) for step, value in line])
                     for setting, line in lines.items()
                 ],
-            }
+            )
         )
-    return found
+    return drawings
 
 
-def _ticks(most: float) -> list[float]:
-    """From 0 to the first round number from `most` on, in 3 to 6 equal steps of 1, 2 or 5 times a power of ten."""
-    power = 10.0 ** math.floor(math.log10(max(most, 1e-3)))
-    step = next(size for size in (power / 5, power / 2, power, 2 * power) if most / size <= 6)
-    return [step * part for part in range(max(1, math.ceil(most / step - 1e-9)) + 1)]
-
-
-def _grid(pairs: Pairs, name: str, share: Any, label: Any) -> Drawing:
-    """Cells of query language × candidate language, languages of one script together, shades from 0 to SHADES - 1."""
-    rows = by_script(list(pairs))
-    columns = by_script(sorted({other for row in pairs.values() for other in row}))
-    down = {code: round(HEIGHT * place, 1) for code, place in places(rows).items()}
-    across = {code: round(WIDTH * place, 1) for code, place in places(columns).items()}
-    cells = [
-        {
-            "x": across[other],
-            "y": down[code],
-            "query": code,
-            "candidate": other,
-            "value": scores[name],
-            "label": label(scores[name]),
-            "questions": scores["questions"],
-            "shade": max(0, min(SHADES - 1, int(SHADES * share(scores[name])))),
-        }
-        for code, row in pairs.items()
-        for other, scores in row.items()
-    ]
-    scripts: dict[str, list[str]] = {}
-    for code in rows:
-        scripts.setdefault(script(code), []).append(code)
-    return {
-        "cells": cells,
-        "rows": down,
-        "columns": across,
-        "scripts": [(script, down[codes[0]], down[codes[-1]] + HEIGHT) for script, codes in scripts.items()],
-        "width": max(across.values()) + WIDTH,
-        "height": max(down.values()) + HEIGHT,
-        "shades": range(SHADES),
-    }
-
-
-def _short_share(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0")[:4]
+def _ticks(highest: float) -> list[float]:
+    """From 0 to the first round number from `highest` on, in 3 to 6 equal steps of 1, 2 or 5 times a power of 10."""
+    power = 10.0 ** math.floor(math.log10(max(highest, 1e-3)))
+    step = next(size for size in (power / 5, power / 2, power, 2 * power) if highest / size <= 6)
+    return [step * part for part in range(max(1, math.ceil(highest / step - 1e-9)) + 1)]

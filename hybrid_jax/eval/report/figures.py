@@ -1,21 +1,18 @@
 """The figures of a report as files to put in a paper: each as PNG, SVG and PDF.
 
-Knows: what `report.json` holds, how a figure for print looks. Does not know: how a number was made, the pages of the
-report (`report/`), which draw the same things for a screen.
-
     NAME-map               mAP of every query language and candidate language
     NAME-translation-rank  how deep the best answer in a language lies among all candidates, on a log scale
     NAME-bias              the bias panel: this model with its 95 % interval, the others, and where no bias would be
     NAME-curve             mAP over the steps of a watched run
 
 The two heatmaps exist where a task has answers in other languages than the question's. There are no titles: captions
-say what is shown. Texts stay texts in SVG and PDF, and the same report gives the same bytes. The functions that return
-a `Figure` draw in whatever style is set; `write` sets `STYLE`.
+belong to the paper. Text stays text in SVG and PDF, and the same report gives the same bytes. The functions that return
+a `Figure` draw in the current matplotlib style; `write` sets `STYLE`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
-from itertools import cycle, groupby
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +27,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from hybrid_jax.disk.files import whole_file
-from hybrid_jax.eval.measures.panel import MEASURES, Measure
+from hybrid_jax.eval.measures.catalogue import BIAS, Metric, Setting
 from hybrid_jax.eval.report.file_names import FileNames
-from hybrid_jax.eval.report.layout import Pairs, by_script, curve_lines, places, quality_span, script, short_rank
+from hybrid_jax.eval.report.layout import Heatmap, curve_lines, depth_map, quality_map, short_rank, short_share
+from hybrid_jax.eval.report.schema import BiasValue, CurvePoint, Report
 
 FORMATS = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
-"""And the metadata without which a file would be another one tomorrow."""
+"""File formats, with the metadata that would otherwise hold the date or a version."""
 STYLE: dict[Any, Any] = {
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that a figure is the same on every machine
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib: figures are the same on every machine
     "font.size": 7,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
@@ -50,14 +48,14 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
 }
 FULL_WIDTH = 6.3
-"""Inches of a page's text; a column has half of it."""
+"""Width of a page's text in inches; a column has half of it."""
 LEAST_CELL, MOST_CELL = 0.2, 0.28
-"""Inches: "1.4k" fits in the least, and 18 languages fit on a page."""
+"""Inches: "1.4k" fits into the smallest cell, and 18 such cells into the page."""
 INK, PALE = "#222222", "#9a9a9a"
-# Okabe & Ito's colours and a shape each: they differ for the colour-blind and in print without colour.
+# Okabe & Ito's colours, each with a shape: distinct for the colour-blind and in black and white.
 MAIN = ("#0072B2", "o")
 OTHERS = (("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#D55E00", "v"), ("#56B4E9", "P"))
-OF_SETTINGS = {
+SETTING_STYLES: Mapping[Setting, tuple[str, str, str, str]] = {
     "monolingual": ("monolingual", "#E69F00", "s", "--"),
     "cross_lingual": ("cross-lingual", "#009E73", "^", ":"),
     "multilingual": ("multilingual", "#0072B2", "o", "-"),
@@ -72,8 +70,8 @@ _PLAIN_LEGEND: Mapping[str, Any] = {
 }
 
 
-def write(folder: Path, report: Mapping[str, Any]) -> list[Path]:
-    """Draws all that the report has numbers for; returns the files, three for each figure."""
+def write(folder: Path, report: Report) -> list[Path]:
+    """Draws every figure that the report has numbers for; returns the files, three per figure."""
     names, paths = FileNames(), []
     with rc_context(STYLE):
         for name, figure in _drawn(report, names):
@@ -87,54 +85,44 @@ def write(folder: Path, report: Mapping[str, Any]) -> list[Path]:
     return paths
 
 
-def _drawn(report: Mapping[str, Any], names: FileNames) -> Iterator[tuple[str, Figure]]:
-    for key, result in report["tasks"].items():
-        if any(asked != held for asked, row in result["pairs"].items() for held in row):
-            yield f"{names.of(key)}-map", quality_map(result["pairs"])
-            yield f"{names.of(key)}-translation-rank", depth_map(result["pairs"], result["candidates"])
-        if result["bias"]:
-            others = {label: tasks[key]["bias"] for label, tasks in report.get("others", {}).items() if key in tasks}
-            yield f"{names.of(key)}-bias", bias_panel(report.get("label", "model"), result["bias"], others)
-    points = report.get("curve", ())
-    for key in points[-1]["figures"] if len(points) > 1 else ():
-        figure = curve(points, key)
+def _drawn(report: Report, names: FileNames) -> Iterator[tuple[str, Figure]]:
+    for key, result in report.tasks.items():
+        if any(query != candidate for query, row in result.pairs.items() for candidate in row):
+            yield f"{names.of(key)}-map", heatmap(quality_map(result.pairs))
+            yield f"{names.of(key)}-translation-rank", heatmap(depth_map(result.pairs, result.candidates))
+        if result.bias:
+            others = {label: tasks[key].bias for label, tasks in report.others.items() if key in tasks}
+            yield f"{names.of(key)}-bias", bias_panel(report.label, result.bias, others)
+    for key in report.curve[-1].figures if len(report.curve) > 1 else ():
+        figure = curve(report.curve, key)
         if figure is not None:
             yield f"{names.of(key)}-curve", figure
 
 
-def quality_map(pairs: Pairs) -> Figure:
-    """mAP of every pair; the darker the better."""
-    return _heatmap(pairs, "map", Normalize(*quality_span(pairs)), colormaps["Blues"], _short_share, "mAP")
-
-
-def depth_map(pairs: Pairs, candidates: int) -> Figure:
-    """Median rank of the best answer of every pair, of all candidates; the darker the deeper."""
-    scale = LogNorm(1, max(2, candidates))
-    return _heatmap(
-        pairs, "translation_rank", scale, colormaps["Oranges"], short_rank, "median rank of the best answer"
-    )
-
-
-def bias_panel(label: str, here: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Figure:
+def bias_panel(label: str, here: Mapping[str, BiasValue], others: Mapping[str, Mapping[str, BiasValue]]) -> Figure:
     """A row for each measure of bias on a scale of its own, turned so that bias grows to the right.
 
-    `here` and each of `others` are {measure: {"value", "low", "high", "unbiased"}}, values None where unknown.
+    `here` is the panel of the model called `label`, `others` are those of the models beside it, each by measure.
     """
-    known = [name for name in MEASURES if here.get(name, {}).get("value") is not None]
-    shown = [name for name in known if MEASURES[name].biased != "neither"]
+    shown = [
+        (metric, value)
+        for name, metric in BIAS.items()
+        if name in here and (value := here[name].value) is not None and metric.better != "neither"
+    ]
     row, head = 0.36, 0.30  # inches
     height = head + row * len(shown)
     figure = Figure(figsize=(FULL_WIDTH, height))
     looks = [(label, here, *MAIN)] + [
         (name, panel, *look) for (name, panel), look in zip(others.items(), cycle(OTHERS), strict=False)
     ]
-    for number, name in enumerate(shown):
+    for number, (metric, value) in enumerate(shown):
         bottom = height - head - row * (number + 1)
         axes = figure.add_axes((0.31, (bottom + 0.17) / height, 0.6, 0.16 / height))
-        _measure(axes, MEASURES[name], [(panel.get(name, {}), colour, mark) for _, panel, colour, mark in looks])
+        series = [(panel[metric.name], colour, mark) for _, panel, colour, mark in looks if metric.name in panel]
+        _measure(axes, metric, series)
         middle = (bottom + 0.25) / height
-        figure.text(0.295, middle, MEASURES[name].label, ha="right", va="center", color=INK)
-        figure.text(1.0, middle, _number(here[name]["value"]), ha="right", va="center", color=MAIN[0])
+        figure.text(0.295, middle, metric.label, ha="right", va="center", color=INK)
+        figure.text(1.0, middle, _number(value), ha="right", va="center", color=MAIN[0])
     keys = [
         Line2D([], [], color=colour, marker=mark, ms=4, mfc=colour if panel is here else "white", ls="none", label=name)
         for name, panel, colour, mark in looks
@@ -147,17 +135,17 @@ def bias_panel(label: str, here: Mapping[str, Any], others: Mapping[str, Mapping
     return figure
 
 
-def curve(points: Sequence[Mapping[str, Any]], key: str) -> Figure | None:
-    """mAP of a task over the steps of a watched run, as in `curve.Point`; None where the task has no mAP."""
+def curve(points: Sequence[CurvePoint], key: str) -> Figure | None:
+    """mAP of a task over the steps of a watched run; None where the task has no mAP."""
     lines = curve_lines(points, key)
     if not lines:
         return None
     figure = Figure(figsize=(FULL_WIDTH / 2, 2.1), layout="constrained")
     axes = figure.add_subplot()
-    for setting, known in lines.items():
-        name, colour, mark, dashes = OF_SETTINGS[setting]
-        marked = {"marker": mark, "ms": 3} if len(known) <= 30 else {}
-        axes.plot(*zip(*known, strict=True), color=colour, ls=dashes, lw=1.2, label=name, **marked)
+    for setting, line in lines.items():
+        name, colour, mark, dashes = SETTING_STYLES[setting]
+        marked = {"marker": mark, "ms": 3} if len(line) <= 30 else {}
+        axes.plot(*zip(*line, strict=True), color=colour, ls=dashes, lw=1.2, label=name, **marked)
     axes.set(xlabel="step", ylabel="mAP")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -167,61 +155,53 @@ def curve(points: Sequence[Mapping[str, Any]], key: str) -> Figure | None:
     return figure
 
 
-def _heatmap(
-    pairs: Pairs, name: str, scale: Normalize, hue: Colormap, written: Callable[[float], str], means: str
-) -> Figure:
+def heatmap(layout: Heatmap) -> Figure:
     """Cells with their values, languages of one script together, the diagonal outlined."""
-    rows = by_script(list(pairs))
-    columns = by_script(sorted({other for row in pairs.values() for other in row}))
-    down, across = places(rows), places(columns)
-    wide, high = max(across.values()) + 1, max(down.values()) + 1  # in cells
-    codes, names = max(map(len, rows)), max(len(script(code)) for code in rows)
-    turned = max(map(len, columns)) > 3  # "zho_Hans" does not fit side by side
-    # Inches, from what a letter takes: 0.06 at 7 points, 0.052 at 6.
+    quality = layout.metric == "map"
+    hue = colormaps["Blues" if quality else "Oranges"]
+    scale = (Normalize if quality else LogNorm)(layout.low, layout.high)
+    codes, names = max(map(len, layout.rows)), max(len(script.name) for script in layout.scripts)
+    longest = max(map(len, layout.columns))
+    turned = longest > 3  # "zho_Hans" does not fit side by side
+    # Inches; a letter takes 0.06 at 7 points and 0.052 at 6.
     left, right = 0.3 + 0.06 * codes, 0.16 + 0.052 * names
-    below = 0.3 + (0.06 * max(map(len, columns)) if turned else 0.1)
-    cell = min(MOST_CELL, max(LEAST_CELL, (FULL_WIDTH - left - right) / wide))
-    top, bottom = max(0.05, 0.42 - cell * high / 2), below + 0.42
-    width, height = left + cell * wide + right, top + cell * high + bottom
+    below = 0.3 + (0.06 * longest if turned else 0.1)
+    cell_size = min(MOST_CELL, max(LEAST_CELL, (FULL_WIDTH - left - right) / layout.width))
+    top, bottom = max(0.05, 0.42 - cell_size * layout.height / 2), below + 0.42
+    wide, high = cell_size * layout.width, cell_size * layout.height
+    width, height = left + wide + right, top + high + bottom
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes((left / width, bottom / height, cell * wide / width, cell * high / height))
-    for asked, row in pairs.items():
-        for held, scores in row.items():
-            value = scores[name]
-            colour = hue(scale(max(value, 1.0) if isinstance(scale, LogNorm) else value))
-            place = (across[held], down[asked])
-            axes.add_patch(Rectangle(place, 1, 1, facecolor=colour, edgecolor="white", lw=0.6))
-            if asked == held:
-                inner = (place[0] + 0.04, place[1] + 0.04)
-                axes.add_patch(Rectangle(inner, 0.92, 0.92, fill=False, edgecolor=INK, lw=1.0, zorder=3))
-            axes.text(
-                *(place[0] + 0.5, place[1] + 0.52),
-                written(value),
-                ha="center",
-                va="center",
-                fontsize=5.5 if cell > 0.23 else 5,
-                color="white" if _dark(colour) else INK,
-            )
-    axes.set(xlim=(0, wide), ylim=(high, 0))
-    axes.set_xticks([place + 0.5 for place in across.values()], list(across))
-    axes.set_yticks([place + 0.5 for place in down.values()], list(down))
+    axes = figure.add_axes((left / width, bottom / height, wide / width, high / height))
+    for cell in layout.cells:
+        colour = hue(cell.shade)
+        axes.add_patch(Rectangle((cell.left, cell.top), 1, 1, facecolor=colour, edgecolor="white", lw=0.6))
+        if cell.query == cell.candidate:
+            inner = (cell.left + 0.04, cell.top + 0.04)
+            axes.add_patch(Rectangle(inner, 0.92, 0.92, fill=False, edgecolor=INK, lw=1.0, zorder=3))
+        axes.text(
+            *(cell.left + 0.5, cell.top + 0.52),
+            short_share(cell.value, 2) if quality else short_rank(cell.value),
+            ha="center",
+            va="center",
+            fontsize=5.5 if cell_size > 0.23 else 5,
+            color="white" if _dark(colour) else INK,
+        )
+    axes.set(xlim=(0, layout.width), ylim=(layout.height, 0))
+    axes.set_xticks([start + 0.5 for start in layout.columns.values()], list(layout.columns))
+    axes.set_yticks([start + 0.5 for start in layout.rows.values()], list(layout.rows))
     axes.tick_params(length=0, pad=2)
     if turned:
         axes.tick_params(axis="x", labelrotation=90)
     axes.set(xlabel="candidate language", ylabel="query language")
     axes.spines[:].set_visible(False)
-    _scripts(axes, rows, down, wide)
-    _scale_bar(figure, (left / width, 0.32 / height, cell * wide / width, 0.06 / height), scale, hue, means)
+    for script in layout.scripts:  # its name at the side, with a line along its rows
+        ends = [script.top + 0.1, script.bottom - 0.1]
+        axes.plot([layout.width + 0.22] * 2, ends, color=PALE, lw=0.8, clip_on=False)
+        middle = (script.top + script.bottom) / 2
+        axes.text(layout.width + 0.45, middle, script.name, ha="left", va="center", fontsize=6, color=INK)
+    means = "mAP" if quality else "median rank of the best answer"
+    _scale_bar(figure, (left / width, 0.32 / height, wide / width, 0.06 / height), scale, hue, means)
     return figure
-
-
-def _scripts(axes: Axes, rows: Sequence[str], down: Mapping[str, float], wide: float) -> None:
-    """The name of each script at the side, with a line along its rows."""
-    for name, codes in groupby(rows, script):
-        members = list(codes)
-        first, last = down[members[0]], down[members[-1]] + 1
-        axes.plot([wide + 0.22] * 2, [first + 0.1, last - 0.1], color=PALE, lw=0.8, clip_on=False)
-        axes.text(wide + 0.45, (first + last) / 2, name, ha="left", va="center", fontsize=6, color=INK)
 
 
 def _scale_bar(
@@ -238,25 +218,25 @@ def _scale_bar(
     bar.set_label(means, labelpad=1.5)
 
 
-def _measure(axes: Axes, measure: Measure, series: Sequence[tuple[Mapping[str, Any], str, str]]) -> None:
-    """One row of the bias panel: the first of the series is the model that it is about."""
-    main = series[0][0]
-    values = [found.get(name) for found, _, _ in series for name in ("value", "low", "high")] + [main["unbiased"]]
-    known = [value for value in values if value is not None]
+def _measure(axes: Axes, metric: Metric, series: Sequence[tuple[BiasValue, str, str]]) -> None:
+    """One row of the bias panel from (value, colour, marker) of each model, the evaluated one first."""
+    unbiased = series[0][0].unbiased
+    values = [number for value, _, _ in series for number in (value.value, value.low, value.high)] + [unbiased]
+    known = [number for number in values if number is not None]
     margin = 0.06 * (max(known) - min(known)) or 0.05 * max(1.0, abs(known[0]))
     low, high = min(known) - margin, max(known) + margin
-    axes.set_xlim((low, high) if measure.biased == "higher" else (high, low))
+    axes.set_xlim((low, high) if metric.better == "lower" else (high, low))
     axes.set_ylim(-1, 1)
-    if main["unbiased"] is not None:
-        axes.plot([main["unbiased"]] * 2, [-0.9, 0.9], color=INK, lw=1.2, zorder=1)
-    for depth, (found, colour, mark) in enumerate(series):
-        if found.get("value") is None:
+    if unbiased is not None:
+        axes.plot([unbiased] * 2, [-0.9, 0.9], color=INK, lw=1.2, zorder=1)
+    for depth, (value, colour, mark) in enumerate(series):
+        if value.value is None:
             continue
         order = 10 - depth
-        if found["low"] is not None:
-            axes.plot([found["low"], found["high"]], [0, 0], color=colour, lw=1.6, solid_capstyle="butt", zorder=order)
+        if value.low is not None and value.high is not None:
+            axes.plot([value.low, value.high], [0, 0], color=colour, lw=1.6, solid_capstyle="butt", zorder=order)
         face = colour if depth == 0 else "white"
-        axes.plot(found["value"], 0, mark, ms=4, mec=colour, mfc=face, mew=0.9, zorder=order, clip_on=False)
+        axes.plot(value.value, 0, mark, ms=4, mec=colour, mfc=face, mew=0.9, zorder=order, clip_on=False)
     axes.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=2))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}".replace("-", "\u2212")))
     axes.tick_params(axis="x", labelsize=5.5, pad=1.5, length=2, color=PALE, labelcolor=INK)
@@ -267,13 +247,9 @@ def _measure(axes: Axes, measure: Measure, series: Sequence[tuple[Mapping[str, A
 
 
 def _dark(colour: Sequence[float]) -> bool:
-    """Whether white is easier to read on it than black: by relative luminance (WCAG 2)."""
+    """Whether white text is easier to read on the colour than black, by relative luminance (WCAG 2)."""
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3]]
     return float(np.dot(linear, (0.2126, 0.7152, 0.0722))) < 0.18
-
-
-def _short_share(value: float) -> str:
-    return f"{value:.2f}".removeprefix("0")
 
 
 def _number(value: float) -> str:

@@ -1,22 +1,19 @@
-"""What the files are called that an evaluation writes beside its report.
-
-Knows: task keys. Does not know: what is in a file (`figures.py`, `trec.py`, `mteb_results.py`).
-"""
+"""What the files are called that an evaluation writes beside its report."""
 
 import re
 
 
 class FileNames:
-    """Makes names of task keys ("xquad_r:sentence", "beir:/data/scifact") that every file system and LaTeX take.
+    """Turns task keys ("xquad_r:sentence", "beir:/data/scifact") into names that every file system and LaTeX accept.
 
-    No two keys get one name, not even where upper and lower case are the same.
+    No two keys share a name, not even on a file system that ignores case.
     """
 
     def __init__(self) -> None:
         self._keys: dict[str, str] = {}
 
     def of(self, key: str) -> str:
-        """The same name for the same key; of two keys that would share one, the later gets a number at its end."""
+        """The key's name, the same at every call; of two keys that would share one, the later gets a number."""
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", key).strip("-.") or "task"
         name, number = plain, 1
         while self._keys.setdefault(name.casefold(), key) != key:

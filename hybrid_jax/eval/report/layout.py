@@ -1,22 +1,98 @@
-"""How a language × language figure and a curve are laid out, whoever draws them: the page and the figures for papers.
+"""What heatmaps and curves show and where: shared by the page's SVG (`drawings.py`) and the figures for papers
+(`figures.py`). Positions are in cells; sizes, fonts and colours belong to each renderer."""
 
-Knows: languages' scripts, scales, short numbers. Does not know: sizes, colours, what draws.
-"""
-
+import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from itertools import groupby, pairwise
+from typing import Literal, NamedTuple
 
 from hybrid_jax.eval.languages import UNKNOWN, language, script_name
-from hybrid_jax.eval.measures.per_query import SETTINGS
+from hybrid_jax.eval.measures.catalogue import SETTINGS, Setting
+from hybrid_jax.eval.report.schema import CurvePoint, PairScores
 
 LEAST_SPAN = 0.05
 """A heatmap's colours span at least this much mAP, so that noise does not look like a difference."""
 GAP = 0.18
-"""Between two scripts, in cells."""
+"""Between the languages of two scripts, in cells."""
 
-Pairs = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""{query language: {candidate language: its scores}}, a result's "pairs"."""
+Pairs = Mapping[str, Mapping[str, PairScores]]
+"""{query language: {candidate language: its scores}}, as in `RankedResult.pairs`."""
+
+
+class Cell(NamedTuple):
+    """One pair of languages in a heatmap."""
+
+    query: str
+    candidate: str
+    left: float
+    top: float
+    value: float
+    shade: float
+    """Where the value lies on the colour scale, from 0 to 1."""
+    questions: int
+
+
+class ScriptRows(NamedTuple):
+    """The rows of the query languages that share a script."""
+
+    name: str
+    top: float
+    bottom: float
+
+
+class Heatmap(NamedTuple):
+    """Query languages as rows, candidate languages as columns, languages of one script together."""
+
+    metric: Literal["map", "translation_rank"]
+    cells: list[Cell]
+    rows: dict[str, float]
+    """The top of each query language's row."""
+    columns: dict[str, float]
+    """The left of each candidate language's column."""
+    scripts: list[ScriptRows]
+    low: float
+    """The value with the palest colour."""
+    high: float
+    """The value with the darkest colour."""
+
+    @property
+    def width(self) -> float:
+        """In cells."""
+        return max(self.columns.values()) + 1
+
+    @property
+    def height(self) -> float:
+        """In cells."""
+        return max(self.rows.values()) + 1
+
+
+def quality_map(pairs: Pairs) -> Heatmap:
+    """mAP of every pair; the darker the better."""
+    values = [scores["map"] for row in pairs.values() for scores in row.values()]
+    low, high = min(values), max(values)
+    widen = max(0.0, LEAST_SPAN - (high - low)) / 2
+    return _heatmap(pairs, "map", max(0.0, low - widen), min(1.0, high + widen))
+
+
+def depth_map(pairs: Pairs, candidates: int) -> Heatmap:
+    """Median rank of the best answer of every pair among all candidates, on a log scale; the darker the deeper."""
+    return _heatmap(pairs, "translation_rank", 1.0, float(max(2, candidates)))
+
+
+def _heatmap(pairs: Pairs, metric: Literal["map", "translation_rank"], low: float, high: float) -> Heatmap:
+    rows = _starts(by_script(list(pairs)))
+    columns = _starts(by_script(sorted({code for row in pairs.values() for code in row})))
+    cells = []
+    for query, row in pairs.items():
+        for candidate, scores in row.items():
+            value = scores["map"] if metric == "map" else scores.translation_rank
+            shade = (value - low) / (high - low) if metric == "map" else math.log(max(1.0, value)) / math.log(high)
+            cells.append(Cell(query, candidate, columns[candidate], rows[query], value, shade, scores.questions))
+    scripts = []
+    for name, members in groupby(rows, script):
+        codes = list(members)
+        scripts.append(ScriptRows(name, rows[codes[0]], rows[codes[-1]] + 1))
+    return Heatmap(metric, cells, rows, columns, scripts, low, high)
 
 
 def script(code: str) -> str:
@@ -26,25 +102,22 @@ def script(code: str) -> str:
 
 
 def by_script(codes: Sequence[str]) -> list[str]:
-    """Scripts with most languages first, then by name; languages of a script by code."""
+    """The codes sorted by script, those with the most languages first, then by code."""
     scripts = [script(code) for code in codes]
     return sorted(codes, key=lambda code: (-scripts.count(script(code)), script(code), code))
 
 
-def places(codes: Sequence[str]) -> dict[str, float]:
-    """Where each code's row or column begins, in cells, with a gap before another script."""
-    found = {codes[0]: 0.0}
+def _starts(codes: Sequence[str]) -> dict[str, float]:
+    """Where each code's row or column starts, with a gap between scripts."""
+    starts = {codes[0]: 0.0}
     for before, code in pairwise(codes):
-        found[code] = found[before] + 1 + (GAP if script(before) != script(code) else 0)
-    return found
+        starts[code] = starts[before] + 1 + (GAP if script(before) != script(code) else 0)
+    return starts
 
 
-def quality_span(pairs: Pairs) -> tuple[float, float]:
-    """The lowest and the highest mAP that a heatmap's colours tell apart."""
-    values = [scores["map"] for row in pairs.values() for scores in row.values()]
-    low, high = min(values), max(values)
-    widen = max(0.0, LEAST_SPAN - (high - low)) / 2
-    return max(0.0, low - widen), min(1.0, high + widen)
+def short_share(value: float, digits: int) -> str:
+    """A number from 0 to 1 in at most four characters: .12 or .123, and 1.00."""
+    return f"{value:.{digits}f}".removeprefix("0")[:4]
 
 
 def short_rank(value: float) -> str:
@@ -54,12 +127,16 @@ def short_rank(value: float) -> str:
     return f"{value / 1000:.1f}k" if value < 9_950 else f"{value / 1000:.0f}k"
 
 
-def curve_lines(points: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[tuple[int, float]]]:
-    """{setting: (step, mAP) in the steps' order} of a task of a watched run; empty for one without mAP."""
-    lines = {}
+def curve_lines(points: Sequence[CurvePoint], key: str) -> dict[Setting, list[tuple[int, float]]]:
+    """{setting: [(step, mAP)] by step} of a task of a watched run; empty for a task without mAP."""
+    lines: dict[Setting, list[tuple[int, float]]] = {}
     for setting in SETTINGS:
-        found = [(point["step"], point["figures"].get(key, {}).get("map", {}).get(setting)) for point in points]
-        known = sorted((step, value) for step, value in found if value is not None)
-        if known:
-            lines[setting] = known
+        line = []
+        for point in points:
+            means = point.figures.get(key, {}).get("map")
+            value = means.get(setting) if isinstance(means, dict) else None
+            if value is not None:
+                line.append((point.step, value))
+        if line:
+            lines[setting] = sorted(line)
     return lines

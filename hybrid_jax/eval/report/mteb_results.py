@@ -1,7 +1,6 @@
 """Results in mteb's files, so that mteb's own loader and tables read them: one JSON per task, and one of the model.
 
-Knows: what `report.json` holds, the layout of mteb's result cache (mteb 2), which of our tasks mteb has under which
-name, split and subsets. Does not know: models, metrics. mteb is not needed to write them; to read them:
+The layout is that of mteb 2's result cache. mteb is not needed to write the files; to read them:
 
     mteb.ResultCache("eval/mteb").load_results()
 
@@ -11,30 +10,28 @@ more than mteb's 1,000 places; pairs of NTREX variants that mteb lacks). Every t
 `hybrid_jax.TASK.json`, with the settings as splits; there `ndcg_at_10` and `recall_at_k` mean what they mean in mteb,
 and `map`, `mrr` (over the full ranking) and `rank_distance` are ours.
 
-What we cannot know is null, as in mteb: `mteb_version` (no mteb ran), times, emissions, the model's size.
+Unknown values are null, as in mteb: `mteb_version` (no mteb ran), times, emissions, the model's size.
 `dataset_revision` is the hash of the files that were read, not a revision of mteb's copy on the hub.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hybrid_jax.disk.files import whole_file
 from hybrid_jax.eval.languages import language
-from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.measures.catalogue import FULL_RANKING, METRICS, POOLS, SETTINGS, Metric
 from hybrid_jax.eval.report.file_names import FileNames
+from hybrid_jax.eval.report.schema import BitextResult, PoolResult, Provenance, RankedResult, Report
 
 Row = dict[str, Any]
 
 MTEB_DEPTH = 1000
 """mteb ranks this many: its MAP and MRR are over the full ranking of a pool that has no more."""
-OF_THE_EVALUATION = ("tie_rule", "scores", "data_sha256", "evaluated_with", "debias")
-"""What of a report's provenance says nothing of the model."""
-SAME = {"ndcg@10": "ndcg_at_10", "recall@1": "recall_at_1", "recall@10": "recall_at_10"}
-"""Ranked in full: our metrics that are mteb's by definition."""
-SEARCHED = {"ndcg@10": "ndcg_at_10", "recall@100": "recall_at_100", "map@100": "map_at_100", "mrr@10": "mrr_at_10"}
+NOT_OF_THE_MODEL = ("evaluated_with", "debias")
+"""What provenance states beside the model's own facts."""
 # mteb writes XQuAD's Arabic as the individual language; where it names other scripts than CLDR, mteb is followed.
 INDIVIDUAL: Mapping[str, Mapping[str, str]] = {"XQuADRetrieval": {"ar": "arb"}}
 SCRIPTS: Mapping[str, Mapping[str, str]] = {
@@ -42,7 +39,7 @@ SCRIPTS: Mapping[str, Mapping[str, str]] = {
     "Tatoeba": {"kor": "Hang", "max": "Deva", "ber": "Tfng"},
 }
 NTREX_VARIANTS = {"zho-CN": "zho_Hans", "zho-TW": "zho_Hant"}
-"""NTREX's names with a region that mteb has; it lacks the others (fra-CA, spa-MX, eng-GB ...)."""
+"""mteb's names of NTREX's regional variants; it lacks the others (fra-CA, spa-MX, eng-GB ...)."""
 # ISO 639-1 -> 639-3: the macrolanguage where there is one, as in mteb.
 _ISO_639_3 = """
 aa:aar ab:abk ae:ave af:afr ak:aka am:amh an:arg ar:ara as:asm av:ava ay:aym az:aze ba:bak be:bel bg:bul bi:bis bm:bam
@@ -61,39 +58,39 @@ ISO_639_3: Mapping[str, str] = {pair[:2]: pair[3:] for pair in _ISO_639_3.split(
 
 
 class _Place(NamedTuple):
-    """Where a row belongs: mteb's task, split and subset."""
+    """A row's task, split and subset in mteb."""
 
     task: str
     split: str
     subset: str
 
 
-def write(folder: Path, report: Mapping[str, Any]) -> list[Path]:
-    """Writes `folder`/results/MODEL/REVISION/*.json and returns their paths; results of other models there stay.
+def write(folder: Path, report: Report) -> list[Path]:
+    """Writes `folder`/results/MODEL/REVISION/*.json and returns their paths; other models' results there stay.
 
     The model is named "hybrid_jax/" and its folder's name; its revision is the hash of what the report states of it.
     """
-    provenance = report["provenance"]
-    facts = {name: value for name, value in provenance.items() if name not in OF_THE_EVALUATION}
+    provenance = report.provenance
+    facts = {name: value for name, value in (provenance.model_extra or {}).items() if name not in NOT_OF_THE_MODEL}
     name = f"hybrid_jax/{Path(str(facts.get('folder', 'model'))).name}"
     revision = sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:40]
     place = folder / "results" / name.replace("/", "__").replace(" ", "_") / revision
 
-    found: dict[str, dict[str, dict[str, Row]]] = {}
-    read: dict[str, dict[str, Any]] = {}
+    scores: dict[str, dict[str, dict[str, Row]]] = {}
+    hashes: dict[str, dict[str, Mapping[str, str]]] = {}
     names = FileNames()
-    for key, result in report["tasks"].items():
+    for key, result in report.tasks.items():
         rows = [*_ranked(key, result), *_whole_ranked(f"hybrid_jax.{names.of(key)}", result)]
-        _gather(found, read, rows, provenance, key)
-    for key, result in report.get("searches", {}).items():
-        _gather(found, read, _searched(key, result, names), provenance, key)
-    for key, result in report.get("bitext", {}).items():
-        _gather(found, read, _mined(key, result, names), provenance, key)
+        _gather(scores, hashes, rows, provenance, key)
+    for key, result in report.searches.items():
+        _gather(scores, hashes, _searched(key, result, names), provenance, key)
+    for key, result in report.bitext.items():
+        _gather(scores, hashes, _mined(key, result, names), provenance, key)
 
     contents: dict[str, Any] = {"model_meta": _model_meta(name, revision)}
-    for task, splits in found.items():
+    for task, splits in scores.items():
         contents[task] = {
-            "dataset_revision": _revision(read[task]),
+            "dataset_revision": _revision(hashes[task]),
             "task_name": task,
             "mteb_version": None,
             "scores": {split: list(rows.values()) for split, rows in splits.items()},
@@ -111,74 +108,72 @@ def write(folder: Path, report: Mapping[str, Any]) -> list[Path]:
 
 
 def _gather(
-    found: dict[str, dict[str, dict[str, Row]]],
-    read: dict[str, dict[str, Any]],
+    scores: dict[str, dict[str, dict[str, Row]]],
+    hashes: dict[str, dict[str, Mapping[str, str]]],
     rows: Iterable[tuple[_Place, Row]],
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
     key: str,
 ) -> None:
-    """Puts rows where they belong; several of our tasks can make one of mteb's (MLQA, MIRACL)."""
-    hashes = provenance.get("data_sha256", {})
-    of_task = hashes.get(key) or hashes.get(key.partition(":")[0]) or {}
+    """Adds a task's rows, and the hashes of its files; several of our tasks can make one of mteb's (MLQA, MIRACL)."""
+    files = provenance.data_sha256
     for place, row in rows:
-        scores = {"main_score": None, **row, "hf_subset": place.subset}
-        found.setdefault(place.task, {}).setdefault(place.split, {})[place.subset] = scores
-        read.setdefault(place.task, {})[key] = of_task
+        subset = {"main_score": None, **row, "hf_subset": place.subset}
+        scores.setdefault(place.task, {}).setdefault(place.split, {})[place.subset] = subset
+        hashes.setdefault(place.task, {})[key] = files.get(key) or files.get(key.partition(":")[0]) or {}
 
 
-def _ranked(key: str, result: Mapping[str, Any]) -> Iterator[tuple[_Place, Row]]:
-    """What of a full ranking is mteb's."""
-    if result["candidate_text"] != "paragraph":  # somebody's own folder of the same name
+def _ranked(key: str, result: RankedResult) -> Iterator[tuple[_Place, Row]]:
+    """The rows of a full ranking that mteb has too."""
+    if result.candidate_text != "paragraph":  # another data set in a folder of the same name
         return
     benchmark, _, rest = key.partition("_")
     if key == "xquad":
-        for asked, row in result["per_language"].items():
-            figures = {theirs: row[ours]["monolingual"] for ours, theirs in SAME.items()}
-            if row["candidates"] <= MTEB_DEPTH:
-                figures |= {f"{name}_at_{MTEB_DEPTH}": row[name]["monolingual"] for name in ("map", "mrr")}
-            yield _Place("XQuADRetrieval", "validation", asked), _row("XQuADRetrieval", figures, asked)
+        for code, row in result.per_language.items():
+            figures = _figures(FULL_RANKING, lambda name, row=row: row.value(name, "monolingual"))
+            if row.candidates <= MTEB_DEPTH:
+                figures |= {f"{name}_at_{MTEB_DEPTH}": row.value(name, "monolingual") for name in ("map", "mrr")}
+            yield _Place("XQuADRetrieval", "validation", code), _row("XQuADRetrieval", figures, code)
     elif benchmark == "mlqa" and rest[:-3] in ("dev", "test"):
         split = {"dev": "validation", "test": "test"}[rest[:-3]]
-        for asked, others in result["pairs"].items():
-            for held, scores in others.items():
-                figures = {theirs: scores[ours] for ours, theirs in SAME.items()}
-                subset = f"{ISO_639_3[held]}-{ISO_639_3[asked]}"  # mteb names the paragraphs' language first
-                yield _Place("MLQARetrieval", split, subset), _row("MLQARetrieval", figures, held, asked)
+        for query, cells in result.pairs.items():
+            for candidate, cell in cells.items():
+                subset = f"{ISO_639_3[candidate]}-{ISO_639_3[query]}"  # mteb names the paragraphs' language first
+                figures = _figures(FULL_RANKING, cell.__getitem__)
+                yield _Place("MLQARetrieval", split, subset), _row("MLQARetrieval", figures, candidate, query)
 
 
-def _whole_ranked(task: str, result: Mapping[str, Any]) -> Iterator[tuple[_Place, Row]]:
+def _whole_ranked(task: str, result: RankedResult) -> Iterator[tuple[_Place, Row]]:
     """All settings of a full ranking, each a split."""
     for setting in SETTINGS:
+        figures: dict[tuple[str, ...], dict[str, float | None]] = {}
         if setting == "cross_lingual":
-            cells = {(a, b): row for a, others in result["pairs"].items() for b, row in others.items() if a != b}
+            for query, cells in result.pairs.items():
+                for candidate, cell in cells.items():
+                    if query != candidate:
+                        figures[query, candidate] = {name: cell[name] for name in FULL_RANKING}
         else:
-            cells = {(a,): _of_setting(row, setting) for a, row in result["per_language"].items()}
-        for languages, row in cells.items():
-            if row["map"] is not None:
-                figures = {name: row[name] for name in ("map", "mrr")}
-                figures |= {theirs: row[ours] for ours, theirs in SAME.items()}
-                if setting == "multilingual" and row[RANK_DISTANCE] is not None:
-                    figures[RANK_DISTANCE] = row[RANK_DISTANCE]
-                yield _Place(task, setting, "-".join(languages)), _row(task, figures, *languages)
+            for code, row in result.per_language.items():
+                figures[code,] = {name: row.value(name, setting) for name in (*FULL_RANKING, "rank_distance")}
+        for languages, values in figures.items():
+            if values["map"] is not None:
+                named = {METRICS[name].mteb or name: value for name, value in values.items()}
+                if named.get("rank_distance") is None:
+                    named.pop("rank_distance", None)
+                yield _Place(task, setting, "-".join(languages)), _row(task, named, *languages)
 
 
-def _of_setting(row: Mapping[str, Any], setting: str) -> Row:
-    return {name: value[setting] if isinstance(value, Mapping) else value for name, value in row.items()}
-
-
-def _searched(key: str, result: Mapping[str, Any], names: FileNames) -> Iterator[tuple[_Place, Row]]:
+def _searched(key: str, result: PoolResult, names: FileNames) -> Iterator[tuple[_Place, Row]]:
     if key == "miracl_hn" or key.startswith("miracl_hn_"):
         task, split = "MIRACLRetrievalHardNegatives", "dev"
     elif key == "miracl" or key.startswith("miracl_"):
         task, split = "MIRACLRetrieval", "dev"
     else:
         task, split = f"hybrid_jax.{names.of(key)}", "test"
-    for asked, row in result["per_language"].items():
-        figures = {theirs: row[ours] for ours, theirs in SEARCHED.items()}
-        yield _Place(task, split, asked), _row(task, figures, asked)
+    for code, row in result.per_language.items():
+        yield _Place(task, split, code), _row(task, _figures(POOLS, row.__getitem__), code)
 
 
-def _mined(key: str, result: Mapping[str, Any], names: FileNames) -> Iterator[tuple[_Place, Row]]:
+def _mined(key: str, result: BitextResult, names: FileNames) -> Iterator[tuple[_Place, Row]]:
     """Both directions of each pair: mteb's subset "deu-eng" looks for each German sentence's English one."""
     known = {
         "flores": ("FloresBitextMining", "devtest"),
@@ -186,24 +181,30 @@ def _mined(key: str, result: Mapping[str, Any], names: FileNames) -> Iterator[tu
         "tatoeba": ("Tatoeba", "test"),
     }
     task, split = known.get(key) or (f"hybrid_jax.{names.of(key)}", "test")
-    for pair, row in result["pairs"].items():
+    for pair, row in result.pairs.items():
         sides = _sides(pair, task)
         if sides is None:
             continue
         there, back = "-".join(sides), "-".join(reversed(sides))
         for direction, subset, languages in (("forward", there, sides), ("backward", back, sides[::-1])):
             if task == "Tatoeba" and direction == "backward":
-                continue  # mteb has the one into English only
-            figures = {"f1": row[f"weighted_f1_{direction}"], "accuracy": row[f"accuracy_{direction}"]}
+                continue  # mteb mines into English only
+            mined = {name: METRICS[name] for name in (f"weighted_f1_{direction}", f"accuracy_{direction}")}
+            figures = _figures(mined, row.__getitem__)
             figures["recall"] = figures["accuracy"]  # weighted over labels that each occur once
             yield _Place(task, split, subset), _row(task, figures, *languages)
+
+
+def _figures(metrics: Mapping[str, Metric], value: Callable[[str], float | None]) -> dict[str, float | None]:
+    """{mteb's name: value} of the metrics that mteb defines in the same way."""
+    return {metric.mteb: value(name) for name, metric in metrics.items() if metric.mteb}
 
 
 def _sides(pair: str, task: str) -> tuple[str, str] | None:
     """The languages of a pair as mteb's subset names them; None where mteb has no such language."""
     if task != "NTREXBitextMining":
-        one, _, other = pair.partition("-")
-        return one, other
+        left, _, right = pair.partition("-")
+        return left, right
     named = []
     for code in (pair[:3], pair[4:]):  # "eng-zho-CN"
         iso, _, rest = code.partition("-")
@@ -216,14 +217,14 @@ def _sides(pair: str, task: str) -> tuple[str, str] | None:
     return named[0], named[1]
 
 
-def _row(task: str, figures: Mapping[str, float], *languages: str) -> Row:
+def _row(task: str, figures: Mapping[str, float | None], *languages: str) -> Row:
     """Figures with their main score first, and the languages as mteb writes them."""
     main = next(name for name in ("map", "ndcg_at_10", "f1") if name in figures)
     return {"main_score": figures[main], **figures, "languages": [_mteb_language(code, task) for code in languages]}
 
 
 def _mteb_language(code: str, task: str) -> str:
-    """ISO 639-3 and script ("deu-Latn"); a code that nobody knows stays as it is."""
+    """ISO 639-3 and script ("deu-Latn"); an unknown code stays as it is."""
     base, _, script = code.replace("-", "_").partition("_")
     iso = INDIVIDUAL.get(task, {}).get(base) or ISO_639_3.get(base, base)
     script = script if len(script) == 4 else _script(base, task)
@@ -235,9 +236,10 @@ def _script(base: str, task: str) -> str | None:
     return SCRIPTS.get(task, {}).get(base) or (known.script if known else None)
 
 
-def _revision(read: Mapping[str, Mapping[str, str]]) -> str:
-    hashes = {name: value for files in read.values() for name, value in files.items()}
-    if not hashes or not all(read.values()):
+def _revision(files_by_task: Mapping[str, Mapping[str, str]]) -> str:
+    """A digest of the files' hashes, or "unknown" where a task does not state its files."""
+    hashes = {name: value for files in files_by_task.values() for name, value in files.items()}
+    if not hashes or not all(files_by_task.values()):
         return "unknown"
     return "sha256:" + sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
@@ -253,5 +255,5 @@ def _model_meta(name: str, revision: str) -> dict[str, Any]:
     )
     # fmt: on
     known = {"name": name, "revision": revision, "loader_kwargs": {}, "framework": ["JAX"], "modalities": ["text"]}
-    of_use = {"model_type": ["dense"], "similarity_fn_name": "cosine", "use_instructions": None}
-    return {**known, **of_use, "is_cross_encoder": False, **dict.fromkeys(unknown)}
+    usage = {"model_type": ["dense"], "similarity_fn_name": "cosine", "use_instructions": None}
+    return {**known, **usage, "is_cross_encoder": False, **dict.fromkeys(unknown)}

@@ -1,22 +1,18 @@
-"""A report as one self-contained HTML page: no script, no request, every text escaped.
-
-Knows: the rows of its tables (`rows.py`), its template and its drawings (`drawings.py`). Does not know: how a number
-was made.
-"""
+"""A report as one self-contained HTML page: no script, no request, every text escaped."""
 
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hybrid_jax.eval.languages import language
-from hybrid_jax.eval.report import rows
-from hybrid_jax.eval.report.drawings import curves, depth_map, quality_map, strip
-from hybrid_jax.eval.report.simple_tables import listings
-from hybrid_jax.eval.report.rows import Report
+from hybrid_jax.eval.measures.catalogue import SETTING_LABELS
+from hybrid_jax.eval.report import drawings, layout, rows
+from hybrid_jax.eval.report.schema import RankedResult, Report
+from hybrid_jax.eval.report.simple_tables import simple_tables
 
 
 def html(report: Report) -> str:
-    """The page; open it in any browser, paste its tables and figures anywhere."""
+    """The page's source; a browser shows it from any folder."""
     environment = Environment(
         loader=PackageLoader("hybrid_jax.eval.report", "templates"),
         autoescape=True,
@@ -25,49 +21,57 @@ def html(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = rows.number
-    environment.filters["amount"] = lambda value, name: rows.amount(name, value)
-    environment.globals["language"] = _named
+    environment.filters["amount"] = lambda value, metric: rows.amount(metric, value)
+    environment.filters["shade"] = drawings.shade
+    environment.filters["short_share"] = layout.short_share
+    environment.filters["short_rank"] = layout.short_rank
+    environment.globals["language"] = _language_name
     environment.globals["direction"] = _direction
+    environment.globals["shades"] = drawings.SHADES
     return environment.get_template("page.html").render(
         report=report,
-        tasks=[_task(report, key, result) for key, result in report["tasks"].items()],
-        listings=listings(report),
-        curves=curves(report),
-        provenance=list(rows.flat(report["provenance"])),
-        settings=rows.SHORT,
-        kinds=rows.KINDS,
+        tasks=[_task(report, key, result) for key, result in report.tasks.items()],
+        simple_tables=simple_tables(report),
+        curves=drawings.curves(report),
+        provenance=rows.provenance_rows(report.provenance),
+        settings=SETTING_LABELS,
+        group_labels=rows.GROUP_LABELS,
     )
 
 
-def _task(report: Report, key: str, result: dict[str, Any]) -> dict[str, Any]:
-    most = max((row["rank_distance"] or 0 for row in result["per_language"].values()), default=0)
+def _task(report: Report, key: str, result: RankedResult) -> dict[str, Any]:
+    heatmaps = [layout.quality_map(result.pairs)]
+    if result.settings["cross_lingual"]:
+        heatmaps.append(layout.depth_map(result.pairs, result.candidates))
     return {
-        **result,
         "key": key,
+        "result": result,
         "facts": rows.facts(result),
         "models": list(rows.models(report, key)),
-        "metric": rows.LABELS[rows.compared_metric(report, key)],
+        "metric": rows.compared_metric(report, key),
         "compared": rows.compared_rows(report, key),
-        "published": report["published"].get(key, []),
         "sources": rows.sources(report, key),
         "all_metrics": list(rows.all_metrics(report, key)),
         "panel": [
-            {"row": row, "strip": strip(row, result["candidates"]), "within": rows.within(row.name, row.here)}
+            {
+                "row": row,
+                "strip": drawings.strip(row, result.candidates),
+                "interval": rows.interval(row.metric.name, row.here),
+            }
             for row in rows.bias_rows(report, key)
         ],
-        "maps": [quality_map(result["pairs"])]
-        + ([depth_map(result["pairs"], result["candidates"])] if result["settings"]["cross_lingual"] else []),
-        "worst_distance": most,
+        "heatmaps": heatmaps,
+        "largest_distance": max((row.value("rank_distance") or 0 for row in result.per_language.values()), default=0),
     }
 
 
-def _named(code: str) -> str:
-    """A language's English name, or its code where nobody knows one."""
+def _language_name(code: str) -> str:
+    """A language's English name, or its code if the language is unknown."""
     known = language(code)
     return known.name if known else code
 
 
 def _direction(code: str) -> str:
-    """Of a language's script; what the text begins with decides where nobody knows it."""
+    """The writing direction of a language's script; "auto" (by the text's first letter) if the language is unknown."""
     known = language(code)
     return known.direction if known else "auto"

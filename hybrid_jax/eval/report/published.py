@@ -1,23 +1,26 @@
-"""What others have printed of the tasks here, to show beside our figures and clearly as theirs.
+"""What others have published on the tasks here (published.yaml), to show beside our figures and marked as theirs.
 
-Knows: published.yaml, its fields, and which of its figures belong beside a result. Does not know: our results, how a
-table looks, whether a comparison is fair: a `note` says where a protocol differs or was not stated.
+Whether a comparison is fair is for the reader to judge: a `note` says where a protocol differs or was not stated.
 """
 
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hybrid_jax.eval.languages import language
-from hybrid_jax.eval.measures.per_query import Setting
+from hybrid_jax.eval.measures.catalogue import HEADLINE, POOLS, Setting
 
 MEAN = "mean"
-Metric = Literal["map", "recall@1", "recall@10", "ndcg@10", "recall@100", "rank_distance"]
-"""Those of ours that somebody has printed."""
+
+
+def _known_metric(name: str) -> str:
+    if name not in HEADLINE and name not in POOLS:
+        raise ValueError(f"{name!r} is no metric that tables show: write one of {', '.join({**HEADLINE, **POOLS})}")
+    return name
 
 
 def _mean_alone(value: object) -> object:
@@ -25,8 +28,8 @@ def _mean_alone(value: object) -> object:
 
 
 ByLanguage = Annotated[dict[str, Annotated[float, Field(ge=0)]], BeforeValidator(_mean_alone)]
-"""The source's macro mean as "mean", and its figure of each query language where it has any."""
-Figures = dict[Metric, dict[Setting, ByLanguage]]
+"""The source's macro mean as "mean", and its figure of each query language where it prints any."""
+Figures = dict[Annotated[str, AfterValidator(_known_metric)], dict[Setting, ByLanguage]]
 
 
 class Source(BaseModel):
@@ -41,7 +44,7 @@ class Source(BaseModel):
 
 
 class Published(BaseModel):
-    """One system on one task, as its source prints it. Every figure is theirs."""
+    """One system on one task, as its source prints it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,7 +53,7 @@ class Published(BaseModel):
     system: str = Field(min_length=1)
     """The model, and how it was trained where the source compares that."""
     source: Source
-    """Who says so."""
+    """Who published it."""
     table: str = Field(min_length=1)
     """Where in the source."""
     candidate_text: str | None = None
@@ -76,21 +79,21 @@ class Published(BaseModel):
         return self
 
     @property
-    def means(self) -> dict[str, dict[str, float]]:
+    def means(self) -> dict[str, dict[Setting, float]]:
         """{metric: {setting: macro mean}}, a row of a headline table."""
-        return self.of(MEAN)
+        return self.by_language(MEAN)
 
-    def of(self, code: str) -> dict[str, dict[str, float]]:
-        """The same for one query language; only what the source prints."""
-        found: dict[str, dict[str, float]] = {
+    def by_language(self, code: str) -> dict[str, dict[Setting, float]]:
+        """{metric: {setting: figure}} of one query language, without what the source does not print."""
+        printed: dict[str, dict[Setting, float]] = {
             metric: {setting: values[code] for setting, values in settings.items() if code in values}
             for metric, settings in self.figures.items()
         }
-        return {metric: settings for metric, settings in found.items() if settings}
+        return {metric: settings for metric, settings in printed.items() if settings}
 
 
 class _Block(BaseModel):
-    """The systems of one source on one task; a field means what it means in `Published`."""
+    """The systems of one source on one task; fields as in `Published`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -115,12 +118,12 @@ class _File(BaseModel):
 
 @cache
 def load() -> tuple[Published, ...]:
-    """All that published.yaml holds, in its order."""
+    """All entries of published.yaml, in its order."""
     return parse((files("hybrid_jax.eval.report") / "published.yaml").read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> tuple[Published, ...]:
-    """What a file like published.yaml holds; raises ValueError in one line for one that is not."""
+    """The entries of a file like published.yaml. Raises ValueError in one line for a malformed file."""
     try:
         file = _File.model_validate(yaml.safe_load(text))
         rows = [
@@ -129,23 +132,23 @@ def parse(text: str) -> tuple[Published, ...]:
             for system, figures in block.systems.items()
         ]
     except yaml.YAMLError as error:
-        raise ValueError(f"published figures: no YAML ({' '.join(str(error).split())})") from None
+        raise ValueError(f"published figures: not YAML ({' '.join(str(error).split())})") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"published figures: {where}{': ' if where else ''}{first['msg']}") from None
     names = [(row.task, row.system, row.source.url) for row in rows]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"published figures: {twice[0][1]!r} on {twice[0][0]} is there twice: keep one")
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ValueError(f"published figures: {repeated[0][1]!r} on {repeated[0][0]} is there twice: keep one")
     return tuple(rows)
 
 
 def for_task(key: str, candidate_text: str | None = None) -> list[Published]:
-    """What is printed of a task, in the file's order; empty for a task that nobody has published.
+    """The entries on a task, in the file's order; empty for a task on which nobody has published.
 
-    `key` is a report's ("xquad_r", "xquad_r:sentence", "miracl"). With the result's `candidate_text`, figures that are
-    known to be of another are left out, and those of an unknown one are kept: their note says so.
+    `key` is a task key of a report ("xquad_r", "xquad_r:sentence", "miracl"). Given the result's `candidate_text`,
+    entries with another candidate text are left out; those that do not state theirs stay, and their note says so.
     """
     task = key.split(":")[0]
     return [

@@ -1,161 +1,142 @@
-"""What the page and the Markdown both show: the rows of a report's tables, before anyone draws them.
-
-Knows: report.json (`build.py`). Does not know: HTML, Markdown, colours.
-"""
+"""The rows of a report's tables, as text: what the page and the Markdown both show of tasks that are ranked in full."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from hybrid_jax.eval.measures.macro import METRICS
-from hybrid_jax.eval.measures.panel import MEASURES
-from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.measures.catalogue import BIAS, FULL_RANKING, HEADLINE, METRICS, SETTINGS, Metric, Setting
+from hybrid_jax.eval.report.schema import BiasValue, Headline, Provenance, PublishedFigures, RankedResult, Report
 
-SHORT = {"monolingual": "Mo.", "cross_lingual": "Cr.", "multilingual": "Mul."}
-LABELS = {
-    "map": "mAP",
-    "recall@1": "R@1",
-    "recall@10": "R@10",
-    "mrr": "MRR",
-    "ndcg@10": "nDCG@10",
-    "rank_distance": "Rank distance",
-    "rank_distance_median": "Rank distance, median",
-}
-KINDS = {"script": "script", "family": "family", "seen": "in training"}
-
-Report = Mapping[str, Any]
+GROUP_LABELS = {"script": "script", "family": "family", "seen": "in training"}
+RANK_DISTANCE = "rank_distance"
 
 
 class Cell(NamedTuple):
-    """A figure and its 95 % interval, as they are printed; `within` is empty where there is none."""
+    """A figure and its 95 % interval as text; `interval` is empty where there is none."""
 
     figure: str
-    within: str = ""
+    interval: str = ""
 
 
 class Row(NamedTuple):
-    """One line of a comparison."""
+    """One model's line in a comparison."""
 
     model: str
     cells: tuple[Cell, ...]
     source: str = ""
-    """Where a figure that is not ours was published; ours have none."""
+    """Where the figures were published; empty for our own."""
 
 
 class BiasRow(NamedTuple):
-    """One measure of the panel: of the evaluated model, of a model without bias, and of the others."""
+    """One measure of the bias panel."""
 
-    name: str
-    label: str
-    asks: str
-    biased: str
-    here: Mapping[str, Any]
-    others: tuple[tuple[str, Mapping[str, Any]], ...]
+    metric: Metric
+    here: BiasValue
+    """Of the evaluated model."""
+    others: dict[str, BiasValue]
+    """Of the models beside it, by their labels."""
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A figure with fixed decimals, or a dash where there is none."""
-    # Adding 0.0 makes what rounds to -0.0 a 0.0.
+    """A figure with fixed decimals, or a dash for None."""
+    # Adding 0.0 turns -0.0, which small negative values round to, into 0.0.
     return "–" if value is None else f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
-def amount(name: str, value: float | None) -> str:
-    """A figure with the decimals that its measure deserves: depths are in the thousands, shares below 1."""
-    return number(value, 1 if name in (RANK_DISTANCE, "rank_distance_median", "max_rank") else 3)
+def amount(metric: str, value: float | None) -> str:
+    """A figure with the decimals of its metric, or a dash for None."""
+    return number(value, METRICS[metric].digits)
 
 
-def models(report: Report, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The evaluated model's headline first, then the others'."""
-    yield report["label"], report["tasks"][key]
-    for label, tasks in report["others"].items():
+def interval(metric: str, value: BiasValue) -> str:
+    """The interval of a bias measure, or nothing where it has none."""
+    return "" if value.low is None else f"{amount(metric, value.low)} – {amount(metric, value.high)}"
+
+
+def models(report: Report, key: str) -> Iterator[tuple[str, Headline]]:
+    """(label, headline) of the evaluated model, then of the models beside it."""
+    yield report.label, report.tasks[key]
+    for label, tasks in report.others.items():
         if key in tasks:
             yield label, tasks[key]
 
 
-def facts(result: Mapping[str, Any]) -> str:
-    """What was ranked, and over what each mean is taken."""
-    settings = result["settings"]
+def facts(result: RankedResult) -> str:
+    """What was ranked, and over how many languages or pairs each mean is taken."""
+    settings = result.settings
     return (
-        f"{result['about']}; candidates written as {result['candidate_text']}; {result['questions']:,} questions, "
-        f"{result['candidates']:,} candidates; means over {settings['monolingual']} languages (Mo.), "
+        f"{result.about}; candidates written as {result.candidate_text}; {result.questions:,} questions, "
+        f"{result.candidates:,} candidates; means over {settings['monolingual']} languages (Mo.), "
         f"{settings['cross_lingual']} ordered pairs (Cr.), {settings['multilingual']} query languages (Mul.)"
     )
 
 
-def compared_metric(report: Report, key: str) -> str:
-    """What a comparison is of: mAP, unless others published only another metric."""
-    printed = {metric for theirs in report["published"].get(key, []) for metric in theirs["values"]}
-    return next((metric for metric in METRICS if metric in printed), "map")
+def compared_metric(report: Report, key: str) -> Metric:
+    """What the models are compared by: mAP, unless only another metric was published of the task."""
+    printed = {metric for entry in report.published.get(key, []) for metric in entry.values}
+    return next((metric for name, metric in FULL_RANKING.items() if name in printed), FULL_RANKING["map"])
 
 
 def compared_rows(report: Report, key: str) -> list[Row]:
-    """The evaluated models on `compared_metric` in the three settings, the rank distance last; then what others
-    published."""
-    metric = compared_metric(report, key)
-    rows = []
-    for model, scores in models(report, key):
-        cells = [_cell(scores, metric, setting, 4) for setting in SETTINGS]
-        rows.append(Row(model, (*cells, _cell(scores, RANK_DISTANCE, "multilingual", 1))))
-    for theirs in report["published"].get(key, []):
-        values = theirs["values"]
-        if metric in values or RANK_DISTANCE in values:
-            figures = [Cell(number(values.get(metric, {}).get(setting))) for setting in SETTINGS]
-            distance = Cell(number(values.get(RANK_DISTANCE, {}).get("multilingual"), 1))
-            rows.append(Row(theirs["system"], (*figures, distance), cited(theirs)))
+    """`compared_metric` in the three settings and the rank distance: the evaluated models, then published ones."""
+    metric = compared_metric(report, key).name
+    columns: list[tuple[str, Setting]] = [*((metric, setting) for setting in SETTINGS), (RANK_DISTANCE, "multilingual")]
+    rows = [
+        Row(model, tuple(_cell(headline, *column) for column in columns)) for model, headline in models(report, key)
+    ]
+    for entry in report.published.get(key, []):
+        if metric in entry.values or RANK_DISTANCE in entry.values:
+            cells = [Cell(amount(name, entry.values.get(name, {}).get(setting))) for name, setting in columns]
+            rows.append(Row(entry.system, tuple(cells), cited(entry)))
     return rows
 
 
 def sources(report: Report, key: str) -> list[str]:
-    """Where the published figures of a task are printed, and what is to be minded, numbered from 1 as they appear."""
-    return list(dict.fromkeys(cited(theirs) for theirs in report["published"].get(key, [])))
+    """Where the task's published figures are printed, in the order of their first appearance; tables number them."""
+    return list(dict.fromkeys(cited(entry) for entry in report.published.get(key, [])))
 
 
-def cited(theirs: Mapping[str, Any]) -> str:
-    """A published entry's source, with its address and its note."""
-    return f"{theirs['source']}, {theirs['url']}" + (f". {theirs['note']}" if theirs["note"] else "")
+def cited(entry: PublishedFigures) -> str:
+    """A published entry's source with its address and note."""
+    return f"{entry.source}, {entry.url}" + (f". {entry.note}" if entry.note else "")
 
 
 def all_metrics(report: Report, key: str) -> Iterator[tuple[str, str, tuple[Cell, ...]]]:
-    """(metric, model, a cell per setting) of every metric of every evaluated model."""
-    for metric in METRICS:
-        for model, scores in models(report, key):
-            yield LABELS[metric], model, tuple(_cell(scores, metric, setting, 4) for setting in SETTINGS)
-    for metric in (RANK_DISTANCE, "rank_distance_median"):
-        for model, scores in models(report, key):
-            yield LABELS[metric], model, (Cell(""), Cell(""), _cell(scores, metric, "multilingual", 1))
+    """(metric's label, model, a cell per setting) for every metric and every evaluated model."""
+    for name, metric in HEADLINE.items():
+        for model, headline in models(report, key):
+            if name in FULL_RANKING:
+                cells = tuple(_cell(headline, name, setting) for setting in SETTINGS)
+            else:
+                cells = (Cell(""), Cell(""), _cell(headline, name, "multilingual"))
+            yield metric.label, model, cells
 
 
 def bias_rows(report: Report, key: str) -> list[BiasRow]:
-    """The panel, in its order; empty for a task of one language."""
-    here, *others = models(report, key)
+    """The bias panel in its order; empty for a task with candidates of one language."""
+    others = dict(list(models(report, key))[1:])
     return [
-        BiasRow(
-            name,
-            measure.label,
-            measure.asks,
-            measure.biased,
-            here[1]["bias"][name],
-            tuple((label, scores["bias"][name]) for label, scores in others if name in scores["bias"]),
-        )
-        for name, measure in MEASURES.items()
-        if name in here[1]["bias"]
+        BiasRow(metric, here, {label: other.bias[name] for label, other in others.items() if name in other.bias})
+        for name, metric in BIAS.items()
+        if (here := report.tasks[key].bias.get(name)) is not None
     ]
 
 
-def within(name: str, found: Mapping[str, Any]) -> str:
-    """The interval of a measure of the panel; nothing where it has none."""
-    return "" if found["low"] is None else f"{amount(name, found['low'])} – {amount(name, found['high'])}"
+def provenance_rows(provenance: Provenance) -> list[tuple[str, str]]:
+    """(name, value) of all that is stated, what the encoder states first."""
+    fields = {name: getattr(provenance, name) for name in Provenance.model_fields}
+    return list(_flat({**(provenance.model_extra or {}), **fields}))
 
 
-def flat(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Nested provenance as ("data_sha256 · xquad_r · xquad-r/ar.json", value) pairs."""
+def _flat(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Nested values as ("data_sha256 · xquad_r · xquad-r/ar.json", value) pairs."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from flat(value, (*above, str(name)))
+            yield from _flat(value, (*above, str(name)))
         else:
             yield " · ".join((*above, str(name))), "–" if value is None else str(value)
 
 
-def _cell(scores: Mapping[str, Any], metric: str, setting: str, digits: int) -> Cell:
-    value = scores[metric][setting] if metric in METRICS else scores[metric]
-    limits = scores["intervals"].get(metric, {}).get(setting)
-    return Cell(number(value, digits), " – ".join(number(limit, digits) for limit in limits) if limits else "")
+def _cell(headline: Headline, metric: str, setting: Setting) -> Cell:
+    limits = headline.intervals.get(metric, {}).get(setting)
+    shown = " – ".join(amount(metric, limit) for limit in limits) if limits else ""
+    return Cell(amount(metric, headline.value(metric, setting)), shown)

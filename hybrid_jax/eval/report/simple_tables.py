@@ -1,87 +1,74 @@
-"""Searched pools and mined bitext in a report: each a plain table, a row per language or pair and their mean.
+"""Tables of searched pools and of mined bitext: a row per language or pair, and their mean."""
 
-Knows: the results of `searching.evaluate` and `mining.evaluate`. Does not know: how a table is drawn.
-"""
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from hybrid_jax.eval.measures.catalogue import BITEXT, POOLS, Metric
+from hybrid_jax.eval.report.rows import amount, cited, sources
+from hybrid_jax.eval.report.schema import BitextResult, PoolResult, PublishedFigures, Report, Scores
 
-from hybrid_jax.eval.report.rows import cited, sources
-
-SEARCH = {"ndcg@10": "nDCG@10", "recall@100": "R@100", "map@100": "mAP@100", "mrr@10": "MRR@10"}
-BITEXT = {
-    "accuracy": "accuracy",
-    "accuracy_forward": "forward",
-    "accuracy_backward": "backward",
-    "weighted_f1_forward": "F1 (mteb)",
-    "margin_f1": "margin F1",
-}
+BITEXT_COLUMNS = [metric for name, metric in BITEXT.items() if name != "weighted_f1_backward"]
 
 
-class Listing(NamedTuple):
-    """One table, with its mean over all rows."""
+class SimpleTable(NamedTuple):
+    """One table; all cells are text."""
 
     key: str
     facts: str
     header: list[str]
     rows: list[list[str]]
     mean: list[str]
+    """The mean over all rows."""
     groups: list[list[str]]
-    """Means over languages of one script, one family, or (not) seen in training."""
-    theirs: list[list[str]]
-    """What others published, to be shown as theirs: their system and the number of its note, then their means."""
+    """Means over the languages of one script, of one family, or (not) seen in training."""
+    published: list[list[str]]
+    """Figures that others published: the system with the number of its note, then its means."""
     notes: list[str]
-    """Where that is printed, and what is to be minded."""
+    """Where those are printed, and where their protocol differs."""
 
 
-def listings(report: Mapping[str, Any]) -> list[Listing]:
-    """The tables of a report's "searches" and "bitext", in its order."""
-    found = []
-    for key, result in report.get("searches", {}).items():
-        missing = result["relevant_missing"]
-        facts = f"{result['about']}; {result['questions']:,} questions, {result['candidates']:,} candidates" + (
-            f"; {missing:,} relevant candidates are not in the corpus and count as not found" if missing else ""
-        )
-        rows = {language: (row, row["questions"]) for language, row in result["per_language"].items()}
-        notes = sources(report, key)
-        theirs = [
-            [
-                f"{row['system']} (published, {notes.index(cited(row)) + 1})",
-                *(_printed(row["values"], metric) for metric in SEARCH),
-                "",
-            ]
-            for row in report["published"].get(key, [])
-        ]
-        groups = [
-            [f"{group} ({' '.join(row['languages'])})", *(f"{row[metric]:.4f}" for metric in SEARCH), ""]
-            for members in result["groups"].values()
-            for group, row in members.items()
-        ]
-        found.append(_listing(key, facts, "language", "questions", SEARCH, rows, result, (groups, theirs, notes)))
-    for key, result in report.get("bitext", {}).items():
-        facts = f"{result['about']}; {result['sentences']:,} sentence pairs in {len(result['pairs'])} language pairs"
-        rows = {pair: (row, row["sentences"]) for pair, row in result["pairs"].items()}
-        found.append(_listing(key, facts, "pair", "sentences", BITEXT, rows, result))
-    return found
+def simple_tables(report: Report) -> list[SimpleTable]:
+    """The tables of a report's `searches`, then of its `bitext`."""
+    pools = [_pool(report, key, result) for key, result in report.searches.items()]
+    return pools + [_bitext(key, result) for key, result in report.bitext.items()]
 
 
-def _listing(
-    key: str,
-    facts: str,
-    of: str,
-    counted: str,
-    labels: Mapping[str, str],
-    rows: Mapping[str, tuple[Mapping[str, Any], int]],
-    means: Mapping[str, Any],
-    beside: tuple[list[list[str]], list[list[str]], list[str]] = ([], [], []),
-) -> Listing:
-    lines = [[name, *(f"{row[metric]:.4f}" for metric in labels), f"{count:,}"] for name, (row, count) in rows.items()]
-    total = f"{sum(count for _, count in rows.values()):,}"
-    mean = ["mean", *(f"{means[metric]:.4f}" for metric in labels), total]
-    return Listing(key, facts, [of, *labels.values(), counted], lines, mean, *beside)
+def _pool(report: Report, key: str, result: PoolResult) -> SimpleTable:
+    metrics = list(POOLS.values())
+    missing = result.relevant_missing
+    facts = f"{result.about}; {result.questions:,} questions, {result.candidates:,} candidates" + (
+        f"; {missing:,} relevant candidates are not in the corpus and count as not found" if missing else ""
+    )
+    notes = sources(report, key)
+    published = [
+        [f"{entry.system} (published, {notes.index(cited(entry)) + 1})", *_published(entry, metrics), ""]
+        for entry in report.published.get(key, [])
+    ]
+    groups = [
+        [f"{name} ({' '.join(group.languages)})", *_figures(group, metrics), ""]
+        for members in result.groups.values()
+        for name, group in members.items()
+    ]
+    rows = [[language, *_figures(row, metrics), f"{row.questions:,}"] for language, row in result.per_language.items()]
+    questions = sum(row.questions for row in result.per_language.values())
+    mean = ["mean", *_figures(result, metrics), f"{questions:,}"]
+    header = ["language", *(metric.label for metric in metrics), "questions"]
+    return SimpleTable(key, facts, header, rows, mean, groups, published, notes)
 
 
-def _printed(values: Mapping[str, Any], metric: str) -> str:
-    """A published macro mean over languages with a pool each, which is the monolingual setting; a dash for none."""
-    value = values.get(metric, {}).get("monolingual")
-    return "–" if value is None else f"{value:.4f}"
+def _bitext(key: str, result: BitextResult) -> SimpleTable:
+    facts = f"{result.about}; {result.sentences:,} sentence pairs in {len(result.pairs)} language pairs"
+    rows = [[pair, *_figures(row, BITEXT_COLUMNS), f"{row.sentences:,}"] for pair, row in result.pairs.items()]
+    sentences = sum(row.sentences for row in result.pairs.values())
+    mean = ["mean", *_figures(result, BITEXT_COLUMNS), f"{sentences:,}"]
+    header = ["pair", *(metric.label for metric in BITEXT_COLUMNS), "sentences"]
+    return SimpleTable(key, facts, header, rows, mean, [], [], [])
+
+
+def _figures(scores: Scores[float], metrics: Sequence[Metric]) -> list[str]:
+    return [amount(metric.name, scores[metric.name]) for metric in metrics]
+
+
+def _published(entry: PublishedFigures, metrics: Sequence[Metric]) -> list[str]:
+    """Published macro means over languages with a pool each, which is the monolingual setting; a dash where none is."""
+    return [amount(metric.name, entry.values.get(metric.name, {}).get("monolingual")) for metric in metrics]

@@ -1,116 +1,103 @@
-"""A report for a terminal, and in Markdown for an issue or a pull request.
+"""A report as tables for a terminal, and in Markdown for an issue or a pull request."""
 
-Knows: the rows of its tables (`rows.py`). Does not know: HTML.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hybrid_jax.data.describe import aligned
-from hybrid_jax.eval.measures.per_query import SETTINGS
-from hybrid_jax.eval.report.simple_tables import listings
+from hybrid_jax.eval.measures.catalogue import SETTING_LABELS, SETTINGS, Setting
 from hybrid_jax.eval.report.rows import (
-    KINDS,
-    LABELS,
-    SHORT,
+    GROUP_LABELS,
     Cell,
-    Report,
     all_metrics,
     amount,
     bias_rows,
     compared_metric,
     compared_rows,
     facts,
-    flat,
+    interval,
     models,
     number,
+    provenance_rows,
     sources,
-    within,
 )
+from hybrid_jax.eval.report.schema import RankedResult, Report
+from hybrid_jax.eval.report.simple_tables import simple_tables
+
+HEADER = [*SETTING_LABELS.values(), "rank distance"]
 
 
 def headline_table(report: Report) -> str:
     """mAP in the three settings and the rank distance of every task, and the means of searched pools and mined bitext,
     aligned for a terminal."""
-    parts = [_headlines(report)] if report["tasks"] else []
-    for listing in listings(report):
-        parts.append("\n".join([f"{listing.key}: {listing.facts}", *aligned([listing.header, listing.mean])]))
+    parts = [_headlines(report)] if report.tasks else []
+    for table in simple_tables(report):
+        parts.append("\n".join([f"{table.key}: {table.facts}", *aligned([table.header, table.mean])]))
     return "\n\n".join(parts)
 
 
 def _headlines(report: Report) -> str:
-    rows = [("task", "model", *SHORT.values(), "rank distance")]
-    for key in report["tasks"]:
-        for model, scores in models(report, key):
-            means = [number(scores["map"][setting]) for setting in SETTINGS]
-            rows.append((key, model, *means, number(scores["rank_distance"], 1)))
+    rows = [["task", "model", *HEADER]]
+    for key in report.tasks:
+        for model, headline in models(report, key):
+            distance = amount("rank_distance", headline.value("rank_distance"))
+            rows.append([key, model, *_means(headline.means("map")), distance])
     lines = aligned(rows, left=(0, 1))
     lines.insert(1, "─" * max(map(len, lines)))
     return "\n".join(["mAP, full ranking; Mo. same language, Cr. language pairs, Mul. all languages at once", *lines])
 
 
 def markdown(report: Report) -> str:
-    """The page's tables, its texts and curves left out."""
-    lines = [f"# {_plain(report['title'])}", ""]
-    for key, result in report["tasks"].items():
+    """The page's tables, without its texts and curves."""
+    lines = [f"# {_plain(report.title)}", ""]
+    for key, result in report.tasks.items():
         lines += [f"## {key}", "", _plain(facts(result)), "", *_compared(report, key), *_bias(report, key)]
-        lines += ["Every metric:", ""]
-        lines += _table(
-            ["metric", "model", *SHORT.values()],
-            [[metric, model, *map(_both, cells)] for metric, model, cells in all_metrics(report, key)],
-        )
-        columns = [*(f"mAP {short}" for short in SHORT.values()), "rank distance", "questions"]
+        rows = [[metric, model, *map(_with_interval, cells)] for metric, model, cells in all_metrics(report, key)]
+        lines += ["Every metric:", "", *_table(["metric", "model", *SETTING_LABELS.values()], rows)]
+        lines += _by_language(result)
+        quality = {a: {b: number(cell["map"]) for b, cell in row.items()} for a, row in result.pairs.items()}
+        depth = {a: {b: number(cell.translation_rank, 0) for b, cell in row.items()} for a, row in result.pairs.items()}
+        lines += _matrix(quality, "mAP by query language (rows) and candidate language (columns):")
+        lines += _matrix(depth, "Median rank, among all languages, of the best answer in each language:")
+    for table in simple_tables(report):
+        rows = [[_plain(cell) for cell in row] for row in (*table.rows, table.mean, *table.groups, *table.published)]
+        lines += [f"## {_plain(table.key)}", "", _plain(table.facts), ""]
+        lines += [*_table(table.header, rows), *_cited(table.notes)]
+    rows = [[name, _plain(value)] for name, value in provenance_rows(report.provenance)]
+    return "\n".join([*lines, "## Provenance", "", *_table(["name", "value"], rows)])
+
+
+def _by_language(result: RankedResult) -> list[str]:
+    """Means of each query language, and of each group of them."""
+    columns = [f"mAP {label}" for label in SETTING_LABELS.values()]
+    rows = [
+        [code, *_means(row.means("map")), amount("rank_distance", row.value("rank_distance")), f"{row.questions:,}"]
+        for code, row in result.per_language.items()
+    ]
+    lines = _table(["query language", *columns, "rank distance", "questions"], rows)
+    for kind, groups in result.groups.items():
         rows = [
-            [language, *_means(row), amount("rank_distance", row["rank_distance"]), f"{row['questions']:,}"]
-            for language, row in result["per_language"].items()
-        ]
-        lines += _table(["query language", *columns], rows)
-        for kind, groups in result["groups"].items():
-            rows = [
-                [
-                    _plain(group),
-                    " ".join(row["languages"]),
-                    *_means(row),
-                    number(row["cross_within"]),
-                    number(row["cross_between"]),
-                    amount("rank_distance", row["rank_distance"]),
-                ]
-                for group, row in groups.items()
+            [
+                _plain(name),
+                " ".join(group.languages),
+                *_means(group.map),
+                number(group.cross_within),
+                number(group.cross_between),
+                amount("rank_distance", group.rank_distance),
             ]
-            header = [KINDS[kind], "languages", *columns[:3], "Cr. within", "Cr. to others", "rank distance"]
-            lines += _table(header, rows)
-        lines += _matrix(result, "map", "mAP by query language (rows) and candidate language (columns):", 4)
-        lines += _matrix(
-            result, "translation_rank", "Median rank, among all languages, of the best answer in each language:", 0
-        )
-    for listing in listings(report):
-        lines += [
-            f"## {_plain(listing.key)}",
-            "",
-            _plain(listing.facts),
-            "",
-            *_table(
-                listing.header,
-                [
-                    [_plain(cell) for cell in row]
-                    for row in (*listing.rows, listing.mean, *listing.groups, *listing.theirs)
-                ],
-            ),
-            *_cited(listing.notes),
+            for name, group in groups.items()
         ]
-    lines += ["## Provenance", ""]
-    lines += _table(["name", "value"], [[name, _plain(value)] for name, value in flat(report["provenance"])])
-    return "\n".join(lines)
+        header = [GROUP_LABELS[kind], "languages", *columns, "Cr. within", "Cr. to others", "rank distance"]
+        lines += _table(header, rows)
+    return lines
 
 
 def _compared(report: Report, key: str) -> list[str]:
-    lines = [f"{LABELS[compared_metric(report, key)]} with 95 % intervals; what others published is marked:", ""]
-    rows = compared_rows(report, key)
     cited = sources(report, key)
-    names = [
-        f"{_plain(row.model)} (published, {cited.index(row.source) + 1})" if row.source else row.model for row in rows
-    ]
-    table = [[name, *map(_both, row.cells)] for name, row in zip(names, rows, strict=True)]
-    return lines + _table(["model", *SHORT.values(), "rank distance"], table) + _cited(cited)
+    rows = []
+    for row in compared_rows(report, key):
+        name = f"{_plain(row.model)} (published, {cited.index(row.source) + 1})" if row.source else row.model
+        rows.append([name, *map(_with_interval, row.cells)])
+    title = f"{compared_metric(report, key).label} with 95 % intervals; what others published is marked:"
+    return [title, "", *_table(["model", *HEADER], rows), *_cited(cited)]
 
 
 def _cited(sources: Sequence[str]) -> list[str]:
@@ -119,49 +106,39 @@ def _cited(sources: Sequence[str]) -> list[str]:
 
 
 def _bias(report: Report, key: str) -> list[str]:
-    rows = bias_rows(report, key)
-    if not rows:
-        return []
     labels = [label for label, _ in list(models(report, key))[1:]]
     table = []
-    for row in rows:
-        others = dict(row.others)
-        shown = [amount(row.name, others[label]["value"]) if label in others else "–" for label in labels]
-        here = _both(Cell(amount(row.name, row.here["value"]), within(row.name, row.here)))
-        table.append(
-            [
-                row.label,
-                row.biased if row.biased != "neither" else "–",
-                here,
-                amount(row.name, row.here["unbiased"]),
-                *shown,
-            ]
-        )
-    header = ["measure", "more bias is", report["label"], "without bias", *labels]
+    for row in bias_rows(report, key):
+        name = row.metric.name
+        others = [amount(name, row.others[label].value if label in row.others else None) for label in labels]
+        more_bias = {"lower": "higher", "higher": "lower", "neither": "–"}[row.metric.better]
+        here = _with_interval(Cell(amount(name, row.here.value), interval(name, row.here)))
+        table.append([row.metric.label, more_bias, here, amount(name, row.here.unbiased), *others])
+    if not table:
+        return []
+    header = ["measure", "more bias is", report.label, "without bias", *labels]
     lines = ["Language bias:", "", *_table(header, table)]
-    first = report["tasks"][key]["first_languages"]
+    first = report.tasks[key].first_languages
     if first:
-        shares = [["of the questions", *(number(row["share"], 3) for row in first.values())]]
-        shares.append(["without bias", *(number(row["unbiased"], 3) for row in first.values())])
+        shares = [["of the questions", *(number(row.share, 3) for row in first.values())]]
+        shares.append(["without bias", *(number(row.unbiased, 3) for row in first.values())])
         lines += _table(["best answer is in", *first], shares)
     return lines
 
 
-def _matrix(result: Report, name: str, title: str, digits: int) -> list[str]:
-    others = sorted({other for row in result["pairs"].values() for other in row})
-    rows = [
-        [language, *(number(row.get(other, {}).get(name), digits) for other in others)]
-        for language, row in result["pairs"].items()
-    ]
-    return [title, "", *_table(["", *others], rows)]
+def _matrix(cells: Mapping[str, Mapping[str, str]], title: str) -> list[str]:
+    """{row: {column: cell}} as a table; a dash where there is no cell."""
+    columns = sorted({code for row in cells.values() for code in row})
+    rows = [[name, *(row.get(code, number(None)) for code in columns)] for name, row in cells.items()]
+    return [title, "", *_table(["", *columns], rows)]
 
 
-def _means(row: Report) -> list[str]:
-    return [number(row["map"][setting]) for setting in SETTINGS]
+def _means(means: Mapping[Setting, float | None]) -> list[str]:
+    return [number(means[setting]) for setting in SETTINGS]
 
 
-def _both(cell: Cell) -> str:
-    return f"{cell.figure} [{cell.within}]" if cell.within else cell.figure
+def _with_interval(cell: Cell) -> str:
+    return f"{cell.figure} [{cell.interval}]" if cell.interval else cell.figure
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -170,7 +147,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _plain(value: object) -> str:
-    """A text that Markdown shows as it is: one line, no HTML, no table border."""
+    """The text on one line, without HTML or table borders that Markdown would act on."""
     text = " ".join(str(value).split())
     for sign, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
         text = text.replace(sign, shown)

@@ -1,36 +1,46 @@
-"""A run's checkpoints on their way to the curve, and the best one's to RUN/best, where the run does not delete it.
+"""Evaluates a run's checkpoints one at a time, oldest first, and keeps the best one where the run cannot delete it.
 
-Knows: the order of the steps' ways and what a kill may leave of them. Does not know: when to look (`watch.py`), how an
-evaluation is made and written, the curve's file (`curve.py`), files of checkpoints (`runtime/checkpoint.py`).
+Each step is:
 
-A step is held in RUN/best/candidate, so that the run may delete it; evaluated; if the best so far, its report is
-written to RUN/eval; its line is put on the curve; if the best so far, it is moved to RUN/best, else dropped; and the
-curve as it is by now is put on the pages of the report. A kill between any two of these loses nothing but the
-evaluation that it hit. One step at a time, the oldest that still exists first: the curve is in the run's order, and at
-most two checkpoints take room that the run would have freed.
+1. held in RUN/best/candidate, so that the run may delete it;
+2. evaluated;
+3. if it is the best so far, published in RUN/eval;
+4. written to the curve;
+5. if it is the best so far, moved to RUN/best, else dropped;
+6. shown on the report's page, whose curve is redrawn.
+
+A kill between any two of these loses nothing but the evaluation that it interrupts. At most two checkpoints take room
+that the run would have freed.
 """
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.load import load_checkpoint
 from hybrid_jax.embed.model_options import warn
 from hybrid_jax.embed.run import Run
-from hybrid_jax.eval.report.build import SCHEMA_VERSION, write_report
-from hybrid_jax.eval.watch.curve import Curve, Point, best, by_name, check_name, figures, lower_is_better
+from hybrid_jax.eval.evaluation import Evaluation
+from hybrid_jax.eval.report.build import typed, write_report
+from hybrid_jax.eval.report.schema import CurvePoint, Report
+from hybrid_jax.eval.watch.curve import Curve, best, by_name, check_name, figures, metric_of
 from hybrid_jax.runs import checkpoint
 
-Evaluation = Mapping[str, Any]
+Measure = Callable[[TextEncoder], Any]
+Publish = Callable[[TextEncoder, Any, Path], object]
 
 
-class Watched:
-    """The steps of one run. `every` and `last` say which steps it saves, `measure` evaluates an encoder, and `publish`
-    writes what it found into a folder."""
+class RunSteps:
+    """The steps of one run, which saves one every `every` up to `last`.
+
+    `measure` evaluates an encoder, `publish` writes the report of that evaluation into a folder, and `say` is called
+    with each line of progress.
+    """
 
     def __init__(
         self,
@@ -39,8 +49,8 @@ class Watched:
         last: int,
         batch_size: int,
         curve: Curve,
-        measure: Callable[[TextEncoder], Evaluation],
-        publish: Callable[[TextEncoder, Evaluation, Path], object],
+        measure: Measure,
+        publish: Publish,
         say: Callable[[str], None],
     ):
         self._run, self._every, self._last, self._batch_size = run, every, last, batch_size
@@ -51,29 +61,29 @@ class Watched:
 
     @property
     def done(self) -> set[int]:
-        """Steps that need nothing more."""
+        """The steps that were evaluated or skipped."""
         return {point.step for point in self._curve.points} | self._skipped
 
     def next(self) -> int | None:
-        """The first step that is to be evaluated and still there."""
-        there = {*checkpoint.steps(self._checkpoints), *checkpoint.steps(self._candidates)}
-        return min(there - self.done, default=None)
+        """The earliest step that has a checkpoint and is not done."""
+        saved = {*checkpoint.steps(self._checkpoints), *checkpoint.steps(self._candidates)}
+        return min(saved - self.done, default=None)
 
-    def settle(self) -> None:
-        """Does for the curve's last step what a kill kept from being done."""
-        found = self._curve.best
-        if found is not None:
-            kept = (self._best / str(found.step)).is_dir()
-            if kept or checkpoint.hold(self._checkpoints, found.step, self._candidates):
-                self._keep(found)
+    def finish_interrupted(self) -> None:
+        """Finishes an interrupted last step: keeps the curve's best checkpoint, drops the others, redraws the curve."""
+        point = self._curve.best
+        if point is not None:
+            kept = (self._best / str(point.step)).is_dir()
+            if kept or checkpoint.hold(self._checkpoints, point.step, self._candidates):
+                self._keep(point)
             else:
-                self._say(f"the best step of the curve, {found.step}, is gone: somebody removed it from {self._best}")
+                self._say(f"the best step of the curve, {point.step}, is gone: somebody removed it from {self._best}")
         for step in self.done & set(checkpoint.steps(self._candidates)):
             checkpoint.drop(self._candidates, step)
-        self._draw()
+        self._redraw()
 
-    def take(self, step: int) -> None:
-        """Takes one step to its end, or skips and names it."""
+    def evaluate(self, step: int) -> None:
+        """Takes one step from its checkpoint to the curve, or skips it with a line that says why."""
         before = max(self.done, default=0)
         self._skip([gone for gone in range(self._every, step, self._every) if gone > before], "no longer there")
         if not checkpoint.hold(self._checkpoints, step, self._candidates):
@@ -87,57 +97,62 @@ class Watched:
             checkpoint.drop(self._candidates, step)
             return
         evaluation = self._measure(encoder)
-        point = self._point(step, evaluation, time.monotonic() - began)
-        old = self._curve.best
-        leads = best([*self._curve.points, point]) is point
-        if leads:
+        point = self._point(step, typed(evaluation), time.monotonic() - began)
+        best_before = self._curve.best
+        is_best = best([*self._curve.points, point]) is point
+        if is_best:
             self._publish(encoder, evaluation, self._run.folder / "eval")
         self._curve.append(point)
-        if leads:
+        if is_best:
             self._keep(point)
         else:
             checkpoint.drop(self._candidates, step)
-        self._draw()
-        mark = "best so far" if leads or old is None else f"best {_shown(old)} at step {old.step}"
-        named = f"step {step:{len(str(self._last))}}/{self._last}  {point.settings.metric} {_shown(point)}"
-        self._say(f"{named}  {mark}  ({point.seconds:.0f} s)")
+        self._redraw()
+        leader = "best so far"
+        if not is_best and best_before is not None:
+            leader = f"best {_shown(best_before)} at step {best_before.step}"
+        progress = f"step {step:{len(str(self._last))}}/{self._last}  {point.settings.metric} {_shown(point)}"
+        self._say(f"{progress}  {leader}  ({point.seconds:.0f} s)")
 
-    def _point(self, step: int, evaluation: Evaluation, seconds: float) -> Point:
-        settings, measured = self._curve.settings, figures(evaluation)
-        found = {name: value for name, value in by_name(measured).items() if value is not None}
+    def _point(self, step: int, evaluation: Evaluation, seconds: float) -> CurvePoint:
+        settings, by_task = self._curve.settings, figures(evaluation)
+        values = {name: value for name, value in by_name(by_task).items() if value is not None}
         written = (self._candidates / str(step) / "metrics" / "metrics").stat().st_mtime
-        return Point(
+        return CurvePoint(
             step=step,
             pairs=step * self._batch_size,
             written=datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds"),
             seconds=round(seconds, 1),
-            value=found[check_name(settings.metric, list(found))],
-            figures=measured,
+            value=values[check_name(settings.metric, list(values))],
+            figures=by_task,
             settings=settings,
         )
 
-    def standing(self) -> str:
-        """What is known by now."""
-        found, count = self._curve.best, len(self._curve.points)
-        if found is None:
+    def summary(self) -> str:
+        """How many steps were evaluated, which is best, and where it is kept."""
+        point, count = self._curve.best, len(self._curve.points)
+        if point is None:
             return "no step was evaluated"
-        name = found.settings.metric
         return (
-            f"the best of {count} evaluated step{'s' * (count > 1)} is {found.step}, {name} {_shown(found)}; "
-            f"kept in {self._best / str(found.step)} (--step best), its report in {self._run.folder / 'eval'}"
+            f"the best of {count} evaluated step{'s' * (count > 1)} is {point.step}, {point.settings.metric} "
+            f"{_shown(point)}; kept in {self._best / str(point.step)} (--step best), its report in "
+            f"{self._run.folder / 'eval'}"
         )
 
-    def _keep(self, point: Point) -> None:
+    def _keep(self, point: CurvePoint) -> None:
         noted = checkpoint.Best(step=point.step, metric=point.settings.metric, value=point.value)
         checkpoint.keep_best(self._best, self._candidates, noted)
 
-    def _draw(self) -> None:
+    def _redraw(self) -> None:
+        """Writes the report again with the curve's points; a report of another version stays as it is."""
         path = self._run.folder / "eval" / "report.json"
-        report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if report.get("schema_version") == SCHEMA_VERSION:  # else it is of another version, and stays as it is
-            write_report(
-                path.parent, {**report, "curve": [point.model_dump(mode="json") for point in self._curve.points]}
-            )
+        if not path.exists():
+            return
+        try:
+            report = Report.model_validate_json(path.read_bytes())
+        except ValidationError:
+            return
+        write_report(path.parent, report.model_copy(update={"curve": self._curve.points}))
 
     def _skip(self, steps: list[int], why: str) -> None:
         self._skipped |= set(steps)
@@ -145,5 +160,5 @@ class Watched:
             self._say(f"skipped step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}: {why}")
 
 
-def _shown(point: Point) -> str:
-    return f"{point.value:,.{1 if lower_is_better(point.settings.metric) else 4}f}"
+def _shown(point: CurvePoint) -> str:
+    return f"{point.value:,.{metric_of(point.settings.metric).digits}f}"

@@ -1,12 +1,11 @@
 """Figures for a paper: which there are, what is written in them, and that the same report gives the same bytes."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,10 +14,13 @@ from matplotlib import rc_context
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from support.made_up_report import made_up_report, ranked
 
 from hybrid_jax.eval.full_ranking import run
-from hybrid_jax.eval.measures.macro import headline
 from hybrid_jax.eval.report import figures
+from hybrid_jax.eval.report.build import build_report
+from hybrid_jax.eval.report.layout import depth_map, quality_map
+from hybrid_jax.eval.report.schema import BiasValue, CurvePoint, CurveSettings, PairScores, Report
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -32,21 +34,34 @@ def style():
         yield
 
 
-def pairs(asked: Sequence[str], held: Sequence[str]) -> dict[str, Any]:
+def pairs(query_languages: Sequence[str], candidate_languages: Sequence[str]) -> dict[str, dict[str, PairScores]]:
     """mAP 0.01, 0.02, ... and ranks 1, 3, 9, ... in reading order."""
-    cells = [(a, b) for a in asked for b in held]
-    found: dict[str, Any] = {code: {} for code in asked}
-    for number, (a, b) in enumerate(cells):
-        found[a][b] = {"map": (number + 1) / (len(cells) + 1), "translation_rank": 3.0 ** (number % 9), "questions": 7}
-    return found
+    cells = [(query, candidate) for query in query_languages for candidate in candidate_languages]
+    scores: dict[str, dict[str, PairScores]] = {code: {} for code in query_languages}
+    for number, (query, candidate) in enumerate(cells):
+        values = {"map": (number + 1) / (len(cells) + 1), "translation_rank": 3.0 ** (number % 9), "questions": 7}
+        scores[query][candidate] = PairScores.model_validate(values)
+    return scores
 
 
-def small_report() -> dict[str, Any]:
-    measure = {"value": 0.5, "low": 0.4, "high": 0.6, "unbiased": 0.2}
-    result = {"pairs": pairs(["en", "ru"], ["en", "ru"]), "candidates": 9_000}
-    result["bias"] = {"same_language_share@20": measure}
-    points = [{"step": n, "figures": {"t": {"map": {"multilingual": n / 9, "monolingual": None}}}} for n in (2, 1, 3)]
-    return {"tasks": {"t": result}, "others": {}, "label": "model", "curve": points}
+def bias(value: float | None, low: float | None, high: float | None, unbiased: float | None) -> BiasValue:
+    return BiasValue(value=value, low=low, high=high, unbiased=unbiased)
+
+
+def curve_point(step: int, figures: dict) -> CurvePoint:
+    settings = CurveSettings(metric="t.map.multilingual", tasks=("t",), data_sha256="", run_sha256="")
+    where = {"pairs": 8 * step, "written": "2026-11-22T06:00:00+00:00", "seconds": 1, "value": 0.0}
+    return CurvePoint.model_validate({"step": step, "figures": figures, "settings": settings, **where})
+
+
+def small_report() -> Report:
+    result = ranked(["en", "ru"], ["en", "ru"], "passage", (number / 100 for number in count(1)))
+    change = {"pairs": pairs(["en", "ru"], ["en", "ru"]), "candidates": 9_000}
+    change["bias"] = {"same_language_share@20": bias(0.5, 0.4, 0.6, 0.2)}
+    points = [curve_point(n, {"t": {"map": {"multilingual": n / 9, "monolingual": None}}}) for n in (2, 1, 3)]
+    tasks = {"t": result.model_copy(update=change)}
+    empty = {"searches": {}, "label": "model"}
+    return made_up_report({}).model_copy(update={"tasks": tasks, "curve": points, **empty})
 
 
 def words(path: Path) -> set[str]:
@@ -56,11 +71,12 @@ def words(path: Path) -> set[str]:
 def test_all_that_a_run_measures_is_drawn(make_task, knows_the_record, random_encoder, tmp_path):
     task = make_task(("de", "ru", "th"), 8)
     key = "parallel:long text"
-    result = run(knows_the_record(task, 1, 0.5), [task])["tasks"]["parallel"]
-    other = headline(run(random_encoder, [task])["tasks"]["parallel"])
-    points = [{"step": step, "figures": {"parallel": result}} for step in (1_000, 2_000)]
-    report = {"tasks": {key: result}, "others": {"untrained": {key: other}}, "label": "trained", "curve": points}
-    written = figures.write(tmp_path, report)
+    measured = run(knows_the_record(task, 1, 0.5), [task])
+    report = build_report("t", measured, {}, label="trained", untrained=run(random_encoder, [task]))
+    result, other = report.tasks["parallel"], report.others["untrained"]["parallel"]
+    points = [curve_point(step, {"parallel": {"map": result["map"]}}) for step in (1_000, 2_000)]
+    change = {"tasks": {key: result}, "others": {"untrained": {key: other}}, "curve": points}
+    written = figures.write(tmp_path, report.model_copy(update=change))
     kinds = ("map", "translation-rank", "bias")
     names = [*(f"parallel-long-text-{kind}" for kind in kinds), "parallel-curve"]
     assert [path.name for path in written] == [f"{name}.{form}" for name in names for form in ("png", "svg", "pdf")]
@@ -69,7 +85,7 @@ def test_all_that_a_run_measures_is_drawn(make_task, knows_the_record, random_en
     scripts = {"Latin", "Cyrillic", "Thai", "de", "ru", "th", "query language", "candidate language"}
     assert words(tmp_path / f"{names[0]}.svg") >= scripts | {
         "mAP",
-        f"{result['pairs']['de']['ru']['map']:.2f}".removeprefix("0"),
+        f"{result.pairs['de']['ru']['map']:.2f}".removeprefix("0"),
     }
     assert words(tmp_path / f"{names[1]}.svg") >= scripts
     assert words(tmp_path / f"{names[2]}.svg") >= {"trained", "untrained", "no bias", "Rank distance", "LPR"}
@@ -86,20 +102,21 @@ def test_a_task_without_pairs_or_bias_has_no_figure(random_encoder, tmp_path):
         relevance=np.array([(n, n) for n in range(4)] + [(n + 4, n) for n in range(4)]),
         candidate_texts=("passage",),
     )
-    report = {"tasks": {"apart": run(random_encoder, [task])["tasks"]["apart"]}, "curve": []}
+    report = build_report("t", run(random_encoder, [task]), {})
     assert {path.stem for path in figures.write(tmp_path, report)} == {"apart-map", "apart-translation-rank"}
     for language in ("fi", "te"):
-        report["tasks"]["apart"]["pairs"] = {language: {language: report["tasks"]["apart"]["pairs"]["fi"]["fi"]}}
-        assert figures.write(tmp_path / language, report) == []
+        result = report.tasks["apart"]
+        alone = result.model_copy(update={"pairs": {language: {language: result.pairs["fi"]["fi"]}}})
+        assert figures.write(tmp_path / language, report.model_copy(update={"tasks": {"apart": alone}})) == []
 
 
 def test_another_process_on_another_day_writes_the_same_bytes(tmp_path):
-    source = "import json, sys, pathlib; from hybrid_jax.eval.report import figures;"
-    source += "figures.write(pathlib.Path(sys.argv[1]), json.load(sys.stdin))"
+    source = "import sys, pathlib; from hybrid_jax.eval.report import figures, schema;"
+    source += "figures.write(pathlib.Path(sys.argv[1]), schema.Report.model_validate_json(sys.stdin.read()))"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "86400", "TZ": "Asia/Tokyo"}
     subprocess.run(
         [sys.executable, "-c", source, str(tmp_path / "there")],
-        input=json.dumps(small_report()).encode(),
+        input=small_report().model_dump_json().encode(),
         env=environment,
         check=True,
     )
@@ -112,7 +129,8 @@ def test_another_process_on_another_day_writes_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize("codes", [ELEVEN[:7], ELEVEN, (*ELEVEN, "bn", "fa", "fi", "fr", "ja", "ko", "te")])
 def test_values_in_cells_can_be_read(codes):
-    for figure in (figures.quality_map(pairs(codes, codes)), figures.depth_map(pairs(codes, codes), 13_014)):
+    for layout in (quality_map(pairs(codes, codes)), depth_map(pairs(codes, codes), 13_014)):
+        figure = figures.heatmap(layout)
         axes = figure.axes[0]
         assert figure.get_figwidth() <= figures.FULL_WIDTH + 1e-9
         cells = {cell.get_xy(): cell for cell in axes.patches if isinstance(cell, Rectangle) and cell.get_fill()}
@@ -138,7 +156,7 @@ def luminance(colour: Sequence[float]) -> float:
 
 
 def test_languages_of_a_script_stand_together_and_the_diagonal_is_outlined():
-    figure = figures.quality_map(pairs(ELEVEN, ELEVEN))
+    figure = figures.heatmap(quality_map(pairs(ELEVEN, ELEVEN)))
     axes = figure.axes[0]
     order = [label.get_text() for label in axes.get_yticklabels()]
     assert order == ["de", "en", "es", "tr", "vi", "ar", "ru", "hi", "el", "zh", "th"]
@@ -153,16 +171,16 @@ def test_languages_of_a_script_stand_together_and_the_diagonal_is_outlined():
 
 
 def test_one_query_language_is_one_row():
-    figure = figures.quality_map(pairs(["en"], ["ar", "en", "zh_Hans"]))
+    figure = figures.heatmap(quality_map(pairs(["en"], ["ar", "en", "zh_Hans"])))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["en"]
     inside(figure)
 
 
 def test_nothing_is_cut_off():
     codes = ["zho_Hans", "eng_Latn", "xxx"]
-    inside(figures.depth_map(pairs(codes, codes), 9_000))
-    inside(figures.quality_map(pairs(ELEVEN, ELEVEN)))
-    panel = {"same_language_share@20": {"value": 0.5, "low": 0.4, "high": 0.6, "unbiased": 0.1}}
+    inside(figures.heatmap(depth_map(pairs(codes, codes), 9_000)))
+    inside(figures.heatmap(quality_map(pairs(ELEVEN, ELEVEN))))
+    panel = {"same_language_share@20": bias(0.5, 0.4, 0.6, 0.1)}
     inside(figures.bias_panel("trained", panel, {"untrained": panel, "lsar": panel, "shift": panel, "lir": panel}))
 
 
@@ -178,13 +196,12 @@ def inside(figure: Figure) -> None:
 
 def test_bias_grows_to_the_right_whichever_way_a_measure_runs():
     here = {
-        "language_preference": {"value": 0.9, "low": 0.8, "high": 0.95, "unbiased": 0.1},  # higher is bias
-        "complete@20": {"value": 0.2, "low": 0.1, "high": 0.3, "unbiased": None},  # lower is bias
-        "language_probe": {"value": 0.7, "low": None, "high": None, "unbiased": 0.7},  # nothing to span
-        "rank_distance": {"value": None, "low": None, "high": None, "unbiased": None},
+        "language_preference": bias(0.9, 0.8, 0.95, 0.1),  # higher is bias
+        "complete@20": bias(0.2, 0.1, 0.3, None),  # lower is bias
+        "language_probe": bias(0.7, None, None, 0.7),  # nothing to span
+        "rank_distance": bias(None, None, None, None),
     }
-    fairer = {"language_preference": {**here["language_preference"], "value": 0.3}}
-    fairer["complete@20"] = {**here["complete@20"], "value": 0.6}
+    fairer = {"language_preference": bias(0.3, 0.8, 0.95, 0.1), "complete@20": bias(0.6, 0.1, 0.3, None)}
     figure = figures.bias_panel("trained", here, {"lsar": fairer})
     assert len(figure.axes) == 3
     labels = [text.get_text() for text in figure.texts]
@@ -200,9 +217,9 @@ def test_bias_grows_to_the_right_whichever_way_a_measure_runs():
 
 
 def test_a_curve_is_drawn_by_step_and_only_of_what_has_one():
-    figure = figures.curve(small_report()["curve"], "t")
+    figure = figures.curve(small_report().curve, "t")
     assert figure is not None
     (line,) = figure.axes[0].lines
     np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
     np.testing.assert_array_equal(line.get_ydata(), np.array([1, 2, 3]) / 9)
-    assert figures.curve([{"step": 1, "figures": {"miracl": {"ndcg@10": 0.4}}}] * 2, "miracl") is None
+    assert figures.curve([curve_point(1, {"miracl": {"ndcg@10": 0.4}})] * 2, "miracl") is None

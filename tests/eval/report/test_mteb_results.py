@@ -15,6 +15,7 @@ from support.made_up_report import made_up_report
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.report.build import build_report
 from hybrid_jax.eval.report.mteb_results import ISO_639_3, write
+from hybrid_jax.eval.report.schema import Provenance, Report
 
 BITEXT = {
     "flores": ["eng_Latn-deu_Latn", "eng_Latn-zho_Hans"],
@@ -24,7 +25,7 @@ BITEXT = {
 
 
 @pytest.fixture
-def report() -> dict[str, Any]:
+def report() -> Report:
     return made_up_report(BITEXT)
 
 
@@ -39,7 +40,7 @@ def rows(found: dict[str, Any], task: str, split: str) -> dict[str, dict[str, An
 def test_what_mteb_has_stands_under_mtebs_names(report, tmp_path):
     assert {path.stem for path in write(tmp_path, report)} == set(read(tmp_path))
     found = read(tmp_path)
-    xquad = report["tasks"]["xquad"]["per_language"]["zh"]
+    xquad = report.tasks["xquad"].per_language["zh"]
     assert rows(found, "XQuADRetrieval", "validation")["zh"] == {
         "main_score": xquad["ndcg@10"]["monolingual"],
         "ndcg_at_10": xquad["ndcg@10"]["monolingual"],
@@ -53,12 +54,12 @@ def test_what_mteb_has_stands_under_mtebs_names(report, tmp_path):
     # mteb's "deu-ara" are Arabic questions on German paragraphs.
     for split, ours in (("validation", "dev"), ("test", "test")):
         pair = rows(found, "MLQARetrieval", split)["deu-ara"]
-        assert pair["ndcg_at_10"] == report["tasks"][f"mlqa_{ours}_ar"]["pairs"]["ar"]["de"]["ndcg@10"]
+        assert pair["ndcg_at_10"] == report.tasks[f"mlqa_{ours}_ar"].pairs["ar"]["de"]["ndcg@10"]
         assert pair["languages"] == ["deu-Latn", "ara-Arab"]
         assert len(found["MLQARetrieval"]["scores"][split]) == 49
         assert not {name for name in pair if name.startswith(("map", "mrr"))}  # a pool of unknown size
     for key, task in (("miracl", "MIRACLRetrieval"), ("miracl_hn", "MIRACLRetrievalHardNegatives")):
-        swahili = report["searches"][key]["per_language"]["sw"]
+        swahili = report.searches[key].per_language["sw"]
         row = rows(found, task, "dev")["sw"]
         names = ("ndcg_at_10", "recall_at_100", "map_at_100", "mrr_at_10", "main_score")
         assert [row[name] for name in names] == [
@@ -69,7 +70,7 @@ def test_what_mteb_has_stands_under_mtebs_names(report, tmp_path):
 def test_bitext_has_both_directions_where_mteb_has_them(report, tmp_path):
     write(tmp_path, report)
     found = read(tmp_path)
-    german = report["bitext"]["flores"]["pairs"]["eng_Latn-deu_Latn"]
+    german = report.bitext["flores"].pairs["eng_Latn-deu_Latn"]
     flores = rows(found, "FloresBitextMining", "devtest")
     for subset, direction in (("eng_Latn-deu_Latn", "forward"), ("deu_Latn-eng_Latn", "backward")):
         row = flores[subset]
@@ -88,11 +89,11 @@ def test_bitext_has_both_directions_where_mteb_has_them(report, tmp_path):
 def test_every_task_is_written_whole_under_our_name(report, tmp_path):
     write(tmp_path, report)
     found = read(tmp_path)
-    result = report["tasks"]["xquad_r"]
+    result = report.tasks["xquad_r"]
     task = "hybrid_jax.xquad_r"
     assert list(found[task]["scores"]) == ["monolingual", "cross_lingual", "multilingual"]
     assert list(rows(found, task, "cross_lingual")) == ["de-en", "en-de"]
-    german = result["per_language"]["de"]
+    german = result.per_language["de"]
     assert rows(found, task, "multilingual")["de"] == {
         "main_score": german["map"]["multilingual"],
         "map": german["map"]["multilingual"],
@@ -106,7 +107,7 @@ def test_every_task_is_written_whole_under_our_name(report, tmp_path):
     }
     assert "rank_distance" not in rows(found, task, "monolingual")["de"]
     pair = rows(found, task, "cross_lingual")["en-de"]
-    assert (pair["map"], pair["languages"]) == (result["pairs"]["en"]["de"]["map"], ["eng-Latn", "deu-Latn"])
+    assert (pair["map"], pair["languages"]) == (result.pairs["en"]["de"]["map"], ["eng-Latn", "deu-Latn"])
     assert rows(found, "hybrid_jax.beir-data-scifact", "test")["en"]["main_score"] > 0
     assert "hybrid_jax.xquad" in found
     assert "hybrid_jax.miracl" not in found  # all of it is mteb's
@@ -117,11 +118,16 @@ def test_the_mean_of_a_split_is_the_macro_mean_of_the_report(make_task, knows_th
     report = build_report("title", run(knows_the_record(task, 1, 2), [task]), {"folder": "m", "step": 1})
     write(tmp_path, report)
     found = read(tmp_path)
-    result = report["tasks"]["parallel"]
-    for setting, mean in result["map"].items():
+    for setting, mean in report.tasks["parallel"].means("map").items():
         scores = found["hybrid_jax.parallel"]["scores"][setting]
         assert np.mean([row["main_score"] for row in scores]) == pytest.approx(mean, abs=1e-12)
     assert found["hybrid_jax.parallel"]["dataset_revision"].startswith("sha256:")
+
+
+def stating(report: Report, **facts: Any) -> Report:
+    """The report with other provenance."""
+    provenance = Provenance.model_validate({**report.provenance.model_dump(), **facts})
+    return report.model_copy(update={"provenance": provenance})
 
 
 def test_the_folder_names_the_model_and_its_revision(report, tmp_path):
@@ -131,24 +137,23 @@ def test_the_folder_names_the_model_and_its_revision(report, tmp_path):
     assert meta["name"] == "hybrid_jax/my run"
     assert place == tmp_path / "results" / "hybrid_jax__my_run" / meta["revision"]
     # Another evaluation of the same model is beside it, another step of the run is not.
-    report["provenance"] |= {"evaluated_with": {"git_commit": "def"}, "debias": {"lsar": {"rank": 3}}}
-    assert write(tmp_path, report)[0].parent == place
-    report["provenance"]["step"] = 41
-    assert write(tmp_path, report)[0].parent != place
+    other = {"evaluated_with": {"git_commit": "def"}, "debias": {"lsar": {"rank": 3}}}
+    assert write(tmp_path, stating(report, **other))[0].parent == place
+    assert write(tmp_path, stating(report, step=41))[0].parent != place
 
 
 def test_the_data_is_named_by_its_hash(report, tmp_path):
     write(tmp_path / "a", report)
-    report["provenance"]["data_sha256"]["mlqa_dev_ar"]["mlqa_dev_ar.json"] = "1" * 64
-    write(tmp_path / "b", report)
-    one, other = ({name: row.get("dataset_revision") for name, row in read(tmp_path / at).items()} for at in "ab")
-    assert {name for name in one if one[name] != other[name]} == {"MLQARetrieval", "hybrid_jax.mlqa_dev_ar"}
-    assert one["MIRACLRetrieval"] == "unknown"  # the report does not say
+    hashes = {**report.provenance.data_sha256, "mlqa_dev_ar": {"mlqa_dev_ar.json": "1" * 64}}
+    write(tmp_path / "b", stating(report, data_sha256=hashes))
+    before, after = ({name: row.get("dataset_revision") for name, row in read(tmp_path / at).items()} for at in "ab")
+    assert {name for name in before if before[name] != after[name]} == {"MLQARetrieval", "hybrid_jax.mlqa_dev_ar"}
+    assert before["MIRACLRetrieval"] == "unknown"  # the report does not say
 
 
 def test_somebodys_folder_of_a_benchmarks_name_is_not_that_benchmark(report, tmp_path):
-    report["tasks"] = {"xquad": report["tasks"]["xquad"] | {"candidate_text": "passage"}}
-    write(tmp_path, report)
+    passages = report.tasks["xquad"].model_copy(update={"candidate_text": "passage"})
+    write(tmp_path, report.model_copy(update={"tasks": {"xquad": passages}}))
     assert "XQuADRetrieval" not in read(tmp_path)
     assert "hybrid_jax.xquad" in read(tmp_path)
 

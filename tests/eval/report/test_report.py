@@ -13,10 +13,10 @@ import pytest
 
 from hybrid_jax.eval import bitext
 from hybrid_jax.eval.full_ranking import run
-from hybrid_jax.eval.measures import macro
-from hybrid_jax.eval.measures.panel import MEASURES
+from hybrid_jax.eval.measures.catalogue import BIAS, POOLS
 from hybrid_jax.eval.report.build import build_report, write_report
 from hybrid_jax.eval.report.page import html
+from hybrid_jax.eval.report.schema import BitextResult, CurvePoint, CurveSettings, PoolResult, Report
 from hybrid_jax.eval.report.text import headline_table, markdown
 from hybrid_jax.eval.tasks import BitextTask
 
@@ -32,14 +32,16 @@ def report(make_task, knows_the_record, random_encoder):
 
 
 def test_bitext_and_searches_are_tables_with_their_mean(report):
-    rows = {"en": {"questions": 2, "ndcg@10": 1.0, "recall@100": 1.0, "map@100": 1.0, "mrr@10": 1.0}}
-    rows["de"] = {name: value / 4 if name != "questions" else 6 for name, value in rows["en"].items()}
-    means = {name: 0.625 for name in rows["en"] if name != "questions"}
-    facts = {"about": "A <pool>", "questions": 8, "candidates": 9, "relevant_missing": 1, "per_language": rows}
-    facts["groups"] = macro.grouped(rows, [name for name in rows["en"] if name != "questions"], seen={"en"})
+    rows = {"en": {"questions": 2, **dict.fromkeys(POOLS, 1.0)}, "de": {"questions": 6, **dict.fromkeys(POOLS, 0.25)}}
+    groups = {"seen": {"languages": ["en"], **dict.fromkeys(POOLS, 1.0)}}
+    groups["unseen"] = {"languages": ["de"], **dict.fromkeys(POOLS, 0.25)}
+    sizes = {"questions": 8, "candidates": 9, "languages": ["de", "en"], "depth": 100, "relevant_missing": 1}
+    means = {**sizes, "about": "A <pool>", **dict.fromkeys(POOLS, 0.625)}
+    pool = PoolResult.model_validate({**means, "per_language": rows, "groups": {"seen": groups}})
     translations = {"a": ["ein Satz", "noch einer"], "b": ["a sentence", "another"]}
     task = BitextTask("pairs", {("de", "en"): (translations["a"], translations["b"])}, "Two | sentences")
-    report |= {"searches": {"pool": means | facts}, "bitext": {"pairs": bitext.evaluate(RandomVectors(), task)}}
+    mined = BitextResult.model_validate(bitext.evaluate(RandomVectors(), task))
+    report = report.model_copy(update={"searches": {"pool": pool}, "bitext": {"pairs": mined}})
     told, page, line = markdown(report), Page(html(report)), headline_table(report)
     for shown in (told, page.text, line):
         assert "0.6250" in shown
@@ -47,7 +49,6 @@ def test_bitext_and_searches_are_tables_with_their_mean(report):
     assert "| mean | 0.6250 | 0.6250 | 0.6250 | 0.6250 | 8 |" in told
     assert "| seen (en) | 1.0000 | 1.0000 | 1.0000 | 1.0000 |  |" in told
     assert "unseen (de)" in page.text
-    assert "Latin" not in told.partition("## pool")[2].partition("##")[0]  # one group alone says nothing
     assert "A &lt;pool&gt;; 8 questions, 9 candidates; 1 relevant candidates are not in the corpus" in told
     assert "A <pool>; 8 questions" in page.text
 
@@ -81,12 +82,12 @@ class Page(HTMLParser):
             self.text += data
 
 
-def check_page(page: Page, report: dict) -> None:
-    result, untrained = report["tasks"]["parallel"], report["others"]["untrained"]["parallel"]
+def check_page(page: Page, report: Report) -> None:
+    result, untrained = report.tasks["parallel"], report.others["untrained"]["parallel"]
     assert TITLE in page.text
     for setting in ("monolingual", "cross_lingual", "multilingual"):
-        assert f"{result['map'][setting]:.4f}" in page.text
-        assert f"untrained {untrained['map'][setting]:.4f}" in page.text
+        assert f"{result.means('map')[setting]:.4f}" in page.text
+        assert f"untrained {untrained.means('map')[setting]:.4f}" in page.text
     assert f"{result['rank_distance']:.1f}" in page.text
     cells = {
         (attrs["data-of"], attrs["data-query"], attrs["data-candidate"]): attrs["data-value"]
@@ -94,34 +95,35 @@ def check_page(page: Page, report: dict) -> None:
         if attrs.get("class") == "cell"
     }
     assert cells == {
-        (name, query, candidate): f"{scores[name]:,.4f}"
-        for name in ("map", "translation_rank")
-        for query, row in result["pairs"].items()
+        (name, query, candidate): f"{value:,.4f}"
+        for query, row in result.pairs.items()
         for candidate, scores in row.items()
+        for name, value in (("map", scores["map"]), ("translation_rank", scores.translation_rank))
     }
     assert len(cells) == 18
-    low, high = result["intervals"]["map"]["multilingual"]
+    low, high = result.intervals["map"]["multilingual"]
     assert f"{low:.4f} – {high:.4f}" in page.text
     measures = [attrs["data-measure"] for _, attrs in page.elements if "data-measure" in attrs]
-    assert measures == [name for name in MEASURES if name in result["bias"]]
+    assert measures == [name for name in BIAS if name in result.bias]
     assert "language_probe" in measures
     assert "Latin" in page.text
     assert "Thai" in page.text
     assert "config · mixture · monolingual_fraction" in page.text
 
 
-def test_json_follows_the_schema_and_survives_the_disk(tmp_path: Path, report: dict):
+def test_json_follows_the_schema_and_survives_the_disk(tmp_path: Path, report: Report):
     paths = write_report(tmp_path / "new" / "folder", report)
     assert [path.name for path in paths] == ["report.json", "report.md", "report.html"]
     assert sorted(path.name for path in paths[0].parent.iterdir()) == sorted(path.name for path in paths)
     read = json.loads(paths[0].read_text(encoding="utf-8"))
-    assert read == report
+    assert read == report.json_value()
+    assert Report.model_validate(read) == report
     assert set(read) == {"schema_version", "title", "label", "provenance", "tasks", "others", "published"}
     assert {"step", "git_commit", "config", "tie_rule", "scores", "data_sha256"} == set(read["provenance"])
     assert set(read["others"]["untrained"]["parallel"]) < set(read["tasks"]["parallel"])
 
 
-def test_the_page_is_self_contained_and_escaped(report: dict):
+def test_the_page_is_self_contained_and_escaped(report: Report):
     source = html(report)
     page = Page(source)
     check_page(page, report)
@@ -133,10 +135,11 @@ def test_the_page_is_self_contained_and_escaped(report: dict):
 def test_a_report_without_an_untrained_model_or_a_setting(make_task, knows_the_record):
     task = make_task(("en",), 3)
     report = build_report("one language", run(knows_the_record(task, meaning=1, language=1), [task]), {}, label="mine")
-    assert report["others"] == {}
-    assert report["tasks"]["parallel"]["bias"] == {}
-    assert report["tasks"]["parallel"]["map"]["cross_lingual"] is None
-    assert report["tasks"]["parallel"]["rank_distance"] is None
+    result = report.tasks["parallel"]
+    assert report.others == {}
+    assert result.bias == {}
+    assert result.means("map")["cross_lingual"] is None
+    assert result["rank_distance"] is None
     assert "untrained" not in Page(html(report)).text
     assert "| mAP | mine | 1.0000 [1.0000 – 1.0000] | – | 1.0000 [1.0000 – 1.0000] |" in markdown(report)
     assert headline_table(report).splitlines()[-1].split() == ["parallel", "mine", "1.0000", "–", "1.0000", "–"]
@@ -146,30 +149,40 @@ def test_texts_of_any_script_are_shown_as_texts(make_task, knows_the_record):
     task = make_task(("ar", "en"), 6)
     hostile = "كيف <img src=x onerror=alert(1)> حالك؟"
     encoder = knows_the_record(task, meaning=0.5, language=2)
-    result = run(encoder, [task])["tasks"]["parallel"]
-    result["worst"][0]["text"] = result["worst"][0]["top"][0]["text"] = hostile
-    report = build_report("texts", {"tasks": {"parallel": result}, "provenance": {}, "debiased": {}}, {})
-    page = Page(html(report))
+    report = build_report("texts", run(encoder, [task]), {})
+    result = report.tasks["parallel"]
+    first, *others = result.worst
+    top = [first.top[0].model_copy(update={"text": hostile}), *first.top[1:]]
+    worst = [first.model_copy(update={"text": hostile, "top": top}), *others]
+    result = result.model_copy(update={"worst": worst})
+    page = Page(html(report.model_copy(update={"tasks": {"parallel": result}})))
     assert page.text.count(hostile) == 2
     assert "img" not in {tag for tag, _ in page.elements}
     shown = [attrs for _, attrs in page.elements if attrs.get("class") in ("question", "passage")]
     assert {(attrs["lang"], attrs["dir"]) for attrs in shown} == {("ar", "rtl"), ("en", "ltr")}
     assert [attrs["lang"] for attrs in shown if attrs["class"] == "question"] == ["ar", "en"]
-    for query in result["worst"]:
-        assert query["answer"]["relevant"]
-        assert [candidate["rank"] for candidate in query["top"]] == [1, 2, 3]
+    for query in result.worst:
+        assert query.answer.relevant
+        assert [candidate.rank for candidate in query.top] == [1, 2, 3]
 
 
-def test_a_watched_run_shows_its_curve(report: dict):
+def test_a_watched_run_shows_its_curve(report: Report):
     steps = [(10, 0.25), (20, 0.5), (30, 0.75)]
-    report["curve"] = [
-        {
-            "step": step,
-            "figures": {"parallel": {"map": {"monolingual": value, "cross_lingual": None, "multilingual": value / 2}}},
-        }
+    settings = CurveSettings(metric="parallel.map.monolingual", tasks=("parallel",), data_sha256="", run_sha256="")
+    curve = [
+        CurvePoint(
+            step=step,
+            pairs=8 * step,
+            written="2026-11-22T06:00:00+00:00",
+            seconds=1,
+            value=value,
+            figures={"parallel": {"map": {"monolingual": value, "cross_lingual": None, "multilingual": value / 2}}},
+            settings=settings,
+        )
         for step, value in steps
     ]
-    points = [attrs for _, attrs in Page(html(report)).elements if "data-step" in attrs]
+    page = Page(html(report.model_copy(update={"curve": curve})))
+    points = [attrs for _, attrs in page.elements if "data-step" in attrs]
     assert [(attrs["data-step"], attrs["data-value"]) for attrs in points] == [
         (str(step), f"{value / part:.4f}") for part in (1, 2) for step, value in steps
     ]
@@ -182,40 +195,41 @@ def test_published_figures_are_marked_as_theirs(make_task, knows_the_record):
     report = build_report("ours", run(knows_the_record(task, meaning=1, language=1), [task]), {})
     page = Page(html(report))
     rows = [attrs["class"] for tag, attrs in page.elements if tag == "tr" and "theirs" in (attrs.get("class") or "")]
-    assert len(rows) == len([entry for entry in report["published"]["xquad_r"] if "map" in entry["values"]])
+    assert len(rows) == len([entry for entry in report.published["xquad_r"] if "map" in entry.values])
     assert "Published figures, not ours" in page.text
-    for entry in report["published"]["xquad_r"]:
+    for entry in report.published["xquad_r"]:
         for text in (page.text, markdown(report)):
-            assert entry["source"] in text
-            assert entry["url"] in text
-        assert f"| {entry['system']} (published, " in markdown(report)
+            assert entry.source in text
+            assert entry.url in text
+        assert f"| {entry.system} (published, " in markdown(report)
 
 
-def test_markdown_shows_a_hostile_title_as_text(report: dict):
+def test_markdown_shows_a_hostile_title_as_text(report: Report):
     text = markdown(report)
     assert text.startswith("# α = 0.5 &lt;script&gt;document.title = 'run'&lt;/script&gt; &amp; co \\| 1\n")
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert "| de | 1.0000 | 1.0000 | 1.0000 |" in tables
 
 
-def test_the_terminal_table_is_aligned(report: dict):
+def test_the_terminal_table_is_aligned(report: Report):
     _, header, rule, *rows = headline_table(report).splitlines()
     assert {row.split()[1] for row in rows} == {"trained", "untrained"}
     assert {len(line) for line in (header, rule, *rows)} == {len(rule)}
 
 
-def test_a_refused_write_is_one_line_and_leaves_the_old_report(tmp_path: Path, report: dict):
+def test_a_refused_write_is_one_line_and_leaves_the_old_report(tmp_path: Path, report: Report):
     write_report(tmp_path, report)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     # A file size limit makes the kernel refuse the last and largest file's bytes, as a full disk does.
     limit = len(before["report.html"])
     assert limit > max(len(before["report.json"]), len(before["report.md"])) + 1000
     code = f"""
-import json, resource, signal
+import resource, signal
 from pathlib import Path
 from hybrid_jax.eval.report.build import write_report
-report = json.loads(Path("report.json").read_text(encoding="utf-8"))
-report["title"] = "another and a longer title, " * 10
+from hybrid_jax.eval.report.schema import Report
+report = Report.model_validate_json(Path("report.json").read_bytes())
+report = report.model_copy(update={{"title": "another and a longer title, " * 10}})
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 try:
@@ -228,7 +242,7 @@ except OSError as error:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_file_in_the_folders_place_is_named(tmp_path: Path, report: dict):
+def test_a_file_in_the_folders_place_is_named(tmp_path: Path, report: Report):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OSError, match=r"cannot write .*taken: File exists"):
         write_report(tmp_path / "taken", report)

@@ -1,27 +1,32 @@
 """The curve's file survives kills, refuses what would make it lie, and names the best step."""
 
 import json
+from itertools import count
 from pathlib import Path
 
 import pytest
+from support.made_up_report import ranked, searched
 
-from hybrid_jax.eval.measures import macro
+from hybrid_jax.eval.evaluation import Evaluation
+from hybrid_jax.eval.report.schema import CurvePoint, CurveSettings
 from hybrid_jax.eval.tasks import SearchTask
 from hybrid_jax.eval.tasks.base import Query
 from hybrid_jax.eval.watch import curve
-from hybrid_jax.eval.watch.curve import Curve, CurveError, Point, Settings
+from hybrid_jax.eval.watch.curve import Curve, CurveError
 
-MAP = Settings(metric="demo.map.multilingual", tasks=("demo",), data_sha256="d" * 64, run_sha256="r" * 64)
+MAP = CurveSettings(metric="demo.map.multilingual", tasks=("demo",), data_sha256="d" * 64, run_sha256="r" * 64)
 DISTANCE = MAP.model_copy(update={"metric": "demo.rank_distance"})
 
 
-def point(step: int, value: float, settings: Settings = MAP) -> Point:
+def point(step: int, value: float, settings: CurveSettings = MAP) -> CurvePoint:
     figures: curve.Figures = {"demo": {"map": {"monolingual": 0.5, "multilingual": value}, "rank_distance": None}}
     written = "2026-11-22T06:00:00+00:00"
-    return Point(step=step, pairs=8 * step, written=written, seconds=1, value=value, figures=figures, settings=settings)
+    return CurvePoint(
+        step=step, pairs=8 * step, written=written, seconds=1, value=value, figures=figures, settings=settings
+    )
 
 
-def write(path: Path, values: dict[int, float], settings: Settings = MAP) -> Curve:
+def write(path: Path, values: dict[int, float], settings: CurveSettings = MAP) -> Curve:
     with Curve(path, settings) as written:
         for step, value in values.items():
             written.append(point(step, value, settings))
@@ -96,7 +101,7 @@ def test_two_watches_cannot_write_one_curve(tmp_path: Path):
         (DISTANCE, {20: 7.0, 40: 7.0}, 20),
     ],
 )
-def test_the_best_step_is_the_first_of_the_best_value(tmp_path: Path, settings: Settings, values: dict, best: int):
+def test_the_best_step_is_the_first_of_the_best_value(tmp_path: Path, settings: CurveSettings, values: dict, best: int):
     found = write(tmp_path / "curve.jsonl", values, settings).best
     assert found is not None
     assert found.step == best
@@ -108,9 +113,10 @@ def test_an_empty_curve_has_no_best_step():
 
 def test_every_name_is_known_before_anything_is_evaluated(make_task):
     task = make_task(["de", "en"], 3)
+    result = ranked(["de"], ["de"], "passage", (number / 100 for number in count(1)))
     means = {"monolingual": 0.5, "cross_lingual": None, "multilingual": 0.25}
-    result = {**dict.fromkeys(macro.METRICS, means), "rank_distance": 2.0, "rank_distance_median": 1.5, "pairs": {}}
-    found = curve.by_name(curve.figures({"tasks": {task.name: result}, "per_query": {}}))
+    result = result.model_validate({**result.model_dump(), "map": means, "rank_distance": 2.0})
+    found = curve.by_name(curve.figures(Evaluation({task.name: result}, {})))
     known = curve.names({"parallel": [task]})
     assert known[0] == "parallel.map.multilingual"
     assert set(found) == set(known)
@@ -119,9 +125,9 @@ def test_every_name_is_known_before_anything_is_evaluated(make_task):
 
 def test_a_searched_pool_of_any_name_has_its_figures():
     pool = SearchTask("scifact", (Query("q", "en", "?"),), lambda: iter(()), {"q": {"d": 1}})
-    result = {"questions": 1, "ndcg@10": 0.5, "recall@100": 0.6, "map@100": 0.7, "mrr@10": 0.8, "per_language": {}}
-    found = curve.by_name(curve.figures({"tasks": {}, "searches": {"beir:data/v1.0/scifact": result}}))
-    assert found["beir:data/v1.0/scifact.ndcg@10"] == 0.5
+    result = searched(["en"], (number / 100 for number in count(1)))
+    found = curve.by_name(curve.figures(Evaluation({}, {}, searches={"beir:data/v1.0/scifact": result})))
+    assert found["beir:data/v1.0/scifact.ndcg@10"] == result["ndcg@10"]
     assert list(found) == curve.names({"beir:data/v1.0/scifact": [pool]})
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ import pytest
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.load import load
 from hybrid_jax.eval import job
-from hybrid_jax.eval.watch import command as watch
-from hybrid_jax.eval.watch.command import Evaluator, main
+from hybrid_jax.eval.watch.command import parse, watch
 from hybrid_jax.eval.watch.curve import read
 from hybrid_jax.runs.checkpoint import CheckpointError, read_best, steps
 
@@ -36,7 +35,7 @@ jax.monitoring.register_event_duration_secs_listener(note)
 
 
 class Measured:
-    """An evaluator of real parts on a small task, which notes what it was asked for; `before` runs at each step."""
+    """The real evaluation on a small task, which records the steps in order; `before` and `on_publish` run first."""
 
     def __init__(self, task: Any):
         self.task = task
@@ -46,26 +45,25 @@ class Measured:
         self.on_publish: Callable[[int], None] = lambda step: None
         self.compiled: list[int] = []
 
-    def evaluator(self) -> Evaluator:
-        return Evaluator(lambda names, data: {"parallel": (self.task,)}, self._measure, self._publish)
+    def open_tasks(self, names: str, data_dir: Path | None) -> job.Named:
+        return {"parallel": (self.task,)}
 
-    def _measure(self, encoder: TextEncoder, named: Any) -> Mapping[str, Any]:
+    def measure(self, encoder: TextEncoder, tasks: Any) -> Any:
         step = encoder.origin.step or 0
         self.before(step)
         self.measured.append(step)
-        found = job.evaluate(encoder, named)
+        found = job.measure(encoder, tasks)
         self.compiled.append(len(COMPILED))
         return found
 
-    def _publish(self, encoder: TextEncoder, found: Mapping[str, Any], out: Path) -> None:
+    def publish(self, encoder: TextEncoder, found: Any, folder: Path) -> None:
         self.on_publish(encoder.origin.step or 0)
         self.published.append(encoder.origin.step or 0)
-        job.Outputs(out).write(job.report(encoder, found), found["per_query"])
+        job.publish(encoder, found, folder)
 
 
 @pytest.fixture
-def measured(make_task, monkeypatch: pytest.MonkeyPatch) -> Measured:
-    monkeypatch.setattr(watch, "keep_freed_memory", lambda: None)  # it is for a whole process
+def measured(make_task) -> Measured:
     return Measured(make_task(["de", "en", "es"], 4))
 
 
@@ -80,7 +78,8 @@ def run(tiny_run, tmp_path: Path) -> Path:
 
 
 def watched(run: Path, measured: Measured, *more: str) -> int:
-    return main([str(run), "--every", "0.05", "--timeout", "0.2", *more], measured.evaluator())
+    options = parse([str(run), "--every", "0.05", "--timeout", "0.2", *more])
+    return watch(options, measured.open_tasks, measured.measure, measured.publish)
 
 
 def curve_steps(run: Path) -> list[int]:
