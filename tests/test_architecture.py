@@ -21,7 +21,7 @@ BELOW = {
     "embed": {"data", "model", "hub", "runtime", "runs", "disk"},
     "debias": {"data", "embed", "disk"},
     "eval": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "search", "debias"},
-    "export": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "debias"},
+    "export": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "debias", "eval"},
     "ablate": {"data", "model", "runtime", "train", "embed", "eval"},
 }
 SEES_THE_WHOLE_CONFIG = {"__main__.py", "loop.py", "run.py"}

@@ -16,9 +16,10 @@ DESCRIPTION = """Writes a run's checkpoint, or a model that hybrid_jax reads, as
 of ours, and a model card written from the run: what it saw, its data with hashes, its config, its evaluation.
 
   sentence-transformers   transformer, tokenizer, pooling, projection, normalisation, prompts (versions 5 and 6)
-  hf                      transformer and tokenizer alone; whoever loads it must know the pooling and the prompts
+  hf                      transformer and tokenizer alone; whoever loads it must state the pooling and the prompts
 
-The folder is read back and its embeddings are compared before it gets its name: it is whole, or not there."""
+The folder is read back and its embeddings are compared before it appears under its name: it is written completely or
+not at all."""
 
 
 def main() -> int:
@@ -30,7 +31,7 @@ def main() -> int:
     )
     add_checkpoint(parser)
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="the folder to write; not there yet, or empty"
+        "--out", required=True, type=Path, metavar="DIR", help="the folder to write, which must be new or empty"
     )
     parser.add_argument(
         "--format",
@@ -42,15 +43,17 @@ def main() -> int:
         "--dtype",
         default="float32",
         choices=("float32", "float16", "bfloat16"),
-        help="of the numbers in the files: half the size changes the embeddings a little (default: %(default)s)",
+        help="precision of the weights in the files; 16 bits change the embeddings a little (default: %(default)s)",
     )
-    parser.add_argument("--tower", choices=("query", "passage"), help="which one, of a run with two (model.tied false)")
+    parser.add_argument(
+        "--tower", choices=("query", "passage"), help="which tower to export, for a run with two (model.tied false)"
+    )
     parser.add_argument(
         "--debias",
         type=Path,
         metavar="FILE.npz",
-        help="a debiasing of this model's vectors that is one linear map (lsar), as `eval --debias` writes it: the "
-        "folder gives debiased vectors",
+        help="a linear debiasing (lsar) fitted on this model, as `eval --debias` writes it: the exported model gives "
+        "debiased vectors",
     )
     parser.add_argument(
         "--report",
@@ -62,14 +65,14 @@ def main() -> int:
     keep_freed_memory()
     try:
         return _export(arguments)
-    except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
+    except (ValueError, OSError) as error:  # mistakes in the options or files, and a full disk
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from hybrid_jax.debias.methods import Debiaser
-    from hybrid_jax.embed.load import load  # jax and all of it: not needed to answer --help
+    from hybrid_jax.debias.methods import Debiaser  # imports jax, which --help does not need
+    from hybrid_jax.embed.load import load
     from hybrid_jax.export.card import write_card
     from hybrid_jax.export.folder import check_free, plan, write_folder
     from hybrid_jax.export.verify import BOUNDS
@@ -85,25 +88,26 @@ def _export(arguments: argparse.Namespace) -> int:
     seen = read_seen(origin.folder / "metrics.jsonl", origin.step) if origin.step is not None else None
     card = write_card(what, out.resolve().name, seen, _results(arguments.report, origin), provenance())
     distance = write_folder(what, out, card=card)
-    print(f"wrote {out} for {arguments.format}, {dtype}: whole, and read back")
+    print(f"wrote {out} for {arguments.format}, {dtype}; read back and checked")
     original = "the original's" if debias is None else f"the original's debiased ({debias.name})"
     print(f"largest cosine distance to {original} embeddings: {distance:.2g} (allowed: {BOUNDS[dtype]:g})")
     return 0
 
 
-def _results(named: Path | None, origin: "Origin") -> "Results | None":
-    """The evaluation that is asked for, or the run's own if there is one of this step."""
+def _results(report: Path | None, origin: "Origin") -> "Results | None":
+    """The evaluation in `report`; if that is None, the run's own, unless it is missing or of another step."""
     from hybrid_jax.export.results import difference, read_results
     from hybrid_jax.export.settings import ExportError
 
-    path = origin.folder / "eval" / "report.json" if named is None else named
-    if named is None and not (origin.is_run and path.is_file()):
+    path = origin.folder / "eval" / "report.json" if report is None else report
+    if report is None and not (origin.is_run and path.is_file()):
         return None
     results = read_results(path)
-    if (other := difference(results, origin)) is None:
+    mismatch = difference(results, origin)
+    if mismatch is None:
         return results
-    problem = f"{path} is of another model ({other})"
-    if named is not None:
+    problem = f"{path} is of another model ({mismatch})"
+    if report is not None:
         raise ExportError(f"{problem}: name the report of an evaluation of what is exported")
     warn(f"{problem}: the model card has no evaluation")
     return None

@@ -1,7 +1,6 @@
 """The model card of an exported folder, written from the run's own files: README.md for people, its header for the hub.
 
-Knows: what can honestly be said of a run, and how to say it in Markdown so that no text of a config or of data changes
-the page. Does not know: where the facts were read (`data/seen.py`, `results.py`).
+Everything that comes from a config or from data is escaped, so that no text of theirs changes the page.
 """
 
 import json
@@ -25,29 +24,30 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class Markdown(str):
-    """Text that is Markdown already; all other text is escaped when the template shows it."""
+    """Text that is already Markdown; the template escapes all other text."""
 
 
 def plain(value: object) -> Markdown:
-    """A text that Markdown shows as it is: one line, no markup, no table border, nothing invisible."""
+    """The text on one line, escaped: no markup, no table borders, no invisible characters."""
     text = "".join(sign if sign.isprintable() else "\ufffd" for sign in " ".join(str(value).split()))
     return Markdown(re.sub(r"([\\`*_\[\]<>&|~#$])", r"\\\1", text))
 
 
 def quoted(text: str) -> Markdown:
-    """A text as code within a line, its spaces visible as quotation marks."""
+    """The text as inline code, in quotation marks that make its spaces visible."""
     shown = json.dumps(text, ensure_ascii=False)
     fence = "`" * (_longest_ticks(shown) + 1)
     return Markdown(f"{fence}{shown}{fence}")
 
 
 def block(text: str, language: str) -> Markdown:
-    """Code that stands by itself."""
+    """The text as a code block."""
     fence = "`" * max(3, _longest_ticks(text) + 1)
     return Markdown(f"{fence}{language}\n{text.rstrip()}\n{fence}")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
+    """A table with every cell escaped."""
     lines = [[plain(cell) for cell in row] for row in (header, *rows)]
     lines.insert(1, [Markdown("---")] * len(header))
     return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
@@ -60,13 +60,16 @@ def _longest_ticks(text: str) -> int:
 def write_card(
     what: Plan, name: str, seen: Seen | None, results: Results | None, exported_with: Mapping[str, Any]
 ) -> str:
-    """The card of what is exported as `name`. A model that is no run of ours has neither `seen` nor `results` of a
-    training; `results` must be of this very model."""
+    """The card of the folder `name`.
+
+    `seen` is what a run was trained on, None for a published model or a run without a log; `results` an evaluation of
+    this very model.
+    """
     origin = what.encoder.origin
     config = origin.config
     environment = Environment(
         loader=PackageLoader("hybrid_jax.export", "."),
-        autoescape=False,  # that is for HTML; this is for Markdown:
+        autoescape=False,  # that is HTML's; `finalize` escapes for Markdown
         finalize=lambda value: value if isinstance(value, Markdown) else plain(value),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -101,7 +104,7 @@ def write_card(
 
 
 def _header(what: Plan, seen: Seen | None) -> dict[str, Any]:
-    """What the hub reads. A licence is for the model's owner to add."""
+    """What the hub reads. The licence is left for the model's owner to add."""
     library = "sentence-transformers" if what.format == "sentence-transformers" else "transformers"
     task = "sentence-similarity" if what.format == "sentence-transformers" else "feature-extraction"
     header: dict[str, Any] = {} if seen is None or not seen.languages else {"language": seen.languages}
@@ -112,26 +115,25 @@ def _header(what: Plan, seen: Seen | None) -> dict[str, Any]:
 
 
 def _base_model(origin: Origin) -> tuple[str | None, bool]:
-    """What the weights were before: a hub id or the name of a folder, and whether it is the former; (None, False) for
-    random ones."""
+    """What training started from: (hub id, True), (a folder's name, False), or (None, False) for random weights."""
     config = origin.config
-    named = str(origin.folder) if config is None else config["pretrained"]
-    if named is None:
+    base = str(origin.folder) if config is None else config["pretrained"]
+    if base is None:
         return None, False
-    folder = Path(named).expanduser()
+    folder = Path(base).expanduser()
     for above in (folder, *folder.parents):  # …/models--ORGANISATION--NAME/snapshots/REVISION of the hub's cache
         if above.name.startswith("models--") and "--" in above.name.removeprefix("models--"):
             return above.name.removeprefix("models--").replace("--", "/", 1), True
-    if config is not None and _HUB_ID.fullmatch(named) and not folder.is_dir():
-        return named, True
+    if config is not None and _HUB_ID.fullmatch(base) and not folder.is_dir():
+        return base, True
     return folder.name, False
 
 
-def _sources(config: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[list[str]]:
+def _sources(config: Mapping[str, Any], training_data: Mapping[str, Any]) -> Iterable[list[str]]:
     """Rows of dataset, path, what was read there, its sha256, licence."""
     for dataset in config["data"]["datasets"]:
         licence = dataset.get("licence") or "not stated"
-        for source in found[dataset["name"]]["sources"]:
+        for source in training_data[dataset["name"]]["sources"]:
             label = ", ".join(str(source[key]) for key in ("file", "tfds", "demo", "split") if key in source)
             digests = source["sha256"]
             digests = digests.values() if isinstance(digests, Mapping) else digests
@@ -140,6 +142,7 @@ def _sources(config: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[li
 
 
 def _kinds(seen: Seen) -> Iterable[list[str]]:
+    """Rows of kind of batch, batches, share of all batches, pairs."""
     for kind in KINDS:
         if batches := seen.batches[kind]:
             yield [kind, f"{batches:,}", f"{batches / seen.logged:.4f}", f"{seen.pairs[kind]:,}"]
@@ -155,13 +158,14 @@ def _languages(seen: Seen) -> Iterable[list[str]]:
 
 
 def _matrix(seen: Seen) -> Markdown:
+    """Pairs by language of the query (rows) and of the passage (columns)."""
     queries, passages = (sorted({pair[side] for pair in seen.language_pairs}) for side in (0, 1))
     rows = [[query, *(f"{seen.language_pairs[query, other]:,}" for other in passages)] for query in queries]
     return table(["", *passages], rows)
 
 
 def _alpha(mixture: Mapping[str, Any]) -> str:
-    """What the config asked for."""
+    """The config's mixture of monolingual and cross-lingual batches, in words."""
     if mixture["weights"] is not None:
         return "weights " + ", ".join(f"{kind} {weight:g}" for kind, weight in mixture["weights"].items())
     alpha = mixture["monolingual_fraction"]
@@ -172,6 +176,7 @@ def _alpha(mixture: Mapping[str, Any]) -> str:
 
 
 def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[str]:
+    """What a user must know before relying on the model, a sentence or two each."""
     origin, rules = what.encoder.origin, what.rules
     config = origin.config
     if len(what.sides) == 1:
@@ -184,7 +189,7 @@ def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[
         text = f" (text with sha256 {about['text_sha256']})" if "text_sha256" in about else ""
         yield (
             f"Its embeddings are debiased after training by {what.debias.summary()}{text}: they are not comparable "
-            f"with those of the model before."
+            f"with those of the model before debiasing."
         )
         if results is not None:
             yield "The evaluation is of the embeddings before they were debiased."
@@ -211,7 +216,7 @@ def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[
         if commit is None or commit.endswith("-dirty"):
             yield "The code that trained it is not exactly a commit: uncommitted changes, or no git checkout."
     if results is None:
-        yield "No evaluation of it is known to this card, and so nothing of its quality."
+        yield "No evaluation of it is known to this card, so its quality is unknown."
     if what.dtype != "float32":
         yield (
             f"Its numbers are rounded to {what.dtype}: embeddings differ from the original's, by a cosine distance of "
@@ -220,32 +225,32 @@ def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[
 
 
 def _snippets(what: Plan, name: str) -> dict[str, str]:
-    """Code that uses the folder, by the library's name."""
+    """{library: code that uses the folder}."""
     both = len(what.sides) == 2
     calls = {
         "query": 'queries = {}(["Where does the river rise?"])',
         "passage": 'passages = {}(["It rises in the Alps."])',
     }
     path, rules, model = json.dumps(name, ensure_ascii=False), what.encoder.rules, what.encoder.model
-    found: dict[str, str] = {}
+    snippets: dict[str, str] = {}
     if what.format == "sentence-transformers":
         methods = {"query": "model.encode_query", "passage": "model.encode_document"}
         lines = ["from sentence_transformers import SentenceTransformer", "", f"model = SentenceTransformer({path})"]
         lines += [calls[side].format(methods[side]) for side in what.sides]
         lines += ["scores = model.similarity(queries, passages)"] if both else []
-        found["sentence-transformers (5 or newer)"] = "\n".join(lines)
+        snippets["sentence-transformers (5 or newer)"] = "\n".join(lines)
     else:
-        found["transformers"] = _transformers_snippet(what, path)
+        snippets["transformers"] = _transformers_snippet(what, path)
     methods = {"query": "encoder.encode_queries", "passage": "encoder.encode_passages"}
-    told = ""
-    if what.format == "hf":  # what a plain folder cannot say itself
+    options = ""
+    if what.format == "hf":  # a plain folder does not state its pooling, prompts and length limit
         prompts = {"query_prompt": rules.query_prompt, "passage_prompt": rules.passage_prompt}
         given = {"pooling": settings.plain_pooling(model), **prompts, "max_length": what.max_length}
-        told = "".join(f", {key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())
-    lines = ["import hybrid_jax", "", f"encoder = hybrid_jax.load({path}{told})"]
+        options = "".join(f", {key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())
+    lines = ["import hybrid_jax", "", f"encoder = hybrid_jax.load({path}{options})"]
     lines += [calls[side].format(methods[side]) for side in what.sides]
     lines += ["scores = encoder.similarity(queries, passages)"] if both else []
-    return {**found, "hybrid_jax": "\n".join(lines)}
+    return {**snippets, "hybrid_jax": "\n".join(lines)}
 
 
 def _transformers_snippet(what: Plan, path: str) -> str:

@@ -1,8 +1,4 @@
-"""A linear debiasing written into a model: its last linear layer, which every format has a place for, does it.
-
-Knows: that a projection without activation and a matrix after it are one projection. Does not know: how the matrix was
-fitted (`embed/debias_fit.py`), files.
-"""
+"""Writes a linear debiasing into a model's projection, the last linear layer, which every format can hold."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,17 +17,18 @@ from hybrid_jax.runtime.mesh import parameter_sharding
 
 
 def debiased(encoder: TextEncoder, debias: Debiaser) -> TextEncoder:
-    """An encoder with one tower whose vectors are `debias` of those of `encoder`, of whatever language.
+    """An encoder with one tower, whose vectors are those of `encoder` after `debias`, in every language.
 
-    With P = `debias.matrix`, unit(P unit(W p + b)) = unit(P W p + P b): lengths commute with a linear map. A model
-    without projection gets one, P itself, without a bias.
+    With P = `debias.matrix`, unit(P unit(W p + b)) = unit(P W p + P b), since P is linear and scaling does not change
+    a direction. A model without a projection gets P as its projection, without a bias.
 
-    Raises ExportError for a method that is no matrix, an activation between W and P, and a map of other vectors.
+    Raises ExportError for a method that is not linear, for an activation after the projection, and for a debiasing of
+    vectors of another size.
     """
     model = encoder.model
     if not debias.linear:
         raise ExportError(
-            f"{debias.name} moves each language in its own way, which a model that does not know a text's language "
+            f"{debias.name} moves each language in its own way, which a model that is not told a text's language "
             f"cannot do: export without --debias, or with lsar"
         )
     if debias.dim != encoder.dim:
@@ -45,11 +42,11 @@ def debiased(encoder: TextEncoder, debias: Debiaser) -> TextEncoder:
             f"{debias.name} behind it: export without --debias, and apply it to the vectors"
         )
     tower: Parameters = dict(encoder.parameters["tower"])
-    before: Mapping[str, Any] = tower.get("projection", {"kernel": np.eye(encoder.dim)})
-    after = {name: np.asarray(values, np.float64) @ debias.matrix for name, values in before.items()}
+    projection: Mapping[str, Any] = tower.get("projection", {"kernel": np.eye(encoder.dim)})
+    composed = {name: np.asarray(values, np.float64) @ debias.matrix for name, values in projection.items()}
     tower["projection"] = {
         name: jax.device_put(values.astype(np.float32), parameter_sharding(encoder.mesh, values.shape))
-        for name, values in after.items()
+        for name, values in composed.items()
     }
     has_bias = model.projection_dim is not None and model.projection_bias
     config = model.model_copy(update={"projection_dim": encoder.dim, "projection_bias": has_bias})
@@ -57,15 +54,15 @@ def debiased(encoder: TextEncoder, debias: Debiaser) -> TextEncoder:
 
 
 def check_fitted_on(debias: Debiaser, origin: Origin) -> None:
-    """Raises ExportError when the map was fitted on the vectors of another model than that of `origin`.
+    """Raises ExportError if the debiasing was fitted on the vectors of another model than that of `origin`.
 
-    One that does not say (`fit` was called by hand) is taken at its word.
+    A debiasing that does not state its model (`fit` was called directly) passes.
     """
-    theirs, ours = debias.facts.get("model"), identity(origin)
-    if theirs in (None, ours):
+    fitted_on, exported = debias.facts.get("model"), identity(origin)
+    if fitted_on in (None, exported):
         return
-    names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]
-    shown = ", ".join(f"{name} {_short(theirs.get(name))} instead of {_short(ours.get(name))}" for name in names)
+    names = [name for name in {**exported, **fitted_on} if fitted_on.get(name) != exported.get(name)]
+    shown = ", ".join(f"{name} {_short(fitted_on.get(name))} instead of {_short(exported.get(name))}" for name in names)
     raise ExportError(f"--debias was fitted on another model ({shown}): fit it on the one that is exported")
 
 

@@ -1,111 +1,66 @@
-"""What an evaluation's report.json says of the exported model: tables for its card.
-
-Knows: the report's schema (`eval/report/build.py` writes it). Does not know: how a number was made, how a table looks.
-"""
+"""The part of an evaluation's report.json that a model card shows."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from hybrid_jax.embed.origin import Origin
+from hybrid_jax.eval.measures.catalogue import FULL_RANKING, SETTINGS
+from hybrid_jax.eval.report.rows import amount, facts
+from hybrid_jax.eval.report.schema import BySetting, Report
 from hybrid_jax.export.settings import ExportError
 
-METRICS = {"map": "mAP", "recall_1": "R@1", "recall_10": "R@10", "mrr": "MRR", "ndcg_10": "nDCG@10"}
-SETTINGS = ("monolingual", "cross_lingual", "multilingual")
 IDENTITY = ("step", "config", "weights_sha256")
-"""Facts that tell whether a report is about the same model."""
-
-Means = dict[Literal["monolingual", "cross_lingual", "multilingual"], float | None]
+"""What provenance states that tells one model from another."""
 
 
-class _Scores(BaseModel):
-    """The five metrics and the rank distance, of all languages or of one."""
+class Results(NamedTuple):
+    """A report, as the tables of a model card."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    map: Means
-    recall_1: Annotated[Means, Field(alias="recall@1")]
-    recall_10: Annotated[Means, Field(alias="recall@10")]
-    mrr: Means
-    ndcg_10: Annotated[Means, Field(alias="ndcg@10")]
-    rank_distance: float | None
-    rank_distance_median: float | None
-
-
-class _Language(_Scores):
-    questions: int
-
-
-class _Task(_Scores):
-    about: str
-    questions: int
-    candidates: int
-    candidate_text: str
-    settings: dict[str, int]
-    per_language: dict[str, _Language]
-
-
-class Results(BaseModel):
-    """A report, as far as a model card shows it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    schema_version: Literal[2]
-    provenance: dict[str, Any]
-    tasks: dict[str, _Task]
+    report: Report
 
     @property
     def languages(self) -> list[str]:
-        return sorted({language for task in self.tasks.values() for language in task.per_language})
+        """All query languages."""
+        return sorted({code for task in self.report.tasks.values() for code in task.per_language})
 
-    def abouts(self) -> Iterator[str]:
-        """A line per task: what was ranked, and over how many languages each mean is taken."""
-        for key, task in self.tasks.items():
-            over = task.settings
-            yield (
-                f"{key}: {task.about}; candidates written as {task.candidate_text}; {task.questions:,} questions, "
-                f"{task.candidates:,} candidates; means over {over['monolingual']} languages (Mo.), "
-                f"{over['cross_lingual']} ordered pairs (Cr.), {over['multilingual']} query languages (Mul.)"
-            )
+    def facts(self) -> Iterator[str]:
+        """A line per task: what was ranked, and over how many languages or pairs each mean is taken."""
+        for key, task in self.report.tasks.items():
+            yield f"{key}: {facts(task)}"
 
     def evaluation(self) -> list[list[str]]:
         """Rows of task, metric, Mo., Cr., Mul."""
         return [
-            [key, label, *(number(getattr(task, name)[setting], 4) for setting in SETTINGS)]
-            for key, task in self.tasks.items()
-            for name, label in METRICS.items()
+            [key, metric.label, *(amount(name, task.value(name, setting)) for setting in SETTINGS)]
+            for key, task in self.report.tasks.items()
+            for name, metric in FULL_RANKING.items()
         ]
 
     def language_bias(self) -> list[list[str]]:
-        """Rows of task, query language, mean and median rank distance, mAP Mo. and Mul.; the means over languages
-        come first."""
+        """Rows of task, query language, mean and median rank distance, mAP Mo. and Mul.; "all", the mean over the
+        languages, comes first."""
         rows: list[list[str]] = []
-        for key, task in self.tasks.items():
-            for language, scores in {"all": task, **task.per_language}.items():
-                rows.append(
-                    [
-                        key,
-                        language,
-                        number(scores.rank_distance, 1),
-                        number(scores.rank_distance_median, 1),
-                        number(scores.map["monolingual"], 4),
-                        number(scores.map["multilingual"], 4),
-                    ]
-                )
+        for key, task in self.report.tasks.items():
+            scores_by_language: dict[str, BySetting] = {"all": task, **task.per_language}
+            for language, scores in scores_by_language.items():
+                distances = [amount(name, scores.value(name)) for name in ("rank_distance", "rank_distance_median")]
+                means = [amount("map", scores.value("map", setting)) for setting in ("monolingual", "multilingual")]
+                rows.append([key, language, *distances, *means])
         return rows
 
 
 def read_results(path: Path) -> Results:
-    """Raises ExportError for a file that is missing or is no report."""
+    """Reads a report.json. Raises ExportError, in one line, for a file that is missing or no report."""
     try:
-        return Results.model_validate_json(path.read_text(encoding="utf-8"))
+        return Results(Report.model_validate_json(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise ExportError(
-            f"{path}: no report that this version reads ({place or 'the file'}: {problem['msg']}): write it anew with "
+            f"{path}: no report that this version reads ({place or 'the file'}: {problem['msg']}): write it again with "
             f"python -m hybrid_jax.eval"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -113,14 +68,10 @@ def read_results(path: Path) -> Results:
 
 
 def difference(results: Results, origin: Origin) -> str | None:
-    """In what the evaluated model is not the one that `origin` describes; None when they are the same."""
+    """How the evaluated model differs from the one that `origin` describes; None if they are the same."""
+    stated = results.report.provenance.model_extra or {}
     for name in IDENTITY:
-        theirs, ours = results.provenance.get(name), origin.stated().get(name)
-        if theirs != ours:
-            return name if name == "config" else f"{name} {theirs} instead of {ours}"
+        evaluated, exported = stated.get(name), origin.stated().get(name)
+        if evaluated != exported:
+            return name if name == "config" else f"{name} {evaluated} instead of {exported}"
     return None
-
-
-def number(value: float | None, digits: int) -> str:
-    """With fixed decimals; a dash where there is none."""
-    return "–" if value is None else f"{value:,.{digits}f}"

@@ -1,7 +1,4 @@
-"""Does a saved folder give the embeddings of the model that was saved? Measured on texts chosen to be awkward.
-
-Knows: two encoders and how far apart their vectors may be. Does not know: files, formats.
-"""
+"""Checks that a saved folder gives the embeddings of the model that was saved, on texts chosen to be awkward."""
 
 from dataclasses import replace
 from typing import Any
@@ -13,8 +10,8 @@ from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.export.settings import ExportError, Precision
 
 BOUNDS: dict[Precision, float] = {"float32": 1e-6, "float16": 1e-4, "bfloat16": 1e-2}
-"""The largest cosine distance that is let through. Rounding every weight to 11 (float16) or 8 (bfloat16) bits moves the
-vectors of a healthy model by a hundredth of this; float32 moves nothing."""
+"""The largest cosine distance that passes, by the weights' precision. Rounding every weight to 11 (float16) or 8
+(bfloat16) bits moves the vectors of a trained model by about a hundredth of this; float32 does not move them."""
 
 _SENTENCES = (
     "Where does the river rise, and how long is it?",
@@ -59,23 +56,25 @@ TEXTS = (
     " ".join(_SENTENCES),
     " ".join([*_SENTENCES, *_ODDITIES] * 3),  # longer than most models read
 )
-"""Several scripts, no text at all, single characters, what normalisers and special tokens trip over, long texts."""
+"""Many scripts, empty texts, single characters, texts that normalisers and special tokens mishandle, long texts."""
 
 
-def check_same(saved: TextEncoder, found: TextEncoder, dtype: Precision, debias: Debiaser | None = None) -> float:
-    """The largest cosine distance between what two encoders with one tower each make of `TEXTS`, the saved one's
-    vectors after `debias`, a linear one.
+def check_same(original: TextEncoder, read: TextEncoder, dtype: Precision, debias: Debiaser | None = None) -> float:
+    """The largest cosine distance on `TEXTS` between the vectors of two encoders with one tower each: of the original,
+    after the linear `debias` if there is one, and of the folder as it was read back.
 
-    Raises ExportError when it is above the bound of `dtype`, or the two treat texts by different rules.
+    Raises ExportError if it exceeds the bound of `dtype`, or if the two treat texts by different rules.
     """
-    if saved.rules != found.rules:
-        raise ExportError(f"what was written reads back as {found.rules}, not {saved.rules}: please report this")
-    # Queries and passages share the tower and the limit: what their prompts make of a text is all that differs.
-    texts = [p + text for p in dict.fromkeys([saved.rules.query_prompt, saved.rules.passage_prompt]) for text in TEXTS]
-    one, other = (_bare(encoder).encode_passages(texts, progress=False) for encoder in (saved, found))
-    one = one if debias is None else debias.passages(one)
-    # Half the squared distance of unit vectors: 1 - cosine, without its rounding, and 0 for two zero vectors.
-    distances = ((one.astype(np.float64) - other) ** 2).sum(axis=1) / 2
+    if original.rules != read.rules:
+        raise ExportError(f"what was written reads back as {read.rules}, not {original.rules}: please report this")
+    # Queries and passages share the tower and the length limit, and differ in their prompts alone.
+    texts = [
+        p + text for p in dict.fromkeys([original.rules.query_prompt, original.rules.passage_prompt]) for text in TEXTS
+    ]
+    expected, actual = (_bare(encoder).encode_passages(texts, progress=False) for encoder in (original, read))
+    expected = expected if debias is None else debias.passages(expected)
+    # Half the squared distance of unit vectors is 1 - cosine, with less rounding, and 0 for two zero vectors.
+    distances = ((expected.astype(np.float64) - actual) ** 2).sum(axis=1) / 2
     worst = int(np.argmax(distances))  # a NaN counts as the largest
     if not distances[worst] <= BOUNDS[dtype]:
         raise ExportError(
@@ -87,7 +86,7 @@ def check_same(saved: TextEncoder, found: TextEncoder, dtype: Precision, debias:
 
 
 def _bare(encoder: TextEncoder) -> TextEncoder:
-    """Without prompts, and with products in float32: bfloat16's rounding would hide small differences, or add some."""
+    """The encoder without prompts, and with float32 products: bfloat16 would hide small differences, or add some."""
     precise: dict[str, Any] = {"dtype": "float32"}
     model = encoder.model.model_copy(update={"encoder": encoder.model.encoder.model_copy(update=precise)})
     return replace(encoder, model=model, rules=replace(encoder.rules, query_prompt="", passage_prompt=""))

@@ -15,6 +15,7 @@ from hybrid_jax.embed.load import load
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.report.build import build_report
+from hybrid_jax.eval.report.schema import Report
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 from hybrid_jax.export.card import block, plain, quoted, table, write_card
 from hybrid_jax.export.folder import plan
@@ -30,7 +31,7 @@ def encoder(tiny_run) -> TextEncoder:
 
 
 @pytest.fixture(scope="module")
-def report(encoder: TextEncoder) -> dict[str, Any]:
+def report(encoder: TextEncoder) -> Report:
     """What `python -m hybrid_jax.eval` writes of a task with four candidates."""
     names = [("de", "Haus Baum"), ("en", "house tree"), ("fr", "maison arbre"), ("en", "river town")]
     task = RetrievalTask(
@@ -112,14 +113,14 @@ def test_the_snippets_are_code_that_runs_through_the_parser(encoder: TextEncoder
     }
 
 
-def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: dict[str, Any], tmp_path: Path, tiny_run):
+def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: Report, tmp_path: Path, tiny_run):
     path = tmp_path / "report.json"
-    path.write_text(json.dumps(report))
+    path.write_text(report.model_dump_json())
     results = read_results(path)
     assert difference(results, encoder.origin) is None
     assert difference(results, encoder.origin.model_copy(update={"step": 20})) == "step 80 instead of 20"
     card = written(encoder, results=results, seen=read_seen(tiny_run.folder / "metrics.jsonl", 80))
-    means = report["tasks"]["small|task"]["map"]
+    means = report.tasks["small|task"].means("map")
     [shown] = [row for row in cells(card, "task") if row[1] == "mAP"]
     assert shown == [
         r"small\|task",
@@ -128,18 +129,18 @@ def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: dict
     ]
     bias = {row[1]: row for row in cells(card[card.index("### Language bias") :], "task")}
     assert set(bias) == {"all", "de", "en", "fr"}
-    assert bias["de"][2] == f"{report['tasks']['small|task']['per_language']['de']['rank_distance']:.1f}"
+    assert bias["de"][2] == f"{report.tasks['small|task'].per_language['de']['rank_distance']:.1f}"
     assert "Evaluated without training data in: fr." in card
     assert "No evaluation" not in card
 
 
-def test_a_file_that_is_no_report_is_refused(report: dict[str, Any], tmp_path: Path):
+def test_a_file_that_is_no_report_is_refused(report: Report, tmp_path: Path):
     path = tmp_path / "report.json"
     with pytest.raises(ExportError, match="cannot be read"):
         read_results(path)
     for content, problem in (
-        ({**report, "schema_version": 1}, "schema_version"),
-        ({}, "schema_version"),
+        ({**report.json_value(), "schema_version": 1}, "schema_version"),
+        ({}, "title"),
         ("{", "the file"),
     ):
         path.write_text(content if isinstance(content, str) else json.dumps(content))

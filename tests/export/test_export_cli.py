@@ -1,14 +1,15 @@
 """The export's command: a loadable folder and its card from nothing but a run's folder, and one-line errors."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.made_up_report import made_up_report
 
 from hybrid_jax.embed.load import load
+from hybrid_jax.eval.report.schema import Provenance
 from hybrid_jax.export import __main__ as cli
 
 
@@ -23,7 +24,7 @@ def test_a_run_becomes_a_folder_that_gives_its_embeddings(tiny_run, tmp_path: Pa
     assert run_cli(monkeypatch, "--ckpt", str(tiny_run.folder), "--out", str(out)) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    assert printed.out.splitlines()[0] == f"wrote {out} for sentence-transformers, float32: whole, and read back"
+    assert printed.out.splitlines()[0] == f"wrote {out} for sentence-transformers, float32; read back and checked"
     assert "largest cosine distance to the original's embeddings: 0 (allowed: 1e-06)" in printed.out
     texts = ["Haus Baum?", "", "ciudad " * 30]
     run, folder = load(tiny_run.folder), load(out)
@@ -36,9 +37,10 @@ def test_a_run_becomes_a_folder_that_gives_its_embeddings(tiny_run, tmp_path: Pa
 
 def test_an_evaluation_of_another_step_stays_out_of_the_card(tiny_run, tmp_path: Path, monkeypatch, capsys):
     run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
-    report = {"schema_version": 2, "provenance": {"step": 20}, "tasks": {}}
+    report = made_up_report({})
+    stated = Provenance.model_validate({**report.provenance.model_dump(), "step": 20})
     (run / "eval").mkdir()
-    (run / "eval" / "report.json").write_text(json.dumps(report))
+    (run / "eval" / "report.json").write_text(report.model_copy(update={"provenance": stated}).model_dump_json())
     arguments = ["--ckpt", str(run), "--out", str(tmp_path / "out")]
     assert run_cli(monkeypatch, *arguments, "--report", str(run / "eval" / "report.json")) == 1
     assert "report.json is of another model (step 20 instead of 80): name the report" in capsys.readouterr().err
