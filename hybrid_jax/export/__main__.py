@@ -46,7 +46,7 @@ def main() -> int:
         help="precision of the weights in the files; 16 bits change the embeddings a little (default: %(default)s)",
     )
     parser.add_argument(
-        "--tower", choices=("query", "passage"), help="which tower to export, for a run with two (model.tied false)"
+        "--tower", choices=("query", "passage"), help="the tower to export, of a run with two (model.tied false)"
     )
     parser.add_argument(
         "--debias",

@@ -68,9 +68,8 @@ def check_same(original: TextEncoder, read: TextEncoder, dtype: Precision, debia
     if original.rules != read.rules:
         raise ExportError(f"what was written reads back as {read.rules}, not {original.rules}: please report this")
     # Queries and passages share the tower and the length limit, and differ in their prompts alone.
-    texts = [
-        p + text for p in dict.fromkeys([original.rules.query_prompt, original.rules.passage_prompt]) for text in TEXTS
-    ]
+    prompts = dict.fromkeys([original.rules.query_prompt, original.rules.passage_prompt])
+    texts = [prompt + text for prompt in prompts for text in TEXTS]
     expected, actual = (_bare(encoder).encode_passages(texts, progress=False) for encoder in (original, read))
     expected = expected if debias is None else debias.passages(expected)
     # Half the squared distance of unit vectors is 1 - cosine, with less rounding, and 0 for two zero vectors.

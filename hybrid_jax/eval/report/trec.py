@@ -1,20 +1,17 @@
 """Rankings as TREC files, which trec_eval, ir-measures, ranx and pyserini read.
 
-Knows: rankings, the two file formats, how trec_eval orders a run. Does not know: metrics, reports, models.
-
 `NAME.run.gz` has a line `QUERY Q0 CANDIDATE RANK SCORE TAG` for each of a query's best candidates, best first;
 `NAME.qrels.gz` a line `QUERY 0 CANDIDATE GRADE` for each judgment. ir-measures reads both as they are, trec_eval after
-`gunzip`. In tasks that are ranked in full (`runner.py`) an id is "LANGUAGE:ID", since ids are unique in a language
-only; searched pools keep their own ids, so that their official qrels fit. White space, "%" and (in a language) ":"
-are written as %XX.
+`gunzip`. In tasks that are ranked in full an id is "LANGUAGE:ID", since ids are unique within a language only; searched
+pools keep their own ids, which their official qrels use. White space, "%" and (in a language) ":" are written as %XX.
 
 trec_eval ignores the order and the ranks in a run: it sorts by score, which it keeps in float32, and breaks ties by the
-greater id. Scores here differ beyond float32, and ties are broken by (language, id) before any escaping. So the score
-of a line is the exact one rounded to float32, and lowered by its last bits where it would not be below the one before.
-Every reader then has our order, and no score is off by more than some 1e-5 (a hundred equal candidates in a row).
+greater id. Our scores differ beyond float32, and ties are broken by (language, id) before any escaping. So the score
+of a line is the exact one rounded to float32, and lowered by its last bits where it would not be below the line before.
+Every reader then sees our order, and no score is off by more than about 1e-5 (a hundred equal candidates in a row).
 
-A run is cut at the first `runner.TOP` candidates: nDCG@10, R@10 and the like are those of report.json, but average
-precision is AP@100, and a query whose first relevant candidate is beyond has a reciprocal rank of 0.
+A run holds the best 100 candidates of each query: nDCG@10, R@10 and the like are those of report.json, but average
+precision is AP@100, and a query whose first relevant candidate comes later has a reciprocal rank of 0.
 """
 
 import gzip
@@ -36,11 +33,11 @@ from hybrid_jax.eval.tasks import RetrievalTask, SearchTask
 from hybrid_jax.search.scores import on_grid, tie_order
 
 COMPRESSION = 1
-"""Of gzip: a run of the size of XQuAD-R, random order, has 20 MB in 5.6 s of CPU; level 6 has 17 MB in 9.6 s."""
+"""gzip's level: a random run of XQuAD-R's size takes 5.6 s of CPU and 20 MB; at level 6 it takes 9.6 s and 17 MB."""
 
 
 class TrecWriter:
-    """Writes each ranking that it is shown into `folder`; give its methods to `runner.run` and `searching.evaluate`.
+    """Writes rankings into `folder`, as the evaluation passes them to its methods.
 
     `tag` names the system in each line of a run. `paths` are the files written so far.
     """
@@ -52,38 +49,38 @@ class TrecWriter:
         self._names = FileNames()
 
     def ranked(self, key: str, task: RetrievalTask, ranking: Ranking) -> None:
-        """A task that is ranked in full, under its key in report.json: a `runner.Watcher`."""
+        """Writes the ranking of a task that is ranked in full, named by its key in report.json."""
         queries = [_name(row.language, row.id) for row in task.queries]
         candidates = [_name(row.language, row.id) for row in task.candidates]
-        found = (
+        best = (
             (query, [candidates[row] for row in rows], scores)
             for query, (rows, scores) in zip(queries, _exact(task, ranking), strict=True)
         )
         judged = ((queries[query], candidates[answer], 1) for query, answer in task.relevance.tolist())
-        self._write(self._names.of(key), found, judged)
+        self._write(self._names.of(key), best, judged)
 
     def searched(self, task: SearchTask, run: Run) -> None:
-        """A searched pool, from {query id: [(candidate id, score), ...]}, named by its task: MIRACL has one a language.
+        """Writes the run of a searched pool, {query id: [(candidate id, score), ...]}, named by its task.
 
-        The order is the one that `metrics.judge` scores.
+        Candidates are in the order that `metrics.judge` scores. MIRACL has a task per language.
         """
-        found = ((_escaped(query), *_best_first(run[query])) for query in run)
+        best = ((_escaped(query), *_best_first(run[query])) for query in run)
         judged = (
             (_escaped(query), _escaped(candidate), grade)
             for query, graded in task.qrels.items()
             for candidate, grade in graded.items()
         )
-        self._write(self._names.of(task.name), found, judged)
+        self._write(self._names.of(task.name), best, judged)
 
     def _write(
         self,
         name: str,
-        found: Iterable[tuple[str, Sequence[str], Float[np.ndarray, " candidates"]]],
+        best: Iterable[tuple[str, Sequence[str], Float[np.ndarray, " candidates"]]],
         judged: Iterable[tuple[str, str, int]],
     ) -> None:
         run, qrels = self._folder / f"{name}.run.gz", self._folder / f"{name}.qrels.gz"
         with _compressed(run) as file:
-            for query, candidates, scores in found:
+            for query, candidates, scores in best:
                 ranked = enumerate(zip(candidates, falling(scores).tolist(), strict=True), start=1)
                 # Nine digits tell any two float32 numbers apart.
                 file.writelines(
@@ -95,10 +92,10 @@ class TrecWriter:
 
 
 def falling(scores: Float[np.ndarray, " candidates"]) -> Float32[np.ndarray, " candidates"]:
-    """Scores that do not rise, as float32 numbers that fall: each the nearest possible to its own."""
+    """Non-increasing scores as strictly decreasing float32 numbers, each the nearest possible to its score."""
     short = scores.astype(np.float32)
     for place in np.flatnonzero(short[1:] >= short[:-1]) + 1:
-        # A chain: lowering one may put it level with the next.
+        # Lowering one score may make it equal to the next, and so on.
         while place < len(short) and short[place] >= short[place - 1]:
             short[place] = np.nextafter(short[place - 1], np.float32(-np.inf))
             place += 1
@@ -108,7 +105,7 @@ def falling(scores: Float[np.ndarray, " candidates"]) -> Float32[np.ndarray, " c
 def _exact(task: RetrievalTask, ranking: Ranking) -> Iterator[tuple[list[int], np.ndarray]]:
     """Each query's best candidates in the order of `ranks.rank_relevant`, and their exact scores.
 
-    The search that found them ordered them by float32 scores, so that two may have to change places.
+    `ranking.top` is ordered by float32 scores, so that two candidates may have to change places.
     """
     place = np.empty(len(task.candidates), np.int64)
     place[tie_order([row.language for row in task.candidates], [row.id for row in task.candidates])] = np.arange(
@@ -122,9 +119,9 @@ def _exact(task: RetrievalTask, ranking: Ranking) -> Iterator[tuple[list[int], n
         yield rows[order].tolist(), scores[order]
 
 
-def _best_first(found: Sequence[tuple[str, float]]) -> tuple[list[str], np.ndarray]:
+def _best_first(scored: Sequence[tuple[str, float]]) -> tuple[list[str], np.ndarray]:
     """Escaped ids and scores in trec_eval's order."""
-    ordered = sorted(((float(np.float32(score)), name) for name, score in found), reverse=True)
+    ordered = sorted(((float(np.float32(score)), name) for name, score in scored), reverse=True)
     return [_escaped(name) for _, name in ordered], np.array([score for score, _ in ordered])
 
 
@@ -138,7 +135,7 @@ def _escaped(name: str) -> str:
 
 @contextmanager
 def _compressed(path: Path) -> Iterator[io.TextIOWrapper]:
-    """A text file that is the same bytes whenever it is written: without the time and name that gzip would put in."""
+    """A gzip file for text whose bytes depend on the text alone, not on the time or the file's name."""
     with (
         whole_file(path) as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=COMPRESSION, mtime=0) as packed,
