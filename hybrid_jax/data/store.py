@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from hybrid_jax.data.records import DataError, OnBadRow, Row
 from hybrid_jax.data.schedule import KINDS, Kind, Pools
 from hybrid_jax.data.shares import hash_ints, mix
-from hybrid_jax.disk.folders import whole_folder
+from hybrid_jax.disk.files import atomic_folder
 
 ENTRY = np.dtype(
     [
@@ -142,7 +142,7 @@ def write_store(rows: Iterable[Row], folder: Path, meta: Callable[[], dict[str, 
 
     `meta()` is asked after the last row, so that it can tell what the reading found.
     """
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         _write(rows, part, meta)
 
 

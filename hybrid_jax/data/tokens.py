@@ -10,7 +10,7 @@ import numpy as np
 
 from hybrid_jax.data.store import Store
 from hybrid_jax.data.tokenizer import Tokenizer
-from hybrid_jax.disk.folders import whole_folder
+from hybrid_jax.disk.files import atomic_folder
 
 _CHUNK = 8192
 
@@ -60,7 +60,7 @@ def write_tokens(
         truncated += cut
         lengths[numbers + 1] = [len(row) for row in ids]
         chunks.append(np.concatenate(ids).astype(dtype))
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         np.save(part / "tokens.npy", np.concatenate(chunks))
         np.save(part / "offsets.npy", np.cumsum(lengths))
         (part / "meta.json").write_text(json.dumps({"texts": len(texts), "truncated": truncated}))

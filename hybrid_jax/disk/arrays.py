@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file
 
 Header = TypeVar("Header", bound=BaseModel)
 
@@ -23,7 +23,7 @@ Header = TypeVar("Header", bound=BaseModel)
 def save_arrays(path: Path, header: BaseModel, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes the whole file or nothing. Raises OSError in one line."""
     text = np.frombuffer(header.model_dump_json().encode(), np.uint8)
-    with whole_file(path) as stream:
+    with atomic_file(path) as stream:
         np.savez_compressed(stream, allow_pickle=False, header=text, **arrays)
 
 

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.debias.methods import Debiaser
-from hybrid_jax.disk.folders import whole_folder
+from hybrid_jax.disk.files import atomic_folder
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.load import load
 from hybrid_jax.export import settings
@@ -121,7 +121,7 @@ def write_folder(what: Plan, out: Path, *, card: str) -> float:
     """
     check_free(out)
     try:
-        with whole_folder(out) as part:
+        with atomic_folder(out) as part:
             part.chmod(0o755)  # it is made so that only its owner can read it
             _write(what, part)
             (part / "README.md").write_text(card, encoding="utf-8")
