@@ -4,7 +4,7 @@ Knows: how a person reads counts. Does not know: configs, files, how stores and 
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -12,20 +12,9 @@ from scipy.sparse import csr_array
 
 from hybrid_jax.data.pipeline import Batch
 from hybrid_jax.data.store import Store
+from hybrid_jax.disk.tables import aligned
 
 _LANGUAGES_SHOWN, _IDS_SHOWN, _ID_LENGTH = 3, 2, 20
-
-
-def aligned(rows: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[str]:
-    """Lines of a table with columns of equal width; those in `left` begin at the left, the others end at the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def language_pairs(store: Store) -> Int[np.ndarray, "languages languages"]:
