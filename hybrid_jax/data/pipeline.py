@@ -35,12 +35,12 @@ class DataConfig(BaseModel):
     """The datasets that batches are drawn from; each batch comes from one of them."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     """Which tokenizer to use or train."""
-    query_prefix: str = "Query: "
-    """Put before every query, as in E5 (arXiv 2212.03533) and the hybrid paper."""
-    passage_prefix: str = "Passage: "
-    """Put before every passage."""
+    query_prompt: str = "Query: "
+    """Text put before every query, as in E5 (arXiv 2212.03533) and the hybrid paper."""
+    passage_prompt: str = "Passage: "
+    """Text put before every passage."""
     max_query_length: int = Field(default=64, ge=4)
-    """Tokens of a query, special tokens and prefix included; longer ones are cut and counted."""
+    """Tokens of a query, special tokens and prompt included; longer ones are cut and counted."""
     max_passage_length: int = Field(default=256, ge=4)
     """Tokens of a passage, likewise."""
     buckets: tuple[int, ...] = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -171,10 +171,10 @@ class Pipeline:
     def _open_dataset(self, store: Store, exponent: float, report: Report) -> "_Dataset":
         config = self.config
         queries = prepare.open_tokens(
-            store, "query", self.tokenizer, config.query_prefix, config.max_query_length, report
+            store, "query", self.tokenizer, config.query_prompt, config.max_query_length, report
         )
         passages = prepare.open_tokens(
-            store, "passage", self.tokenizer, config.passage_prefix, config.max_passage_length, report
+            store, "passage", self.tokenizer, config.passage_prompt, config.max_passage_length, report
         )
         for side, table in (("queries", queries), ("passages", passages)):
             if table.truncated:

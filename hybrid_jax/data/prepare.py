@@ -58,15 +58,15 @@ def open_tokenizer(config: TokenizerConfig, stores: Sequence[Store], cache: Path
 
 
 def open_tokens(
-    store: Store, side: Literal["query", "passage"], tokenizer: Tokenizer, prefix: str, limit: int, report: Report
+    store: Store, side: Literal["query", "passage"], tokenizer: Tokenizer, prompt: str, limit: int, report: Report
 ) -> TokenTable:
     """The token ids of all the store's texts of one side, hard negatives being passages."""
-    folder = store.folder / f"{side}-{_key(tokenizer.digest, prefix, limit)}"
+    folder = store.folder / f"{side}-{_key(tokenizer.digest, prompt, limit)}"
     if not folder.is_dir():
         used = store.entries[side][store.entries[side] >= 0]
         texts = np.unique(np.concatenate([used, store.negatives]) if side == "passage" else used)
         report(f"tokenising {len(texts):,} {side} texts of {store.meta['name']}")
-        write_tokens(store, texts, tokenizer, prefix, limit, folder)
+        write_tokens(store, texts, tokenizer, prompt, limit, folder)
     return TokenTable(folder, tokenizer.pad_id)
 
 

@@ -1,6 +1,6 @@
 """The token table: a store's texts, tokenised once, so that training never waits for a tokenizer.
 
-Knows: texts as queries and as passages, their prefixes and lengths. Does not know: pairs, batches.
+Knows: texts as queries and as passages, their prompts and lengths. Does not know: pairs, batches.
 """
 
 import json
@@ -45,7 +45,7 @@ def write_tokens(
     store: Store,
     texts: np.ndarray,
     tokenizer: Tokenizer,
-    prefix: str,
+    prompt: str,
     max_length: int,
     folder: Path,
 ) -> TokenTable:
@@ -56,7 +56,7 @@ def write_tokens(
     chunks = [np.zeros(0, dtype)]
     for start in range(0, len(texts), _CHUNK):
         numbers = texts[start : start + _CHUNK]
-        ids, cut = tokenizer.encode([prefix + store.texts[i] for i in numbers], max_length)
+        ids, cut = tokenizer.encode([prompt + store.texts[i] for i in numbers], max_length)
         truncated += cut
         lengths[numbers + 1] = [len(row) for row in ids]
         chunks.append(np.concatenate(ids).astype(dtype))
