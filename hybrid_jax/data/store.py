@@ -23,9 +23,9 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hybrid_jax.data.hashing import hash_ints, mix
 from hybrid_jax.data.records import DataError, OnBadRow, Row
 from hybrid_jax.data.schedule import KINDS, Kind, Pools
-from hybrid_jax.data.shares import hash_ints, mix
 from hybrid_jax.disk.files import atomic_folder
 
 ENTRY = np.dtype(
