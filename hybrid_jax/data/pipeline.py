@@ -15,13 +15,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.data import prepare
+from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.hashing import hash_ints
 from hybrid_jax.data.pairing import Pairs, pair
 from hybrid_jax.data.prepare import Report
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Schedule
 from hybrid_jax.data.shares import size_shares
-from hybrid_jax.data.sources import BadRows, DatasetConfig
+from hybrid_jax.data.sources import BadRows
 from hybrid_jax.data.store import Store, pool_sizes
 from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.data.tokens import TokenTable

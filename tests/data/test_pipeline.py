@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.pipeline import Batch, DataConfig, Pipeline, prefetch
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import MixtureConfig
-from hybrid_jax.data.sources import DatasetConfig
 from hybrid_jax.data.tokenizer import TokenizerConfig
 
 Write = Callable[[Path, Iterable[Any]], Path]
