@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hybrid_jax.data.dataset import DatasetConfig
-from hybrid_jax.data.formats import Repairs
+from hybrid_jax.data.fields import Repairs
 from hybrid_jax.data.sources import BadRows, fingerprint, read_rows, resolve_kinds
 from hybrid_jax.data.store import Store, write_store
 from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig, train_unigram

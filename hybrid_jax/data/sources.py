@@ -13,7 +13,8 @@ from typing import Any
 
 from hybrid_jax.data import formats, jsonl
 from hybrid_jax.data.dataset import DatasetConfig, check_kinds, is_named
-from hybrid_jax.data.formats import Format, Place, Repairs
+from hybrid_jax.data.fields import Place, Repairs
+from hybrid_jax.data.formats import Format
 from hybrid_jax.data.locate import find_files, find_tfds, label_files, resolve_files
 from hybrid_jax.data.records import DataError, OnBadRow, Row, check_language
 from hybrid_jax.data.schedule import KINDS, Kind

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from hybrid_jax.data.dataset import DatasetConfig
-from hybrid_jax.data.formats import Repairs
+from hybrid_jax.data.fields import Repairs
 from hybrid_jax.data.locate import resolve_files
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Row
 from hybrid_jax.data.sources import BadRows, fingerprint, read_rows, resolve_kinds

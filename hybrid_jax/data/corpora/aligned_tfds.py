@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from hybrid_jax.data.formats import Place
+from hybrid_jax.data.fields import Place
 from hybrid_jax.data.records import DataError, OnBadRow, Row, check_language
 
 _TYDI_LANGUAGES = {
