@@ -22,7 +22,8 @@ from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.bert.encoder import DropoutKey, Encoder, EncoderConfig, fold
+from hybrid_jax.model.bert.encoder import Encoder, EncoderConfig
+from hybrid_jax.model.layers import DropoutKey, fold
 from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig
 
 MIN_TEMPERATURE = 0.01

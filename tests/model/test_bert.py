@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from pydantic import ValidationError
 
-from hybrid_jax.model.bert.encoder import Encoder, EncoderConfig, dropout, positions
+from hybrid_jax.model.bert.encoder import Encoder, EncoderConfig
 
 TINY = EncoderConfig(
     vocab_size=23, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_length=12, layer_norm_eps=1e-5
@@ -70,12 +70,6 @@ def test_equals_bert_written_in_numpy(offset: int, types: int):
         np.testing.assert_allclose(hidden[row, :length], expected, atol=2e-5)
 
 
-def test_positions_start_again_with_each_text():
-    segments = np.array([[1, 1, 1, 2, 2, 0, 0], [1, 2, 3, 3, 3, 3, 3], [0, 0, 0, 0, 0, 0, 0]], np.int32)
-    expected = [[0, 1, 2, 0, 1, 0, 0], [0, 0, 0, 1, 2, 3, 4], [0] * 7]
-    np.testing.assert_array_equal(jax.jit(positions)(segments), expected)
-
-
 def test_a_text_is_the_same_wherever_it_stands():
     model = build(TINY, deviation=0.3)
     alone = encode(model, TOKENS, SEGMENTS)
@@ -112,21 +106,6 @@ def test_bfloat16_computes_roughly_the_same_with_float32_parameters():
     exact = encode(build(TINY, deviation=0.1), TOKENS, SEGMENTS)
     # bfloat16 keeps 8 bits: steps of 2^-7 at the size of LayerNorm's output (about 2), over a few layers.
     np.testing.assert_allclose(values.astype(jnp.float32), exact, atol=0.15)
-
-
-@jax.jit
-def dropped(key, values):
-    return dropout(values, 0.25, key)
-
-
-def test_dropout_drops_its_share_and_keeps_the_mean():
-    values = np.ones((64, 257), np.float32)
-    result = np.asarray(dropped(jax.random.key(0), values))
-    assert set(np.unique(result)) == {np.float32(0), np.float32(1 / 0.75)}
-    # 16,448 values: the share's deviation is 0.0034; five of them.
-    assert abs((result == 0).mean() - 0.25) < 0.017
-    halves = (result == 0)[:, :128], (result == 0)[:, 129:]  # decided by the same random words: yet independent
-    assert abs(np.corrcoef(*(half.ravel() for half in halves))[0, 1]) < 0.055
 
 
 def test_dropout_is_a_function_of_key_and_place():

@@ -20,19 +20,26 @@ number of devices, and no counter has to be saved. (An `nnx.Dropout` counter doe
 `jax.jit`: the same mask at every step, silently.)
 """
 
-import math
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-
-DropoutKey = Key[Array, ""] | None
-"""A typed key (`jax.random.key`), or None for no dropout."""
+from hybrid_jax.model.layers import (
+    DropoutKey,
+    attend,
+    check_length,
+    dropout,
+    fold,
+    layer_norm,
+    linear,
+    positions,
+    same_text,
+    split_heads,
+)
 
 
 class EncoderConfig(BaseModel):
@@ -79,46 +86,15 @@ class EncoderConfig(BaseModel):
         return self
 
 
-def positions(segments: Int[Array, "rows length"]) -> Int[Array, "rows length"]:
-    """Each token's number within its own text, from 0; 0 for padding. Texts are contiguous runs of equal segments."""
-    place = jnp.arange(segments.shape[1])
-    starts = jnp.pad(segments[:, 1:] != segments[:, :-1], ((0, 0), (1, 0)), constant_values=True)
-    start = jax.lax.cummax(jnp.where(starts, place, 0), axis=1)
-    return jnp.where(segments > 0, place - start, 0)
-
-
-def dropout(values: Float[Array, "*shape"], rate: float, key: DropoutKey) -> Float[Array, "*shape"]:
-    """Zeroes a share `rate` of `values` and scales up the rest so that the mean stays; does nothing without a key.
-
-    Each random word decides two values with 16 bits (`rate` is rounded to 1/65536), for half the cost: on a CPU the
-    random numbers are what dropout costs.
-    """
-    if key is None or rate == 0:
-        return values
-    *leading, last = values.shape
-    words = jax.random.bits(key, (*leading, (last + 1) // 2), jnp.uint32)
-    bits = jnp.concatenate([words >> 16, words & 0xFFFF], axis=-1)[..., :last]
-    kept = round((1 - rate) * 65536)
-    return jnp.where(bits < kept, values * (65536 / kept), 0).astype(values.dtype)
-
-
-def fold(key: DropoutKey, place: int) -> DropoutKey:
-    """The key of one place in the model; None stays None."""
-    return None if key is None else jax.random.fold_in(key, place)
-
-
 _NORMAL = nnx.initializers.normal(0.02)
 
 
 def _linear(config: EncoderConfig, inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
-    dtype = jnp.dtype(config.dtype)
-    return nnx.Linear(inputs, outputs, dtype=dtype, param_dtype=jnp.float32, kernel_init=_NORMAL, rngs=rngs)
+    return linear(inputs, outputs, dtype=config.dtype, init=_NORMAL, rngs=rngs)
 
 
 def _norm(config: EncoderConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    # The fast variance, E[x^2] - E[x]^2, loses digits that the two-pass one (BERT's) keeps.
-    epsilon = config.layer_norm_eps
-    return nnx.LayerNorm(config.hidden_size, epsilon=epsilon, dtype=jnp.float32, use_fast_variance=False, rngs=rngs)
+    return layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
 
 
 class Embeddings(nnx.Module):
@@ -140,41 +116,6 @@ class Embeddings(nnx.Module):
         position = self.position(positions(segments) + self.config.position_offset)
         summed = self.word(tokens) + position + self.token_type.embedding[0]
         return dropout(self.norm(summed).astype(self.config.dtype), self.config.dropout, dropout_key)
-
-
-def split_heads(values: Float[Array, "rows length hidden"], heads: int) -> Float[Array, "rows heads length size"]:
-    """Heads before positions: plain batched matrix products, measured faster on CPU than an einsum over
-    [rows, length, heads, size] and than jax.nn.dot_product_attention, which has no dropout besides."""
-    rows, length, width = values.shape
-    return values.reshape(rows, length, heads, width // heads).transpose(0, 2, 1, 3)
-
-
-def attend(
-    query: Float[Array, "rows heads length size"],
-    keys: Float[Array, "rows heads length size"],
-    value: Float[Array, "rows heads length size"],
-    mask: Bool[Array, "rows 1 length length"],
-    rate: float,
-    key: DropoutKey,
-) -> Float[Array, "rows length hidden"]:
-    """Scaled dot-product attention, scores and softmax in float32, the heads side by side again.
-
-    Every token must see one: padding sees padding, so that no row of the softmax is empty; nothing reads the result.
-    """
-    rows, heads, length, size = query.shape
-    scores = jnp.matmul(query, keys.swapaxes(2, 3), preferred_element_type=jnp.float32) / math.sqrt(size)
-    weights = jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
-    weights = dropout(weights.astype(value.dtype), rate, key)
-    return (weights @ value).transpose(0, 2, 1, 3).reshape(rows, length, heads * size)
-
-
-def check_length(tokens: Int[Array, "rows length"], limit: int) -> None:
-    """Raises ValueError when rows are longer than an encoder's max_length."""
-    if tokens.shape[1] > limit:
-        raise ValueError(
-            f"rows of {tokens.shape[1]} tokens, but the encoder has max_length {limit}:"
-            f" set max_length to at least {tokens.shape[1]}, or shorten the texts"
-        )
 
 
 class SelfAttention(nnx.Module):
@@ -239,7 +180,7 @@ class Encoder(nnx.Module):
         Raises ValueError when rows are longer than `max_length`. A token id outside the vocabulary gives NaN.
         """
         check_length(tokens, self.config.max_length)
-        mask = segments[:, None, :, None] == segments[:, None, None, :]
+        mask = same_text(segments)
         hidden = self.embeddings(tokens, segments, fold(dropout_key, 0))
         for number, layer in enumerate(self.layers, start=1):
             apply = jax.checkpoint(EncoderLayer.__call__) if self.config.remat else EncoderLayer.__call__

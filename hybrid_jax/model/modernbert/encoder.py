@@ -31,7 +31,18 @@ from jaxtyping import Array, Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.bert.encoder import DropoutKey, attend, check_length, dropout, fold, positions, split_heads
+from hybrid_jax.model.layers import (
+    DropoutKey,
+    attend,
+    check_length,
+    dropout,
+    fold,
+    layer_norm,
+    linear,
+    positions,
+    same_text,
+    split_heads,
+)
 
 Kind = Literal["global", "local"]
 """What a layer's tokens see: their whole text, or their neighbours in it."""
@@ -149,7 +160,7 @@ def rotate(
 
 def view(kind: Kind, segments: Int[Array, "rows length"], config: ModernBertConfig) -> View:
     """What the tokens of a row see in the layers of one kind. Padding sees padding, so that every token sees some."""
-    mask = segments[:, None, :, None] == segments[:, None, None, :]
+    mask = same_text(segments)
     if kind == "local":
         # A text's tokens stand side by side: their distance in the row is that in the text.
         place = jnp.arange(segments.shape[1])
@@ -165,15 +176,14 @@ def _normal(deviation: float) -> nnx.Initializer:
 def _linear(
     config: ModernBertConfig, inputs: int, outputs: int, bias: bool, rngs: nnx.Rngs, into_sum: bool = False
 ) -> nnx.Linear:
-    # What is added to the residual sum starts smaller, by the number of terms: the sum's variance is that of one layer.
-    dtype, init = jnp.dtype(config.dtype), _normal(0.02 / math.sqrt(2 * config.num_layers) if into_sum else 0.02)
-    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=dtype, param_dtype=jnp.float32, kernel_init=init, rngs=rngs)
+    # The layers whose results are added to the residual sum start smaller, by the number of terms of that sum: its
+    # variance is then that of one layer.
+    init = _normal(0.02 / math.sqrt(2 * config.num_layers) if into_sum else 0.02)
+    return linear(inputs, outputs, dtype=config.dtype, init=init, rngs=rngs, bias=bias)
 
 
 def _norm(config: ModernBertConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    # The fast variance, E[x^2] - E[x]^2, loses digits that the two-pass one keeps.
-    size, epsilon, bias = config.hidden_size, config.norm_eps, config.norm_bias
-    return nnx.LayerNorm(size, epsilon=epsilon, use_bias=bias, dtype=jnp.float32, use_fast_variance=False, rngs=rngs)
+    return layer_norm(config.hidden_size, config.norm_eps, rngs, bias=config.norm_bias)
 
 
 class ModernBertEmbeddings(nnx.Module):
