@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.schedule import MixtureConfig
 from hybrid_jax.hub.folders import is_sentence_transformers, open_pretrained
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.modernbert.encoder import ModernBertConfig
 from hybrid_jax.runs.checkpoint import CheckpointConfig
@@ -24,7 +24,7 @@ from hybrid_jax.runtime.mesh import MeshConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig
 
-TAGS: dict[int | str, type[BaseModel]] = {"bert": EncoderConfig, "modernbert": ModernBertConfig}
+TAGS: dict[int | str, type[BaseModel]] = {"bert": BertConfig, "modernbert": ModernBertConfig}
 """The architectures, as pydantic names them in the location of an error."""
 
 RENAMED = {"data.query_prefix": "data.query_prompt", "data.passage_prefix": "data.passage_prompt"}

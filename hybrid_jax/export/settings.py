@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from hybrid_jax.embed.encoder import TextRules
 from hybrid_jax.model.activations import HUGGING_FACE, TORCH, Activation
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.modernbert.encoder import ModernBertConfig
 
@@ -28,7 +28,7 @@ class ExportError(ValueError):
 
 
 def transformer_config(
-    config: EncoderConfig | ModernBertConfig, special: Mapping[str, int | None], dtype: Precision
+    config: BertConfig | ModernBertConfig, special: Mapping[str, int | None], dtype: Precision
 ) -> dict[str, Any]:
     """The content of config.json. `special` has the tokenizer's "pad_token_id", "bos_token_id" and so on.
 
@@ -46,13 +46,13 @@ def transformer_config(
     return {**family, **sizes, **special, "dtype": dtype}
 
 
-def tokenizer_inputs(config: EncoderConfig | ModernBertConfig) -> list[str]:
+def tokenizer_inputs(config: BertConfig | ModernBertConfig) -> list[str]:
     """What the tokenizer must give to the transformer: of our families, BERT alone takes token types."""
-    bert = isinstance(config, EncoderConfig) and config.position_offset == 0
+    bert = isinstance(config, BertConfig) and config.position_offset == 0
     return ["input_ids", *(["token_type_ids"] if bert else []), "attention_mask"]
 
 
-def _bert(config: EncoderConfig, pad_id: int | None) -> dict[str, Any]:
+def _bert(config: BertConfig, pad_id: int | None) -> dict[str, Any]:
     roberta = config.position_offset > 0
     if roberta and pad_id != config.position_offset - 1:
         raise ExportError(
@@ -159,7 +159,7 @@ def sentence_transformers_files(
 
 def _without_pooler(model: ModelConfig) -> dict[str, Any]:
     """Keeps transformers from making up BERT's pooler, which the file does not have, and from warning of it."""
-    bert = isinstance(model.encoder, EncoderConfig)
+    bert = isinstance(model.encoder, BertConfig)
     return {"model_args": {"add_pooling_layer": False}} if bert else {}
 
 
@@ -189,7 +189,7 @@ def longest(rules: TextRules, sides: tuple[Side, ...]) -> int:
 def is_pooler(model: ModelConfig) -> bool:
     """Whether the projection is what transformers' BERT computes as its pooler output."""
     return (
-        isinstance(model.encoder, EncoderConfig)
+        isinstance(model.encoder, BertConfig)
         and (model.pooling, model.projection_activation, model.projection_bias) == ("cls", "tanh", True)
         and model.projection_dim == model.encoder.hidden_size
     )

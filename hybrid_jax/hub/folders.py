@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hybrid_jax.hub.tensor_files import PretrainedError, TensorFiles, read_json
 from hybrid_jax.model.activations import HUGGING_FACE, TORCH, Activation
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.modernbert.encoder import ModernBertConfig
 
@@ -111,7 +111,7 @@ def open_pretrained(path_or_id: str | Path, pooling: Literal["mean", "cls", "poo
 def _plain(folder: Path, pooling: Literal["mean", "cls", "pooler"] | None) -> Pretrained:
     encoder = _encoder(folder)
     if pooling is None:
-        pooled = isinstance(encoder, EncoderConfig) and encoder.position_offset == 0 and _has_pooler(folder)
+        pooled = isinstance(encoder, BertConfig) and encoder.position_offset == 0 and _has_pooler(folder)
         pooling = "pooler" if pooled else "mean"
     limit = encoder.max_length
     if pooling != "pooler":
@@ -258,7 +258,7 @@ class _Bert(_Transformer):
     pad_token_id: Annotated[int, Field(ge=0, le=2**24)] | None = 0
 
 
-def _encoder(folder: Path) -> EncoderConfig | ModernBertConfig:
+def _encoder(folder: Path) -> BertConfig | ModernBertConfig:
     """The encoder that a config.json describes; absent fields have the defaults of transformers."""
     path = folder / "config.json"
     kind = _optional(path).get("model_type") if path.is_file() else None
@@ -277,11 +277,11 @@ def _encoder(folder: Path) -> EncoderConfig | ModernBertConfig:
         raise PretrainedError(f"{path}: {_first(error)}") from None
 
 
-def _bert(kind: str, content: dict[str, Any], path: Path) -> EncoderConfig:
+def _bert(kind: str, content: dict[str, Any], path: Path) -> BertConfig:
     found = _validated(_Bert, content, path)
     # RoBERTa numbers positions from its padding id + 1, BERT from 0.
     offset = 0 if kind == "bert" else (found.pad_token_id or 0) + 1
-    return EncoderConfig(
+    return BertConfig(
         vocab_size=found.vocab_size,
         hidden_size=found.hidden_size,
         num_layers=found.num_hidden_layers,

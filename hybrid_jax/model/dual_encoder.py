@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.bert.encoder import Encoder, EncoderConfig
+from hybrid_jax.model.bert.encoder import Bert, BertConfig
 from hybrid_jax.model.layers import DropoutKey, fold
 from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig
 
@@ -38,8 +38,8 @@ def _architecture(value: Any) -> str:
     return value.get("architecture", "bert") if isinstance(value, dict) else getattr(value, "architecture", "bert")
 
 
-AnyEncoderConfig = Annotated[
-    Annotated[EncoderConfig, Tag("bert")] | Annotated[ModernBertConfig, Tag("modernbert")], Discriminator(_architecture)
+EncoderConfig = Annotated[
+    Annotated[BertConfig, Tag("bert")] | Annotated[ModernBertConfig, Tag("modernbert")], Discriminator(_architecture)
 ]
 """One config class per architecture; `architecture` tells which."""
 
@@ -49,7 +49,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encoder: AnyEncoderConfig = EncoderConfig()
+    encoder: EncoderConfig = BertConfig()
     """The transformer (each of the two when untied)."""
     tied: bool = True
     """One tower for queries and passages; false = two towers of the same shape with their own parameters."""
@@ -105,7 +105,7 @@ class Tower(nnx.Module):
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         self.config = config
         encoder = config.encoder
-        self.encoder = ModernBert(encoder, rngs) if isinstance(encoder, ModernBertConfig) else Encoder(encoder, rngs)
+        self.encoder = ModernBert(encoder, rngs) if isinstance(encoder, ModernBertConfig) else Bert(encoder, rngs)
         if config.projection_dim is not None:
             init = nnx.initializers.normal(0.02)
             self.projection = nnx.Linear(

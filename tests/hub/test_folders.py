@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from hybrid_jax.embed.load import load
 from hybrid_jax.hub.weights import PretrainedError, load_tower, open_pretrained
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.modernbert.encoder import ModernBertConfig
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
@@ -52,7 +52,7 @@ def test_a_plain_folder_pools_as_asked_and_bert_with_its_pooler_by_default():
     assert open_pretrained(FIXTURES / "xlmr").model.pooling == "mean"
     assert open_pretrained(FIXTURES / "xlmr", "cls").model.pooling == "cls"
     encoder = open_pretrained(FIXTURES / "xlmr").model.encoder
-    assert isinstance(encoder, EncoderConfig)
+    assert isinstance(encoder, BertConfig)
     assert (encoder.position_offset, encoder.max_length) == (2, 40)
     with pytest.raises(PretrainedError, match="says itself how it pools"):
         open_pretrained(FIXTURES / "e5", "mean")
@@ -256,7 +256,7 @@ from pathlib import Path
 from functools import partial
 import jax
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.hub.folders import Pretrained
 from hybrid_jax.hub.names import ENCODERS, theirs
 from hybrid_jax.hub.weights import _flat, load_tower
@@ -264,7 +264,7 @@ from hybrid_jax.model.dual_encoder import abstract
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
 folder = Path(sys.argv[1])
-encoder = EncoderConfig(vocab_size=250002, hidden_size=1024, num_layers=24, num_heads=16, intermediate_size=4096,
+encoder = BertConfig(vocab_size=250002, hidden_size=1024, num_layers=24, num_heads=16, intermediate_size=4096,
                         max_length=512, position_offset=2)
 model = ModelConfig(encoder=encoder)
 header, end = {}, 0

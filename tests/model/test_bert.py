@@ -9,9 +9,9 @@ import pytest
 from flax import nnx
 from pydantic import ValidationError
 
-from hybrid_jax.model.bert.encoder import Encoder, EncoderConfig
+from hybrid_jax.model.bert.encoder import Bert, BertConfig
 
-TINY = EncoderConfig(
+TINY = BertConfig(
     vocab_size=23, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_length=12, layer_norm_eps=1e-5
 )
 TOKENS = np.array([[3, 5, 7, 9, 0, 0], [11, 2, 0, 0, 0, 0]], np.int32)
@@ -19,18 +19,18 @@ SEGMENTS = (TOKENS > 0).astype(np.int32)
 
 
 @jax.jit
-def encode(model: Encoder, tokens, segments, dropout_key=None):
+def encode(model: Bert, tokens, segments, dropout_key=None):
     return model(tokens, segments, dropout_key)
 
 
-def build(config: EncoderConfig, deviation: float = 0.0) -> Encoder:
+def build(config: BertConfig, deviation: float = 0.0) -> Bert:
     """A fresh encoder; with `deviation`, every parameter moved at random, so that zero biases cannot hide a mistake."""
-    code, state = nnx.split(Encoder(config, nnx.Rngs(0)))
+    code, state = nnx.split(Bert(config, nnx.Rngs(0)))
     random = np.random.default_rng(1)
     return nnx.merge(code, jax.tree.map(lambda p: p + deviation * random.normal(size=p.shape).astype(p.dtype), state))
 
 
-def by_numpy(parameters: dict, config: EncoderConfig, tokens: list[int]) -> np.ndarray:
+def by_numpy(parameters: dict, config: BertConfig, tokens: list[int]) -> np.ndarray:
     """BERT for one text without padding, written from the paper."""
 
     def norm(x, p):
@@ -131,4 +131,4 @@ def test_a_token_outside_the_vocabulary_is_loud():
 
 def test_heads_must_divide_the_width():
     with pytest.raises(ValidationError, match="num_heads 3 does not divide hidden_size 16"):
-        EncoderConfig(hidden_size=16, num_heads=3)
+        BertConfig(hidden_size=16, num_heads=3)
