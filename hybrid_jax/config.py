@@ -15,17 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.schedule import MixtureConfig
-from hybrid_jax.hub.folders import is_sentence_transformers, open_pretrained
-from hybrid_jax.model.bert.encoder import BertConfig
+from hybrid_jax.hub.find import is_sentence_transformers
+from hybrid_jax.hub.folders import open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.model.modernbert.encoder import ModernBertConfig
+from hybrid_jax.model.families import FAMILIES
 from hybrid_jax.runs.checkpoint import CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig
 
-TAGS: dict[int | str, type[BaseModel]] = {"bert": BertConfig, "modernbert": ModernBertConfig}
-"""The architectures, as pydantic names them in the location of an error."""
+TAGS: dict[int | str, type[BaseModel]] = {family.architecture: family.config_class for family in FAMILIES}
+"""The architectures, which pydantic puts into the location of an error, and their config classes."""
 
 RENAMED = {"data.query_prefix": "data.query_prompt", "data.passage_prefix": "data.passage_prompt"}
 """Fields that runs of earlier versions have under another name: their config.yaml is refused with the new name."""

@@ -13,18 +13,17 @@ and the mesh need no Flax. `abstract` gives the model's code and its parameters'
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.bert.encoder import Bert, BertConfig
+from hybrid_jax.model.families import DEFAULT, EncoderConfig, family_of
 from hybrid_jax.model.layers import DropoutKey, fold
-from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig
 
 MIN_TEMPERATURE = 0.01
 """A learned temperature stays above this (CLIP's limit, arXiv 2103.00020): below it, single pairs rule the loss."""
@@ -33,23 +32,12 @@ Parameters = dict[str, Any]
 """Nested names -> arrays, e.g. ["tower"]["encoder"]["layers"][0]["output"]["kernel"]."""
 
 
-def _architecture(value: Any) -> str:
-    """What a config file means by `encoder`: BERT unless it says otherwise."""
-    return value.get("architecture", "bert") if isinstance(value, dict) else getattr(value, "architecture", "bert")
-
-
-EncoderConfig = Annotated[
-    Annotated[BertConfig, Tag("bert")] | Annotated[ModernBertConfig, Tag("modernbert")], Discriminator(_architecture)
-]
-"""One config class per architecture; `architecture` tells which."""
-
-
 class ModelConfig(BaseModel):
     """The dual encoder: its encoder, and what makes one vector of a text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encoder: EncoderConfig = BertConfig()
+    encoder: EncoderConfig = DEFAULT
     """The transformer (each of the two when untied)."""
     tied: bool = True
     """One tower for queries and passages; false = two towers of the same shape with their own parameters."""
@@ -104,8 +92,7 @@ class Tower(nnx.Module):
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         self.config = config
-        encoder = config.encoder
-        self.encoder = ModernBert(encoder, rngs) if isinstance(encoder, ModernBertConfig) else Bert(encoder, rngs)
+        self.encoder = family_of(config.encoder).module_class(config.encoder, rngs)
         if config.projection_dim is not None:
             init = nnx.initializers.normal(0.02)
             self.projection = nnx.Linear(
