@@ -12,7 +12,7 @@ def parameter_name(tensor: str, rows: Sequence[Row], prefixes: Sequence[str] = (
     One of the `prefixes` at the start of the tensor's name is left out.
     """
     bare = _without_prefix(tensor, prefixes)
-    return next((found for source, ours in rows if (found := _translated(bare, source, ours)) is not None), None)
+    return next((name for source, ours in rows if (name := _translated(bare, source, ours)) is not None), None)
 
 
 def tensor_name(parameter: str, rows: Sequence[Row]) -> str:
