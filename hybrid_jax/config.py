@@ -20,9 +20,9 @@ from hybrid_jax.hub.folders import open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.families import FAMILIES
 from hybrid_jax.runs.checkpoint import CheckpointConfig
-from hybrid_jax.runtime.mesh import MeshConfig
+from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
 from hybrid_jax.train.loss import LossConfig
-from hybrid_jax.train.optim import OptimizerConfig
+from hybrid_jax.train.optim import OptimizerConfig, check_steps
 
 TAGS: dict[int | str, type[BaseModel]] = {family.architecture: family.config_class for family in FAMILIES}
 """The architectures, which pydantic puts into the location of an error, and their config classes."""
@@ -67,35 +67,33 @@ class Config(BaseModel):
 
 
 def check(config: Config) -> Config:
-    """Returns `config`; raises ConfigError where fields that are fine by themselves do not go together."""
-    data, devices = config.data, config.mesh.data * config.mesh.fsdp
+    """Returns `config`. Raises ConfigError when fields that are valid by themselves contradict each other."""
+    data, mesh, checkpoint = config.data, config.mesh, config.checkpoint
     longest, limit = max(data.max_query_length, data.max_passage_length), config.model.encoder.max_length
-    best, every, saved = config.checkpoint.best_metric, config.heldout_every, config.checkpoint.every
-    impossible = {
-        f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
-        f"raise the latter": longest > limit,
-        f"optimizer.warmup_steps {config.optimizer.warmup_steps} exceeds steps {config.steps}: lower it": (
-            config.optimizer.warmup_steps > config.steps
-        ),
-        f"steps {config.steps} is not a multiple of optimizer.accumulate {config.optimizer.accumulate}": (
-            config.steps % config.optimizer.accumulate != 0
-        ),
-        f"heldout_every {every} has nothing to measure: set data.heldout_fraction above 0": (
-            every > 0 and data.heldout_fraction == 0
-        ),
-        f"checkpoint.best_metric {best!r} is never measured: set heldout_every": (
-            best.startswith("heldout_") and every == 0
-        ),
-        f"checkpoint.every {saved} is not a multiple of heldout_every {every}: {best} must be there each time": (
-            best.startswith("heldout_") and every > 0 and saved % every != 0
-        ),
-        f"batch_size {config.batch_size} does not divide over mesh.data x mesh.fsdp = {devices}: use a multiple": (
-            config.mesh.data > 0 and config.batch_size % devices != 0
-        ),
-    }
-    for problem, holds in impossible.items():
-        if holds:
-            raise ConfigError(problem)
+    if longest > limit:
+        raise ConfigError(
+            f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
+            f"raise the latter"
+        )
+    try:
+        check_steps(config.optimizer, config.steps)
+        if mesh.data > 0:  # else the number of devices is not known yet
+            name = f"batch_size {config.batch_size} with mesh.data {mesh.data} and mesh.fsdp {mesh.fsdp}"
+            check_rows_divide(name, config.batch_size, mesh.data * mesh.fsdp)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if config.heldout_every > 0 and data.heldout_fraction == 0:
+        raise ConfigError(
+            f"heldout_every {config.heldout_every} has nothing to measure: set data.heldout_fraction above 0"
+        )
+    if checkpoint.best_metric.startswith("heldout_"):
+        if config.heldout_every == 0:
+            raise ConfigError(f"checkpoint.best_metric {checkpoint.best_metric!r} is never measured: set heldout_every")
+        if checkpoint.every % config.heldout_every:
+            raise ConfigError(
+                f"checkpoint.every {checkpoint.every} is not a multiple of heldout_every {config.heldout_every}: "
+                f"{checkpoint.best_metric} must be measured whenever a checkpoint is written"
+            )
     return config
 
 
