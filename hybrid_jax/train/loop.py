@@ -23,8 +23,11 @@ from hybrid_jax.runs.log import RunLog
 from hybrid_jax.runs.provenance import provenance
 from hybrid_jax.runs.workdir import check_same_sources, claim, write_text
 from hybrid_jax.runtime.mesh import make_mesh, put_batch
+from hybrid_jax.train.encode import make_encode
+from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
-from hybrid_jax.train.step import abstract_state, create_state, make_eval_step, make_train_step, model_code, start_from
+from hybrid_jax.train.state import abstract_state, create_state, start_from
+from hybrid_jax.train.step import make_eval_step, make_train_step
 
 HARMLESS = ("log_every", "wandb_project", "mesh", "checkpoint", "data.cache_dir", "heldout_every", "heldout_batches")
 """Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding)."""
@@ -64,11 +67,11 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
         check_same_sources(workdir, sources, provenance())
         pipeline.tokenizer.save(workdir / "tokenizer")
 
-    code = model_code(config.model)
+    encode, objective = make_encode(config.model, mesh), make_objective(config.loss, mesh.size)
     schedule = make_schedule(config.optimizer, config.steps)
     optimizer = make_optimizer(config.optimizer, config.steps)
-    train_step = make_train_step(code, config.loss, optimizer, schedule, config.seed, mesh)
-    heldout_loss = partial(_heldout, make_eval_step(code, config.loss, mesh), pipeline, config, mesh)
+    train_step = make_train_step(encode, objective, optimizer, schedule, config.seed, mesh)
+    heldout_loss = partial(_heldout, make_eval_step(encode, objective, mesh), pipeline, config, mesh)
 
     folder = workdir / "checkpoints"
     if checkpoint.steps(folder):

@@ -12,9 +12,12 @@ import pytest
 
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch, start_distributed
+from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loss import LossConfig
+from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
-from hybrid_jax.train.step import create_state, make_train_step, model_code
+from hybrid_jax.train.state import create_state
+from hybrid_jax.train.step import make_train_step
 
 OPTIMIZER = OptimizerConfig(learning_rate=0.01, warmup_steps=0)
 TIMEOUT = 120
@@ -24,7 +27,8 @@ def train_once(config: ModelConfig, rows: dict[str, np.ndarray]) -> dict[str, np
     """One step over 4 devices, of which this process has all or some: metrics, and the gradients (as Adam's mean)."""
     mesh = make_mesh(MeshConfig(data=4))
     optimizer, schedule = make_optimizer(OPTIMIZER, 1), make_schedule(OPTIMIZER, 1)
-    step = make_train_step(model_code(config), LossConfig(), optimizer, schedule, 0, mesh)
+    encode, objective = make_encode(config, mesh), make_objective(LossConfig(), mesh.size)
+    step = make_train_step(encode, objective, optimizer, schedule, 0, mesh)
     state, metrics = step(create_state(config, optimizer, 0, mesh), put_batch(mesh, rows))
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state.optimizer)}
     means = {name: leaf for name, leaf in leaves.items() if ".mu" in name}

@@ -20,7 +20,7 @@ from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.runtime.mesh import make_mesh
 from hybrid_jax.train.loop import train
 from hybrid_jax.train.optim import make_optimizer
-from hybrid_jax.train.step import abstract_state
+from hybrid_jax.train.state import abstract_state
 
 
 @pytest.fixture(scope="module")
