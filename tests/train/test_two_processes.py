@@ -27,6 +27,8 @@ from hybrid_jax.train.state import create_state
 from hybrid_jax.train.step import make_train_step
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch" / "local_multiprocess.sh"
+STEPS = 20
+"""Of the run: up to the end of the warm-up, its learning rates are those of the longer run that it is compared with."""
 OPTIMIZER = OptimizerConfig(learning_rate=0.01, warmup_steps=0)
 
 # What the launch script takes for Python: `-m hybrid_jax.train …` becomes this file's `worker`.
@@ -84,9 +86,9 @@ def launched(
         "LOGS": str(folder / "logs"),
         "WORKER_FOLDER": str(folder),
     }
-    arguments = ["--config", str(folder / "tiny.yaml"), "--workdir", str(folder / "run"), "--mesh.data", "4"]
+    arguments = ["--config", str(folder / "tiny.yaml"), "--workdir", str(folder / "run")]
     done = subprocess.run(
-        [str(LAUNCH), "2", *arguments],
+        [str(LAUNCH), "2", *arguments, "--mesh.data", "4", "--steps", str(STEPS)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -113,7 +115,7 @@ def test_a_step_gives_the_metrics_and_gradients_of_one_process(launched: Launche
 
 @pytest.mark.timeout(300)
 def test_a_run_has_the_batches_losses_and_checkpoints_of_one_process(launched: Launched, tiny_run, capsys):
-    assert "step 80/80" in launched.printed
+    assert f"step {STEPS}/{STEPS}" in launched.printed
     assert "step " not in launched.printed_by_second
 
     run = launched.folder / "run"
@@ -121,13 +123,16 @@ def test_a_run_has_the_batches_losses_and_checkpoints_of_one_process(launched: L
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         for folder in (tiny_run.folder, run)
     )
-    assert [(line["step"], line["rows"]) for line in actual] == [(line["step"], line["rows"]) for line in expected]
-    # Rounding grows from step to step: the first ones are compared.
+    batches = [[(line["step"], line["rows"]) for line in lines] for lines in (expected, actual)]
+    assert batches[1] == batches[0][:STEPS]
+    # Rounding grows from step to step: only the first losses are compared.
     losses = [[line["loss"] for line in lines[:5]] for lines in (expected, actual)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
-    train(parse_config(tiny_run.yaml), run)  # one process reads what two have written
-    assert f"{run} is complete: 80 of 80 steps" in capsys.readouterr().out
+    train(
+        parse_config(tiny_run.yaml).model_copy(update={"steps": STEPS}), run
+    )  # one process reads what two have written
+    assert f"{run} is complete: {STEPS} of {STEPS} steps" in capsys.readouterr().out
 
 
 if __name__ == "__main__":
