@@ -35,7 +35,7 @@ def parameters(model_config: ModelConfig):
 
 @pytest.fixture(scope="module")
 def dense(model_config: ModelConfig, rows: Rows, parameters):
-    """Loss and gradients from their definition: no mesh, no sharding, nothing of `train/loss.py` or `train/step.py`."""
+    """Loss and gradients from their definition: no mesh, no sharding, no code of `train`."""
     code, _ = abstract(model_config)
     same = rows["query_group"][:, None] == rows["passage_group"]
     positive = np.arange(len(same)), np.arange(len(same)) * same.shape[1] // len(same)
