@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_go_on(tiny_run, config: Config,
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves readers half-way
-def test_a_half_written_checkpoint_gives_way_to_the_one_before(tiny_run, config: Config, copy: Path, capsys):
+def test_a_half_written_checkpoint_is_passed_over(tiny_run, config: Config, copy: Path, capsys):
     manifest = copy / "checkpoints" / "80" / "state" / "manifest.ocdbt"
     manifest.write_bytes(manifest.read_bytes()[:20])
     (copy / "checkpoints" / "100.orbax-checkpoint-tmp").mkdir()
