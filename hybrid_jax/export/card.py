@@ -60,8 +60,8 @@ def _longest_ticks(text: str) -> int:
 def write_card(
     what: Plan, name: str, trained_on: TrainedOn | None, results: Results | None, exported_with: Mapping[str, Any]
 ) -> str:
-    """The card of what is exported as `name`. A model that is no run of ours has neither `trained_on` nor `results` of a
-    training; `results` must be of this very model."""
+    """The card of what is exported as `name`. `trained_on` is None for a model that we did not train; `results` must be
+    of this very model."""
     origin = what.encoder.origin
     config = origin.config
     environment = Environment(
@@ -172,7 +172,7 @@ def _alpha(mixture: Mapping[str, Any]) -> str:
     return f"monolingual_fraction (the paper's α) {points}, linear between"
 
 
-def _limits(what: Plan, trained_on: Seen | None, results: Results | None) -> Iterable[str]:
+def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -> Iterable[str]:
     origin, rules = what.encoder.origin, what.rules
     config = origin.config
     if len(what.sides) == 1:

@@ -16,7 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hybrid_jax.disk.files import whole_files
+from hybrid_jax.disk.files import atomic_files
 
 Tree = TypeVar("Tree")
 
@@ -185,7 +185,7 @@ def keep_best(folder: Path, candidates: Path, best: Best) -> None:
     folder.mkdir(exist_ok=True)
     if not (folder / str(best.step)).is_dir():
         (candidates / str(best.step)).rename(folder / str(best.step))
-    whole_files(folder, {"best.json": f"{best.model_dump_json()}\n".encode()})
+    atomic_files(folder, {"best.json": f"{best.model_dump_json()}\n".encode()})
     for step in steps(folder):
         if step != best.step:
             drop(folder, step)

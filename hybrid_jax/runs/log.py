@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttribut
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tqdm import tqdm
 
-from hybrid_jax.disk.files import whole_files
+from hybrid_jax.disk.files import atomic_files
 
 BAR = "{percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}  {desc}"
 
@@ -40,7 +40,7 @@ class RunLog:
         self._wandb = _wandb_run(project, folder) if project is not None else None
         path = folder / "metrics.jsonl"
         kept = [line for line in _complete_lines(path) if json.loads(line)["step"] < first_step]
-        whole_files(folder, {path.name: "".join(kept).encode()})
+        atomic_files(folder, {path.name: "".join(kept).encode()})
         # Line-buffered: a step's line is in the file before its checkpoint is written, even if the run is then killed.
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._board = _Board(folder / "tensorboard")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hybrid_jax.disk.files import whole_files
+from hybrid_jax.disk.files import atomic_files
 
 
 class WorkdirError(ValueError):
@@ -41,7 +41,7 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
     if not path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WorkdirError(f"{folder} is not empty and not a run (it has no config.yaml): choose another --workdir")
     (folder / "run.json").unlink(missing_ok=True)
-    whole_files(folder, {path.name: config_text.encode()})
+    atomic_files(folder, {path.name: config_text.encode()})
     return True
 
 
@@ -65,7 +65,7 @@ def check_same_sources(folder: Path, sources: dict[str, Any], provenance: dict[s
             f"restore it, or use another --workdir"
         )
     run["starts"].append(provenance)
-    whole_files(folder, {path.name: json.dumps(run, indent=2, ensure_ascii=False).encode()})
+    atomic_files(folder, {path.name: json.dumps(run, indent=2, ensure_ascii=False).encode()})
 
 
 def _begun(folder: Path) -> bool:

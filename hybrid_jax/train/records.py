@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from hybrid_jax.data.pipeline import Batch
-from hybrid_jax.disk.files import whole_files
+from hybrid_jax.disk.files import atomic_files
 
 
 class DivergedError(ValueError):
@@ -54,7 +54,7 @@ def stop_if_diverged(workdir: Path, batch: Batch, numbers: Mapping[str, float]) 
     if jax.process_index() == 0:
         shown = {name: value if math.isfinite(value) else str(value) for name, value in numbers.items()}
         content = {"step": step, **step_record(batch, {}), "ids": batch.ids, **shown}
-        whole_files(workdir, {path.name: json.dumps(content, indent=2).encode()})
+        atomic_files(workdir, {path.name: json.dumps(content, indent=2).encode()})
     raise DivergedError(
         f"step {step}: loss {numbers['loss']}, gradient norm {numbers['grad_norm']}; its rows are in {path}: "
         f"look at them, or lower optimizer.learning_rate"
