@@ -49,6 +49,13 @@ def _named(*entries: Metric) -> Mapping[str, Metric]:
     return {entry.name: entry for entry in entries}
 
 
+MAP = Metric(
+    "map",
+    "mAP",
+    "how early do the relevant candidates come?",
+    score=lambda ranks, _: metrics.average_precision(ranks),
+    source="trec_eval map, over the full ranking",
+)
 NDCG_10 = Metric(
     "ndcg@10",
     "nDCG@10",
@@ -58,13 +65,7 @@ NDCG_10 = Metric(
     source="Järvelin & Kekäläinen 2002; trec_eval ndcg_cut",
 )
 FULL_RANKING: Mapping[str, Metric] = _named(
-    Metric(
-        "map",
-        "mAP",
-        "how early do the relevant candidates come?",
-        score=lambda ranks, _: metrics.average_precision(ranks),
-        source="trec_eval map, over the full ranking",
-    ),
+    MAP,
     Metric(
         "recall@1",
         "R@1",

@@ -57,9 +57,26 @@ class BiasValue(_Model):
     """What a model without language bias would have on this task; None where that is not known."""
 
 
-class Headline(Scores[Means | float | None]):
-    """The macro means of one model on one task, and its bias panel: `FULL_RANKING` metrics by setting, and the mean and
-    median rank distance of the multilingual setting."""
+class BySetting(Scores[Means | float | None]):
+    """`FULL_RANKING` metrics by setting, and the mean and median rank distance of the multilingual setting."""
+
+    def means(self, metric: str) -> Means:
+        """A metric's value in each setting. Raises TypeError for a rank distance."""
+        value = self[metric]
+        if not isinstance(value, dict):
+            raise TypeError(f"{metric} is of the multilingual setting alone: read it with `value`")
+        return value
+
+    def value(self, metric: str, setting: Setting = "multilingual") -> float | None:
+        """A metric's value in one setting; None where there is none."""
+        value = self[metric]
+        if isinstance(value, dict):
+            return value[setting]
+        return value if setting == "multilingual" else None
+
+
+class Headline(BySetting):
+    """The macro means of one model on one task, and its bias panel."""
 
     intervals: dict[str, dict[Setting, tuple[float, float]]]
     """95 % intervals by metric and setting; a question and its translations are resampled together."""
@@ -67,7 +84,7 @@ class Headline(Scores[Means | float | None]):
     """The bias panel by measure; empty for a task whose candidates are of one language."""
 
 
-class LanguageScores(Scores[Means | float | None]):
+class LanguageScores(BySetting):
     """The same of one query language; "cross_lingual" is the mean over the candidate languages."""
 
     questions: int
