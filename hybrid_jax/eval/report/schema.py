@@ -7,7 +7,7 @@ language) is null.
 
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from hybrid_jax.eval.measures.catalogue import METRICS, Setting
 
@@ -27,7 +27,7 @@ class Scores(BaseModel, Generic[Value]):
     """Fields, and beside them the value of each metric under its catalogue name."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, Value]  # pyright: ignore[reportIncompatibleVariableOverride]
+    __pydantic_extra__: dict[str, Value] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @model_validator(mode="after")
     def _known_metrics(self) -> "Scores[Value]":
@@ -269,7 +269,7 @@ class Provenance(BaseModel):
     """Where the figures come from; what the encoder states of itself lies beside these fields (`embed/origin.py`)."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, JsonValue]  # pyright: ignore[reportIncompatibleVariableOverride]
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     tie_rule: str
     scores: str
