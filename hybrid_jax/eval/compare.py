@@ -20,14 +20,13 @@ from typing import Any
 import numpy as np
 
 from hybrid_jax.eval.measures import per_query, stats
-from hybrid_jax.eval.measures.panel import MEASURES
-from hybrid_jax.eval.measures.per_query import SETTINGS
+from hybrid_jax.eval.measures.catalogue import BIAS, RANK_DISTANCE, SETTINGS, Setting
 from hybrid_jax.eval.report.rows import LABELS, SHORT
 
 SCHEMA_VERSION = 1
 SWAPS_PER_TEST = 100
-LOWER_IS_BETTER = frozenset(name for name, measure in MEASURES.items() if measure.biased == "higher")
-ON_REQUEST = frozenset(MEASURES) - {per_query.RANK_DISTANCE}
+LOWER_IS_BETTER = frozenset(name for name, measure in BIAS.items() if measure.better == "lower")
+ON_REQUEST = frozenset(BIAS) - {RANK_DISTANCE.name}
 """Left out unless --metrics names them: every verdict that is printed makes the others harder to reach."""
 BETTER, WORSE, NO_EVIDENCE = "better", "worse", "no evidence"
 
@@ -246,7 +245,7 @@ def _same_evaluation(key: str, tables: Mapping[str, Sequence[per_query.Table]]) 
 
 def _shared_rows(
     key: str, tables: Mapping[str, Sequence[per_query.Table]], asked: Sequence[str] | None
-) -> list[tuple[str, per_query.Setting]]:
+) -> list[tuple[str, Setting]]:
     """(metric, setting) of what every run has; a setting that the task lacks is left out."""
     runs = [run for group in tables.values() for run in group]
     shared = {s: [m for m in getattr(runs[0], s) if all(m in getattr(run, s) for run in runs)] for s in SETTINGS}
@@ -254,7 +253,7 @@ def _shared_rows(
     unknown = [metric for metric in asked or () if metric not in known]
     if unknown:
         raise ValueError(f"--metrics {unknown[0]!r}: on task {key} the runs share {', '.join(known)}")
-    rows: list[tuple[str, per_query.Setting]] = [
+    rows: list[tuple[str, Setting]] = [
         (metric, setting)
         for metric in dict.fromkeys(asked or (name for name in known if name not in ON_REQUEST))
         for setting in SETTINGS
@@ -290,12 +289,12 @@ def _split(names: str | None) -> list[str] | None:
 
 
 def _digits(metric: str) -> int:
-    return 1 if metric in (per_query.RANK_DISTANCE, "max_rank") else 4
+    return 1 if metric in (RANK_DISTANCE.name, "max_rank") else 4
 
 
 def _label(row: Mapping[str, Any]) -> list[str]:
     metric: str = row["metric"]
-    label = LABELS.get(metric) or (MEASURES[metric].label if metric in MEASURES else metric)
+    label = LABELS.get(metric) or (BIAS[metric].label if metric in BIAS else metric)
     return [label, SHORT[row["setting"]]]
 
 

@@ -126,7 +126,11 @@ def test_mteb_measures_what_we_write(tmp_path: Path):
         NearTranslations(), [task], cache=None, show_progress_bar=False, co2_tracker=False
     ).task_results
     bitext = BitextTask("flores_devtest", {("eng_Latn", "deu_Latn"): (texts["eng_Latn"], texts["deu_Latn"])})
-    report = {"provenance": {}, "tasks": {}, "bitext": {"flores": mining.evaluate(NearTranslations(), bitext)}}
+    report = {
+        "provenance": {},
+        "tasks": {},
+        "bitext": {"flores": mining.evaluate(NearTranslations(), bitext).model_dump()},
+    }
     _, path = write(tmp_path, report)
     ours = TaskResult.from_disk(path)
     assert ours.task_name == theirs.task_name

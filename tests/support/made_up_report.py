@@ -4,9 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Any
 
-from hybrid_jax.eval.measures.macro import METRICS
-from hybrid_jax.eval.measures.per_query import SETTINGS
-from hybrid_jax.eval.pools import METRICS as SEARCHED
+from hybrid_jax.eval.measures.catalogue import FULL_RANKING, POOLS, SETTINGS
 from hybrid_jax.eval.tasks.miracl import LANGUAGES as MIRACL
 from hybrid_jax.eval.tasks.squad_pairs import MLQA_LANGUAGES, XQUAD_LANGUAGES
 
@@ -53,15 +51,15 @@ def _ranked(asked: Iterable[str], held: Iterable[str], candidate_text: str, figu
         "candidate_text": candidate_text,
         "candidates": 2880,
         "per_language": {
-            code: {"questions": 9, "candidates": 240, **{name: settings() for name in METRICS}, **distance}
+            code: {"questions": 9, "candidates": 240, **{name: settings() for name in FULL_RANKING}, **distance}
             for code in asked
         },
         "pairs": {
-            one: {other: {"questions": 9, **{name: next(figures) for name in METRICS}} for other in held}
+            one: {other: {"questions": 9, **{name: next(figures) for name in FULL_RANKING}} for other in held}
             for one in asked
         },
     }
 
 
 def _searched(codes: Iterable[str], figures: Iterator[float]) -> dict[str, Any]:
-    return {"per_language": {code: {"questions": 9, **{name: next(figures) for name in SEARCHED}} for code in codes}}
+    return {"per_language": {code: {"questions": 9, **{name: next(figures) for name in POOLS}} for code in codes}}

@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_jax.disk.files import atomic_files
-from hybrid_jax.eval.measures.macro import headline
-from hybrid_jax.eval.report import published
+from hybrid_jax.eval.evaluation import Evaluation
+from hybrid_jax.eval.report import published, schema
 from hybrid_jax.eval.report.page import html
 from hybrid_jax.eval.report.text import markdown
+from hybrid_jax.search.scores import SCORES, TIE_RULE
 
 SCHEMA_VERSION = 2
 
@@ -39,11 +40,11 @@ Report = dict[str, Any]
 
 def build_report(
     title: str,
-    evaluation: Mapping[str, Any],
+    evaluation: Evaluation,
     provenance: Mapping[str, Any],
     *,
     label: str = "model",
-    untrained: Mapping[str, Any] | None = None,
+    untrained: Evaluation | None = None,
     curve: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """Joins what `runner.run` returned with what the caller knows of the model; see the module for the schema.
@@ -52,31 +53,33 @@ def build_report(
     """
     others = {}
     if untrained is not None:
-        others["untrained"] = {key: headline(result) for key, result in untrained["tasks"].items()}
-    theirs = {key: _published(key, result["candidate_text"]) for key, result in evaluation["tasks"].items()}
-    theirs |= {key: _published(key) for key in evaluation.get("searches", {})}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "title": title,
-        "label": label,
-        "provenance": dict(provenance) | evaluation["provenance"],
-        "tasks": evaluation["tasks"],
-        "others": others | evaluation["debiased"],
-        "published": {key: found for key, found in theirs.items() if found},
-        **({"curve": list(curve)} if curve else {}),
-        **{name: evaluation[name] for name in ("searches", "bitext") if evaluation.get(name)},
-    }
+        others["untrained"] = {key: result.headline for key, result in untrained.tasks.items()}
+    theirs = {key: _published(key, result.candidate_text) for key, result in evaluation.tasks.items()}
+    theirs |= {key: _published(key) for key in evaluation.searches}
+    provenance = {"tie_rule": TIE_RULE, "scores": SCORES, **provenance}
+    report = schema.Report(
+        title=title,
+        label=label,
+        provenance=schema.Provenance.model_validate({**provenance, "data_sha256": evaluation.sources}),
+        tasks=dict(evaluation.tasks),
+        others={name: dict(headlines) for name, headlines in {**others, **evaluation.debiased}.items()},
+        published={key: found for key, found in theirs.items() if found},
+        curve=[schema.CurvePoint.model_validate(point) for point in curve],
+        searches=dict(evaluation.searches),
+        bitext=dict(evaluation.bitext),
+    )
+    return report.json_value()
 
 
-def _published(key: str, candidate_text: str | None = None) -> list[dict[str, Any]]:
+def _published(key: str, candidate_text: str | None = None) -> list[schema.PublishedFigures]:
     return [
-        {
-            "system": found.system,
-            "source": f"{found.source.title}, {found.table}",
-            "url": found.source.url,
-            "note": found.note,
-            "values": found.means,
-        }
+        schema.PublishedFigures(
+            system=found.system,
+            source=f"{found.source.title}, {found.table}",
+            url=found.source.url,
+            note=found.note,
+            values=found.means,
+        )
         for found in published.for_task(key, candidate_text)
     ]
 

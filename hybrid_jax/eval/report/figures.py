@@ -30,7 +30,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from hybrid_jax.disk.files import atomic_file
-from hybrid_jax.eval.measures.panel import MEASURES, Measure
+from hybrid_jax.eval.measures.catalogue import BIAS, Metric
 from hybrid_jax.eval.report.file_names import FileNames
 from hybrid_jax.eval.report.layout import Pairs, by_script, curve_lines, places, quality_span, script, short_rank
 
@@ -120,8 +120,8 @@ def bias_panel(label: str, here: Mapping[str, Any], others: Mapping[str, Mapping
 
     `here` and each of `others` are {measure: {"value", "low", "high", "unbiased"}}, values None where unknown.
     """
-    known = [name for name in MEASURES if here.get(name, {}).get("value") is not None]
-    shown = [name for name in known if MEASURES[name].biased != "neither"]
+    known = [name for name in BIAS if here.get(name, {}).get("value") is not None]
+    shown = [name for name in known if BIAS[name].better != "neither"]
     row, head = 0.36, 0.30  # inches
     height = head + row * len(shown)
     figure = Figure(figsize=(FULL_WIDTH, height))
@@ -131,9 +131,9 @@ def bias_panel(label: str, here: Mapping[str, Any], others: Mapping[str, Mapping
     for number, name in enumerate(shown):
         bottom = height - head - row * (number + 1)
         axes = figure.add_axes((0.31, (bottom + 0.17) / height, 0.6, 0.16 / height))
-        _measure(axes, MEASURES[name], [(panel.get(name, {}), colour, mark) for _, panel, colour, mark in looks])
+        _measure(axes, BIAS[name], [(panel.get(name, {}), colour, mark) for _, panel, colour, mark in looks])
         middle = (bottom + 0.25) / height
-        figure.text(0.295, middle, MEASURES[name].label, ha="right", va="center", color=INK)
+        figure.text(0.295, middle, BIAS[name].label, ha="right", va="center", color=INK)
         figure.text(1.0, middle, _number(here[name]["value"]), ha="right", va="center", color=MAIN[0])
     keys = [
         Line2D([], [], color=colour, marker=mark, ms=4, mfc=colour if panel is here else "white", ls="none", label=name)
@@ -238,14 +238,14 @@ def _scale_bar(
     bar.set_label(means, labelpad=1.5)
 
 
-def _measure(axes: Axes, measure: Measure, series: Sequence[tuple[Mapping[str, Any], str, str]]) -> None:
+def _measure(axes: Axes, measure: Metric, series: Sequence[tuple[Mapping[str, Any], str, str]]) -> None:
     """One row of the bias panel: the first of the series is the model that it is about."""
     main = series[0][0]
     values = [found.get(name) for found, _, _ in series for name in ("value", "low", "high")] + [main["unbiased"]]
     known = [value for value in values if value is not None]
     margin = 0.06 * (max(known) - min(known)) or 0.05 * max(1.0, abs(known[0]))
     low, high = min(known) - margin, max(known) + margin
-    axes.set_xlim((low, high) if measure.biased == "higher" else (high, low))
+    axes.set_xlim((low, high) if measure.better == "lower" else (high, low))
     axes.set_ylim(-1, 1)
     if main["unbiased"] is not None:
         axes.plot([main["unbiased"]] * 2, [-0.9, 0.9], color=INK, lw=1.2, zorder=1)

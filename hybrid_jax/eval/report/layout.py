@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from hybrid_jax.eval.languages import UNKNOWN, language, script_name
-from hybrid_jax.eval.measures.per_query import SETTINGS
+from hybrid_jax.eval.measures.catalogue import SETTINGS
 
 LEAST_SPAN = 0.05
 """A heatmap's colours span at least this much mAP, so that noise does not look like a difference."""

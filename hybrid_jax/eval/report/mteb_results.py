@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.languages import language
-from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.measures.catalogue import RANK_DISTANCE, SETTINGS
 from hybrid_jax.eval.report.file_names import FileNames
 
 Row = dict[str, Any]
@@ -157,8 +157,8 @@ def _whole_ranked(task: str, result: Mapping[str, Any]) -> Iterator[tuple[_Place
             if row["map"] is not None:
                 figures = {name: row[name] for name in ("map", "mrr")}
                 figures |= {theirs: row[ours] for ours, theirs in SAME.items()}
-                if setting == "multilingual" and row[RANK_DISTANCE] is not None:
-                    figures[RANK_DISTANCE] = row[RANK_DISTANCE]
+                if setting == "multilingual" and row[RANK_DISTANCE.name] is not None:
+                    figures[RANK_DISTANCE.name] = row[RANK_DISTANCE.name]
                 yield _Place(task, setting, "-".join(languages)), _row(task, figures, *languages)
 
 

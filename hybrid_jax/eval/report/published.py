@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hybrid_jax.eval.languages import language
-from hybrid_jax.eval.measures.per_query import Setting
+from hybrid_jax.eval.measures.catalogue import Setting
 
 MEAN = "mean"
 Metric = Literal["map", "recall@1", "recall@10", "ndcg@10", "recall@100", "rank_distance"]
@@ -76,13 +76,13 @@ class Published(BaseModel):
         return self
 
     @property
-    def means(self) -> dict[str, dict[str, float]]:
+    def means(self) -> dict[str, dict[Setting, float]]:
         """{metric: {setting: macro mean}}, a row of a headline table."""
         return self.of(MEAN)
 
-    def of(self, code: str) -> dict[str, dict[str, float]]:
+    def of(self, code: str) -> dict[str, dict[Setting, float]]:
         """The same for one query language; only what the source prints."""
-        found: dict[str, dict[str, float]] = {
+        found: dict[str, dict[Setting, float]] = {
             metric: {setting: values[code] for setting, values in settings.items() if code in values}
             for metric, settings in self.figures.items()
         }

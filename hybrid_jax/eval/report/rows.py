@@ -6,9 +6,7 @@ Knows: report.json (`build.py`). Does not know: HTML, Markdown, colours.
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from hybrid_jax.eval.measures.macro import METRICS
-from hybrid_jax.eval.measures.panel import MEASURES
-from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.measures.catalogue import BIAS, FULL_RANKING, SETTINGS
 
 SHORT = {"monolingual": "Mo.", "cross_lingual": "Cr.", "multilingual": "Mul."}
 LABELS = {
@@ -20,6 +18,7 @@ LABELS = {
     "rank_distance": "Rank distance",
     "rank_distance_median": "Rank distance, median",
 }
+BIASED = {"lower": "higher", "higher": "lower", "neither": "neither"}
 KINDS = {"script": "script", "family": "family", "seen": "in training"}
 
 Report = Mapping[str, Any]
@@ -60,7 +59,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 def amount(name: str, value: float | None) -> str:
     """A figure with the decimals that its measure deserves: depths are in the thousands, shares below 1."""
-    return number(value, 1 if name in (RANK_DISTANCE, "rank_distance_median", "max_rank") else 3)
+    return number(value, 1 if name in ("rank_distance", "rank_distance_median", "max_rank") else 3)
 
 
 def models(report: Report, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -84,7 +83,7 @@ def facts(result: Mapping[str, Any]) -> str:
 def compared_metric(report: Report, key: str) -> str:
     """What a comparison is of: mAP, unless others published only another metric."""
     printed = {metric for theirs in report["published"].get(key, []) for metric in theirs["values"]}
-    return next((metric for metric in METRICS if metric in printed), "map")
+    return next((metric for metric in FULL_RANKING if metric in printed), "map")
 
 
 def compared_rows(report: Report, key: str) -> list[Row]:
@@ -94,12 +93,12 @@ def compared_rows(report: Report, key: str) -> list[Row]:
     rows = []
     for model, scores in models(report, key):
         cells = [_cell(scores, metric, setting, 4) for setting in SETTINGS]
-        rows.append(Row(model, (*cells, _cell(scores, RANK_DISTANCE, "multilingual", 1))))
+        rows.append(Row(model, (*cells, _cell(scores, "rank_distance", "multilingual", 1))))
     for theirs in report["published"].get(key, []):
         values = theirs["values"]
-        if metric in values or RANK_DISTANCE in values:
+        if metric in values or "rank_distance" in values:
             figures = [Cell(number(values.get(metric, {}).get(setting))) for setting in SETTINGS]
-            distance = Cell(number(values.get(RANK_DISTANCE, {}).get("multilingual"), 1))
+            distance = Cell(number(values.get("rank_distance", {}).get("multilingual"), 1))
             rows.append(Row(theirs["system"], (*figures, distance), cited(theirs)))
     return rows
 
@@ -116,10 +115,10 @@ def cited(theirs: Mapping[str, Any]) -> str:
 
 def all_metrics(report: Report, key: str) -> Iterator[tuple[str, str, tuple[Cell, ...]]]:
     """(metric, model, a cell per setting) of every metric of every evaluated model."""
-    for metric in METRICS:
+    for metric in FULL_RANKING:
         for model, scores in models(report, key):
             yield LABELS[metric], model, tuple(_cell(scores, metric, setting, 4) for setting in SETTINGS)
-    for metric in (RANK_DISTANCE, "rank_distance_median"):
+    for metric in ("rank_distance", "rank_distance_median"):
         for model, scores in models(report, key):
             yield LABELS[metric], model, (Cell(""), Cell(""), _cell(scores, metric, "multilingual", 1))
 
@@ -131,12 +130,12 @@ def bias_rows(report: Report, key: str) -> list[BiasRow]:
         BiasRow(
             name,
             measure.label,
-            measure.asks,
-            measure.biased,
+            measure.question,
+            BIASED[measure.better],
             here[1]["bias"][name],
             tuple((label, scores["bias"][name]) for label, scores in others if name in scores["bias"]),
         )
-        for name, measure in MEASURES.items()
+        for name, measure in BIAS.items()
         if name in here[1]["bias"]
     ]
 
@@ -156,6 +155,6 @@ def flat(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _cell(scores: Mapping[str, Any], metric: str, setting: str, digits: int) -> Cell:
-    value = scores[metric][setting] if metric in METRICS else scores[metric]
+    value = scores[metric][setting] if metric in FULL_RANKING else scores[metric]
     limits = scores["intervals"].get(metric, {}).get(setting)
     return Cell(number(value, digits), " – ".join(number(limit, digits) for limit in limits) if limits else "")

@@ -30,7 +30,7 @@ from jaxtyping import Float, Float32
 
 from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.measures.metrics import Run
-from hybrid_jax.eval.measures.panel import Ranking
+from hybrid_jax.eval.ranking import Ranking
 from hybrid_jax.eval.report.file_names import FileNames
 from hybrid_jax.eval.tasks import RetrievalTask, SearchTask
 from hybrid_jax.search.scores import on_grid, tie_order

@@ -1,7 +1,7 @@
-"""What can be evaluated: a task is a few lines of facts about a benchmark, and the runner knows none of them.
+"""Benchmarks: each becomes a task, and nothing outside this folder knows one. Open `base.py` first.
 
-Knows: the names that the command line takes. Does not know: models, metrics, reports. To add a task, write a function
-that returns a `RetrievalTask`, `SearchTask` or `BitextTask` (`base.py`), beside its like, and name it in `TASKS`.
+To add one, write a function that returns a `RetrievalTask`, `SearchTask` or `BitextTask`, and name it in `TASKS`. May
+import `data` and `disk`; knows no model, metric or report.
 """
 
 from collections.abc import Callable, Mapping

@@ -22,6 +22,7 @@ from hybrid_jax.runtime.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from hybrid_jax.embed.encoder import TextEncoder
+    from hybrid_jax.eval.evaluation import Evaluation
 
 DESCRIPTION = """Evaluates each checkpoint of a run in progress, from another process or from a machine that shares its
 folder: a line per step here and in RUN/eval/curve.jsonl. The best step is kept in RUN/best when the run deletes it
@@ -39,8 +40,6 @@ The exit status is 0 when the run is done, 1 when it diverged, --timeout passed 
 from the run's machine what an evaluation takes: on an accelerator that the run fills, watch from another, or with
 JAX_PLATFORMS=cpu."""
 
-Evaluation = Mapping[str, Any]
-"""What `runner.run` returns: "tasks" and, where there are such tasks, "searches" and "bitext"."""
 Named = Mapping[str, tuple[Task, ...]]
 """The tasks behind each name asked for."""
 
@@ -53,9 +52,9 @@ class Evaluator:
 
     open_tasks: Callable[[str, Path | None], Named]
     """(--tasks, --data-dir or None where it was not given) -> the tasks."""
-    measure: Callable[["TextEncoder", Named], Evaluation]
+    measure: Callable[["TextEncoder", Named], "Evaluation"]
     """Evaluates all the tasks, and says nothing: the watch has a line per step."""
-    publish: Callable[["TextEncoder", Evaluation, Path], object]
+    publish: Callable[["TextEncoder", "Evaluation", Path], object]
     """Writes the whole report into the folder, over the one before."""
 
 

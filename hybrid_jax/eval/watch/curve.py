@@ -13,12 +13,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hybrid_jax.eval.measures import macro
-from hybrid_jax.eval.measures.per_query import SETTINGS
+from hybrid_jax.eval.evaluation import Evaluation
+from hybrid_jax.eval.measures.catalogue import FULL_RANKING, HEADLINE, SETTINGS
 from hybrid_jax.eval.tasks import RetrievalTask, SearchTask, Task
 
 Figures = dict[str, dict[str, dict[str, float | None] | float | None]]
@@ -132,13 +132,13 @@ def lower_is_better(metric: str) -> bool:
     return metric.rpartition(".")[2] in LOWER_IS_BETTER
 
 
-def figures(evaluation: Mapping[str, Any]) -> Figures:
+def figures(evaluation: Evaluation) -> Figures:
     """The headline means of what `runner.run` returned, with "searches" and "bitext" where there are some."""
-    parts = {"tasks": macro.HEADLINE, "searches": SEARCHED, "bitext": MINED}
+    parts = {"tasks": HEADLINE, "searches": SEARCHED, "bitext": MINED}
     return {
         task: {name: result[name] for name in headline}
         for part, headline in parts.items()
-        for task, result in evaluation.get(part, {}).items()
+        for task, result in getattr(evaluation, part).items()
     }
 
 
@@ -149,7 +149,7 @@ def names(named: Mapping[str, Sequence[Task]]) -> list[str]:
         for task in made:
             if isinstance(task, RetrievalTask):
                 keys = [task.name, *(f"{task.name}:{variant}" for variant in task.candidate_texts[1:])]
-                means = [f"{metric}.{setting}" for metric in macro.METRICS for setting in reversed(SETTINGS)]
+                means = [f"{metric}.{setting}" for metric in FULL_RANKING for setting in reversed(SETTINGS)]
                 found += [f"{key}.{name}" for key in keys for name in (*means, *LOWER_IS_BETTER)]
             else:
                 found += [f"{asked}.{name}" for name in (SEARCHED if isinstance(task, SearchTask) else MINED)]

@@ -12,20 +12,18 @@ most two checkpoints take room that the run would have freed.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.load import load_checkpoint
 from hybrid_jax.embed.model_options import warn
 from hybrid_jax.embed.run import Run
+from hybrid_jax.eval.evaluation import Evaluation
 from hybrid_jax.eval.report.build import SCHEMA_VERSION, write_report
 from hybrid_jax.eval.watch.curve import Curve, Point, best, by_name, check_name, figures, lower_is_better
 from hybrid_jax.runs import checkpoint
-
-Evaluation = Mapping[str, Any]
 
 
 class Watched:

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from hybrid_jax.eval.full_ranking import run
-from hybrid_jax.eval.measures.macro import headline
 from hybrid_jax.eval.report import figures
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 
@@ -56,8 +55,8 @@ def words(path: Path) -> set[str]:
 def test_all_that_a_run_measures_is_drawn(make_task, knows_the_record, random_encoder, tmp_path):
     task = make_task(("de", "ru", "th"), 8)
     key = "parallel:long text"
-    result = run(knows_the_record(task, 1, 0.5), [task])["tasks"]["parallel"]
-    other = headline(run(random_encoder, [task])["tasks"]["parallel"])
+    result = run(knows_the_record(task, 1, 0.5), [task]).tasks["parallel"].model_dump(mode="json")
+    other = run(random_encoder, [task]).tasks["parallel"].headline.model_dump(mode="json")
     points = [{"step": step, "figures": {"parallel": result}} for step in (1_000, 2_000)]
     report = {"tasks": {key: result}, "others": {"untrained": {key: other}}, "label": "trained", "curve": points}
     written = figures.write(tmp_path, report)
@@ -86,7 +85,7 @@ def test_a_task_without_pairs_or_bias_has_no_figure(random_encoder, tmp_path):
         relevance=np.array([(n, n) for n in range(4)] + [(n + 4, n) for n in range(4)]),
         candidate_texts=("passage",),
     )
-    report = {"tasks": {"apart": run(random_encoder, [task])["tasks"]["apart"]}, "curve": []}
+    report = {"tasks": {"apart": run(random_encoder, [task]).tasks["apart"].model_dump(mode="json")}, "curve": []}
     assert {path.stem for path in figures.write(tmp_path, report)} == {"apart-map", "apart-translation-rank"}
     for language in ("fi", "te"):
         report["tasks"]["apart"]["pairs"] = {language: {language: report["tasks"]["apart"]["pairs"]["fi"]["fi"]}}

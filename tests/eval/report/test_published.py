@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hybrid_jax.eval.measures.macro import HEADLINE
+from hybrid_jax.eval.measures.catalogue import HEADLINE
 from hybrid_jax.eval.report.listings import SEARCH
 from hybrid_jax.eval.report.published import Published, for_task, load, parse
 from hybrid_jax.eval.tasks import TASKS

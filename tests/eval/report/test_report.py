@@ -14,9 +14,10 @@ import pytest
 from hybrid_jax.eval import bitext
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.measures import macro
-from hybrid_jax.eval.measures.panel import MEASURES
+from hybrid_jax.eval.measures.catalogue import BIAS
 from hybrid_jax.eval.report.build import build_report, write_report
 from hybrid_jax.eval.report.page import html
+from hybrid_jax.eval.report.schema import PoolLanguage
 from hybrid_jax.eval.report.text import headline_table, markdown
 from hybrid_jax.eval.tasks import BitextTask
 
@@ -36,10 +37,18 @@ def test_bitext_and_searches_are_tables_with_their_mean(report):
     rows["de"] = {name: value / 4 if name != "questions" else 6 for name, value in rows["en"].items()}
     means = {name: 0.625 for name in rows["en"] if name != "questions"}
     facts = {"about": "A <pool>", "questions": 8, "candidates": 9, "relevant_missing": 1, "per_language": rows}
-    facts["groups"] = macro.grouped(rows, [name for name in rows["en"] if name != "questions"], seen={"en"})
+    facts["groups"] = {
+        kind: {group: row.model_dump() for group, row in groups.items()}
+        for kind, groups in macro.pool_groups(
+            {code: PoolLanguage.model_validate(row) for code, row in rows.items()}, {"en"}
+        ).items()
+    }
     translations = {"a": ["ein Satz", "noch einer"], "b": ["a sentence", "another"]}
     task = BitextTask("pairs", {("de", "en"): (translations["a"], translations["b"])}, "Two | sentences")
-    report |= {"searches": {"pool": means | facts}, "bitext": {"pairs": bitext.evaluate(RandomVectors(), task)}}
+    report |= {
+        "searches": {"pool": means | facts},
+        "bitext": {"pairs": bitext.evaluate(RandomVectors(), task).model_dump()},
+    }
     told, page, line = markdown(report), Page(html(report)), headline_table(report)
     for shown in (told, page.text, line):
         assert "0.6250" in shown
@@ -103,7 +112,7 @@ def check_page(page: Page, report: dict) -> None:
     low, high = result["intervals"]["map"]["multilingual"]
     assert f"{low:.4f} – {high:.4f}" in page.text
     measures = [attrs["data-measure"] for _, attrs in page.elements if "data-measure" in attrs]
-    assert measures == [name for name in MEASURES if name in result["bias"]]
+    assert measures == [name for name in BIAS if name in result["bias"]]
     assert "language_probe" in measures
     assert "Latin" in page.text
     assert "Thai" in page.text
@@ -146,16 +155,16 @@ def test_texts_of_any_script_are_shown_as_texts(make_task, knows_the_record):
     task = make_task(("ar", "en"), 6)
     hostile = "كيف <img src=x onerror=alert(1)> حالك؟"
     encoder = knows_the_record(task, meaning=0.5, language=2)
-    result = run(encoder, [task])["tasks"]["parallel"]
-    result["worst"][0]["text"] = result["worst"][0]["top"][0]["text"] = hostile
-    report = build_report("texts", {"tasks": {"parallel": result}, "provenance": {}, "debiased": {}}, {})
+    report = build_report("texts", run(encoder, [task]), {})
+    worst = report["tasks"]["parallel"]["worst"][0]
+    worst["text"] = worst["top"][0]["text"] = hostile
     page = Page(html(report))
     assert page.text.count(hostile) == 2
     assert "img" not in {tag for tag, _ in page.elements}
     shown = [attrs for _, attrs in page.elements if attrs.get("class") in ("question", "passage")]
     assert {(attrs["lang"], attrs["dir"]) for attrs in shown} == {("ar", "rtl"), ("en", "ltr")}
     assert [attrs["lang"] for attrs in shown if attrs["class"] == "question"] == ["ar", "en"]
-    for query in result["worst"]:
+    for query in report["tasks"]["parallel"]["worst"]:
         assert query["answer"]["relevant"]
         assert [candidate["rank"] for candidate in query["top"]] == [1, 2, 3]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hybrid_jax.eval import __main__ as cli
-from hybrid_jax.eval.measures.panel import MEASURES
+from hybrid_jax.eval.measures.catalogue import BIAS
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
@@ -87,8 +87,8 @@ def test_a_reader_sees_all_of_it(folder: Path, width: int, flags: tuple[str, ...
         for shown in (f"{result['map'][setting]:.4f}", f"{low:.4f} – {high:.4f}"):
             assert shown in seen["text"]
         assert f"untrained {untrained['map'][setting]:.4f}" in seen["text"]
-    assert seen["measures"] == [name for name in MEASURES if name in result["bias"]]
-    about_bias = [name for name in seen["measures"] if MEASURES[name].biased != "neither"]
+    assert seen["measures"] == [name for name in BIAS if name in result["bias"]]
+    about_bias = [name for name in seen["measures"] if BIAS[name].better != "neither"]
     assert seen["strips"] == (0 if width < 640 else len(about_bias))  # a phone has no room for them
     for name in ("map", "translation_rank"):
         assert {tuple(cell[1:]) for cell in seen["cells"] if cell[0] == name} == {

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_jax.eval.measures import macro
+from hybrid_jax.eval.evaluation import Evaluation
+from hybrid_jax.eval.full_ranking import evaluate
+from hybrid_jax.eval.report.schema import PoolResult
 from hybrid_jax.eval.tasks import SearchTask
 from hybrid_jax.eval.tasks.base import Query
 from hybrid_jax.eval.watch import curve
@@ -106,27 +108,21 @@ def test_an_empty_curve_has_no_best_step():
     assert curve.best([]) is None
 
 
-def test_every_name_is_known_before_anything_is_evaluated(make_task):
-    task = make_task(["de", "en"], 3)
-    means = {"monolingual": 0.5, "cross_lingual": None, "multilingual": 0.25}
-    result = {**dict.fromkeys(macro.METRICS, means), "rank_distance": 2.0, "rank_distance_median": 1.5, "pairs": {}}
-    found = curve.by_name(curve.figures({"tasks": {task.name: result}, "per_query": {}}))
+def test_every_name_is_known_before_anything_is_evaluated(make_task, knows_the_record):
+    task = make_task(["de"], 3)
+    result = evaluate(knows_the_record(task, 1, 1), task, "passage")
+    found = curve.by_name(curve.figures(Evaluation({task.name: result}, {})))
     known = curve.names({"parallel": [task]})
     assert known[0] == "parallel.map.multilingual"
     assert set(found) == set(known)
-    assert (found[known[0]], found["parallel.map.cross_lingual"], found["parallel.rank_distance"]) == (0.25, None, 2.0)
+    assert (found[known[0]], found["parallel.map.cross_lingual"], found["parallel.rank_distance"]) == (1.0, None, None)
 
 
 def test_a_searched_pool_of_any_name_has_its_figures():
     pool = SearchTask("scifact", (Query("q", "en", "?"),), lambda: iter(()), {"q": {"d": 1}})
-    result = {"questions": 1, "ndcg@10": 0.5, "recall@100": 0.6, "map@100": 0.7, "mrr@10": 0.8, "per_language": {}}
-    found = curve.by_name(curve.figures({"tasks": {}, "searches": {"beir:data/v1.0/scifact": result}}))
+    values = {"ndcg@10": 0.5, "recall@100": 0.6, "map@100": 0.7, "mrr@10": 0.8}
+    facts = {"questions": 1, "candidates": 1, "languages": ["en"], "about": "", "depth": 100, "relevant_missing": 0}
+    result = PoolResult.model_validate({**facts, **values, "per_language": {}})
+    found = curve.by_name(curve.figures(Evaluation({}, {}, searches={"beir:data/v1.0/scifact": result})))
     assert found["beir:data/v1.0/scifact.ndcg@10"] == 0.5
     assert list(found) == curve.names({"beir:data/v1.0/scifact": [pool]})
-
-
-def test_a_mistyped_name_is_told_its_neighbours():
-    known = ["demo.map.multilingual", "demo.mrr.multilingual", "demo.rank_distance"]
-    assert curve.check_name("demo.rank_distance", known) == "demo.rank_distance"
-    with pytest.raises(CurveError, match=r"--metric demo.mAP.multilingual: .*, such as demo.map.multilingual, "):
-        curve.check_name("demo.mAP.multilingual", known)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.load import load
 from hybrid_jax.eval import job
+from hybrid_jax.eval.evaluation import Evaluation
 from hybrid_jax.eval.watch import command as watch
 from hybrid_jax.eval.watch.command import Evaluator, main
 from hybrid_jax.eval.watch.curve import read
@@ -49,18 +50,18 @@ class Measured:
     def evaluator(self) -> Evaluator:
         return Evaluator(lambda names, data: {"parallel": (self.task,)}, self._measure, self._publish)
 
-    def _measure(self, encoder: TextEncoder, named: Any) -> Mapping[str, Any]:
+    def _measure(self, encoder: TextEncoder, named: Any) -> Evaluation:
         step = encoder.origin.step or 0
         self.before(step)
         self.measured.append(step)
-        found = job.evaluate(encoder, named)
+        found = job.measure(encoder, named)
         self.compiled.append(len(COMPILED))
         return found
 
-    def _publish(self, encoder: TextEncoder, found: Mapping[str, Any], out: Path) -> None:
+    def _publish(self, encoder: TextEncoder, found: Evaluation, out: Path) -> None:
         self.on_publish(encoder.origin.step or 0)
         self.published.append(encoder.origin.step or 0)
-        job.Outputs(out).write(job.report(encoder, found), found["per_query"])
+        job.publish(encoder, found, out)
 
 
 @pytest.fixture
