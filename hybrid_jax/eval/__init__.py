@@ -1,0 +1,5 @@
+"""Evaluation: what a model is worth on multilingual retrieval and bitext mining, and how much language bias it has.
+
+Open `job.py` first. Rooms: `tasks/` (benchmarks), `measures/` (metrics and statistics), `report/` (files to read),
+`watch/` (a run in progress). May import every room but `train` and `export`.
+"""

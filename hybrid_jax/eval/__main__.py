@@ -1,7 +1,6 @@
 """python -m hybrid_jax.eval --ckpt RUN_OR_MODEL --tasks demo,xquad_r,mlqa_r --data-dir FOLDER"""
 
 import argparse
-import os
 import sys
 from functools import partial
 from importlib import import_module
@@ -56,7 +55,6 @@ def main() -> int:
     parser.add_argument(
         "--data-dir",
         type=Path,
-        default=_default_data(),
         help="where the tasks' official files lie (default: $HYBRID_JAX_DATA or ../shared/data)",
     )
     parser.add_argument(
@@ -106,7 +104,7 @@ def main() -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from hybrid_jax.debias.methods import parse_methods  # jax and all of it: not needed to answer --help
+    from hybrid_jax.debias.methods import parse_methods  # imports jax, which --help does not need
     from hybrid_jax.embed.corpus import identity
     from hybrid_jax.embed.load import load_untrained
     from hybrid_jax.embed.run import read_config
@@ -114,6 +112,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from hybrid_jax.eval.full_ranking import run
     from hybrid_jax.eval.pools import Stores
     from hybrid_jax.eval.report.text import headline_table
+    from hybrid_jax.eval.report.trec import TrecWriter
 
     say = partial(print, flush=True)
     if arguments.stores is None and arguments.store_dtype != "float32":
@@ -123,46 +122,41 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.rows_per_shard < 1:
         raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
     methods = parse_methods(arguments.debias) if arguments.debias else ()
-    named = job.find_tasks(arguments.tasks, arguments.data_dir)
+    opened = job.open_tasks(arguments.tasks, arguments.data_dir)
     encoder = load_asked(arguments)
-    folder = encoder.origin.folder
+    origin = encoder.origin
     if arguments.untrained:
-        read_config(folder)  # says so when it is not a run
-    out = arguments.out or (folder / "eval" if encoder.origin.is_run else Path(f"eval-{folder.name}"))
+        read_config(origin.folder)  # raises where the folder is no run
+    out = arguments.out or (origin.folder / "eval" if origin.is_run else Path(f"eval-{origin.folder.name}"))
     debias = {}
     if methods:
         say(f"fitting {', '.join(methods)} on {', '.join(map(str, arguments.debias_text))}")
-        debias = job.fit_debiasing(encoder, methods, arguments.debias_text, arguments.debias_texts_per_language, named)
+        debias = job.fit_debiasing(encoder, methods, arguments.debias_text, arguments.debias_texts_per_language, opened)
         say("\n".join(debiaser.summary() for debiaser in debias.values()))
-    step = f", step {encoder.origin.step}," if encoder.origin.is_run else ""
-    say(f"evaluating {folder}{step} on {', '.join(named)}")
-    outputs = job.Outputs(out, arguments.also, tag=encoder.origin.name)
+    say(f"evaluating {origin.folder}{f', step {origin.step},' if origin.is_run else ''} on {', '.join(opened)}")
+    trec = TrecWriter(out / "trec", tag=origin.name) if "trec" in arguments.also else None
     stores = None
     if arguments.stores:
-        kept = arguments.store_dtype, arguments.rows_per_shard
-        stores = Stores(arguments.stores, identity(encoder), encoder.origin.stated(), *kept)
-    found = job.evaluate(encoder, named, say, debias=debias, outputs=outputs, stores=stores)
+        layout = arguments.store_dtype, arguments.rows_per_shard
+        stores = Stores(arguments.stores, identity(encoder), origin.stated(), *layout)
+    evaluation = job.measure(encoder, opened, say, debias=debias, trec=trec, stores=stores)
     untrained = None
     if arguments.untrained:
-        untrained = run(load_untrained(folder), job.ranked(named), lambda line: say(f"untrained, {line}"))
-    report = job.report(encoder, found, arguments.title, untrained=untrained, debias=debias)
-    paths = outputs.write(report, found["per_query"], debias)
+        untrained = run(load_untrained(origin.folder), job.ranked(opened), lambda line: say(f"untrained, {line}"))
+    report, paths = job.publish(
+        encoder, evaluation, out, title=arguments.title, untrained=untrained, debias=debias, also=arguments.also
+    )
     say(headline_table(report))
     say("report: " + "  ".join(str(path) for path in paths))
     return 0
 
 
 def _also(text: str) -> tuple[str, ...]:
-    asked = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    unknown = [name for name in asked if name not in ALSO]
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in ALSO]
     if unknown:
         raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(ALSO)}")
-    return asked
-
-
-def _default_data() -> Path | None:
-    named = os.environ.get("HYBRID_JAX_DATA")
-    return Path(named) if named else Path("../shared/data") if Path("../shared/data").is_dir() else None
+    return names
 
 
 if __name__ == "__main__":

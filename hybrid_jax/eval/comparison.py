@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from hybrid_jax.data.describe import aligned
+from hybrid_jax.disk.tables import aligned
 from hybrid_jax.eval.measures.catalogue import METRICS, SETTING_LABELS, Setting
 
 SCHEMA_VERSION = 1

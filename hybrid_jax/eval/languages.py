@@ -1,12 +1,10 @@
-"""Languages as a reader of results groups them: by script, by family, and by whether a model was trained on them.
+"""The name, script, family and direction of a language code, and groups of languages by these.
 
-Knows: codes as benchmarks write them ("zh", "zho_Hans", "pt-BR"); names and usual scripts from Unicode CLDR (babel);
-families from languages.tsv. Does not know: results, runs, how a group's mean is taken.
-
-languages.tsv has a line per family: its name, a tab, the codes of its languages, as CLDR writes them. Families are
-Glottolog's top level (Afro-Asiatic, Turkic, ...) but for Indo-European, which is told apart by branch (Germanic,
-Slavic, ...) because it would hold every other language of a benchmark: Balto-Slavic is Baltic and Slavic, what descends
-from Latin is Romance and Latin itself Italic. A creole stands, as in Glottolog, with the language of its words.
+Codes are written as in benchmarks ("zh", "zho_Hans", "pt-BR"). Names and usual scripts are from Unicode CLDR (babel),
+families from languages.tsv, which has a line per family: its name, a tab, and the codes of its languages as CLDR writes
+them. Families are Glottolog's top level (Afro-Asiatic, Turkic, ...), except that Indo-European, which would hold half
+of a benchmark's languages, is divided into branches: Germanic, Slavic, Baltic, Italic (Latin), Romance (the languages
+that descend from Latin) and so on. A creole is in the family of the language that its words come from, as in Glottolog.
 """
 
 import re
@@ -21,9 +19,9 @@ from babel.core import get_global
 RIGHT_TO_LEFT = frozenset({"Adlm", "Arab", "Aran", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi"})
 """Scripts in use today; ISO 15924."""
 UNKNOWN = "unknown"
-"""The group of the codes that nobody here knows: they are shown, and compared with nothing."""
+"""The group of codes that CLDR or languages.tsv does not have."""
 
-# CLDR has no English names of these, which FLORES-200, NTREX and Tatoeba hold; the names are those of ISO 639-3.
+# Languages of FLORES-200, NTREX and Tatoeba without an English name in CLDR; these names are from ISO 639-3.
 _NAMES = {
     "acm": "Mesopotamian Arabic",
     "acq": "Ta'izzi-Adeni Arabic",
@@ -43,7 +41,7 @@ _NAMES = {
     "taq": "Tamasheq",
     "tzl": "Talossan",
 }
-# CLDR shortens the names of these two, "Simplified" and "Traditional", because it shows them after "Chinese".
+# CLDR calls these two "Simplified" and "Traditional", because it shows them after "Chinese".
 _SCRIPT_NAMES = {"Hans": "Simplified Han", "Hant": "Traditional Han"}
 
 
@@ -51,29 +49,29 @@ class Language(NamedTuple):
     """What a language's code stands for."""
 
     code: str
-    """As it was asked for."""
+    """As given."""
     name: str
-    """In English; the code where nobody names it."""
+    """In English; the code where CLDR has no name."""
     script: str
-    """ISO 15924: the one the code names, or the one the language is usually written in."""
+    """ISO 15924: the script in the code, or else the one that the language is usually written in."""
     family: str | None
-    """See the module; None for a language that is not in languages.tsv."""
+    """None for a language that is not in languages.tsv."""
     direction: Literal["ltr", "rtl"]
     """Of its script, as HTML writes it."""
 
 
 @cache
 def language(code: str) -> Language | None:
-    """Facts about a code of ISO 639 that may name a script or a region; None for a code that CLDR does not know.
+    """The language of an ISO 639 code, which may name a script or a region; None for a code that CLDR lacks.
 
-    Case and "-" or "_" do not matter. Three letters are the language of the two where there are such ("deu", "arb").
+    Case does not matter, and "-" is "_". Three-letter codes stand for the same language as two-letter ones ("deu").
     """
     parsed = _parse(code)
     if parsed is None:
         return None
     base, canonical, script = parsed
     named = {**_NAMES, **Locale("en").languages}
-    name = next((named[known] for known in (base, _unaliased(base), canonical) if known in named), code)
+    name = next((named[key] for key in (base, _unaliased(base), canonical) if key in named), code)
     family = _families().get(canonical) or _families().get(base)
     return Language(code, name, script, family, "rtl" if script in RIGHT_TO_LEFT else "ltr")
 
@@ -83,22 +81,21 @@ def script_name(script: str) -> str:
     return _SCRIPT_NAMES.get(script) or Locale("en").scripts.get(script) or script
 
 
-def groups(codes: Iterable[str], seen: set[str] | None = None) -> dict[str, dict[str, list[str]]]:
+def groups(codes: Iterable[str], trained_on: set[str] | None = None) -> dict[str, dict[str, list[str]]]:
     """{"script": {name: codes}, "family": {name: codes}, "seen": {"seen": codes, "unseen": codes}}, all sorted.
 
-    `seen` holds the codes of what a model was trained on; without it there is no "seen". A language counts as seen
-    whatever script or region either code names: "zh-Hant" has been seen by a model that was trained on "zh".
-    A group that no code belongs to is left out.
+    `trained_on` holds the codes of the languages that a model was trained on; without it there is no "seen". Scripts
+    and regions do not matter: a model trained on "zh" has seen "zh-Hant". Empty groups are left out.
     """
-    found: dict[str, dict[str, list[str]]] = {"script": {}, "family": {}}
+    members: dict[str, dict[str, list[str]]] = {"script": {}, "family": {}}
     for code in sorted(set(codes)):
-        known = language(code)
-        found["script"].setdefault(script_name(known.script) if known else UNKNOWN, []).append(code)
-        found["family"].setdefault(known.family if known and known.family else UNKNOWN, []).append(code)
-        if seen is not None:
-            trained = _identity(code) in {_identity(other) for other in seen}
-            found.setdefault("seen", {}).setdefault("seen" if trained else "unseen", []).append(code)
-    return {kind: dict(sorted(members.items())) for kind, members in found.items()}
+        facts = language(code)
+        members["script"].setdefault(script_name(facts.script) if facts else UNKNOWN, []).append(code)
+        members["family"].setdefault(facts.family if facts and facts.family else UNKNOWN, []).append(code)
+        if trained_on is not None:
+            seen = _identity(code) in {_identity(trained) for trained in trained_on}
+            members.setdefault("seen", {}).setdefault("seen" if seen else "unseen", []).append(code)
+    return {kind: dict(sorted(by_name.items())) for kind, by_name in members.items()}
 
 
 def _identity(code: str) -> str:
@@ -107,7 +104,7 @@ def _identity(code: str) -> str:
 
 
 def _parse(code: str) -> tuple[str, str, str] | None:
-    """The language as written, as CLDR writes it, and its script; None for an unknown language."""
+    """The code's language, the same as CLDR writes it, and the script; None for an unknown language."""
     match = re.fullmatch(r"([a-z]{2,3})(?:[-_]([a-z]{4}))?(?:[-_]([a-z]{2}|\d{3}))?", code, re.IGNORECASE)
     if match is None:
         return None
@@ -123,7 +120,7 @@ def _parse(code: str) -> tuple[str, str, str] | None:
 
 
 def _unaliased(base: str) -> str:
-    """As CLDR writes it, with what the code implies: "deu" is "de", "prs" is "fa_AF", "sh" is "sr_Latn"."""
+    """The code that CLDR uses, with the script or region it implies: "deu" is "de", "prs" is "fa_AF"."""
     return get_global("language_aliases").get(base, base)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hybrid_jax.eval import bitext
+from hybrid_jax.eval.measures.catalogue import BITEXT
 from hybrid_jax.eval.tasks import BitextTask
 
 # Left 0 and 1 both like right 0 best; right 0 likes left 0, and right 1 likes left 1.
@@ -48,9 +49,7 @@ def test_equal_embeddings_are_mined_perfectly_and_unrelated_ones_by_chance():
     rng = np.random.default_rng(0)
     same = unit(rng, 300)
     perfect = bitext.score(same, same)
-    assert {name: value for name, value in perfect.items() if name != "margin_threshold"} == dict.fromkeys(
-        set(perfect) - {"margin_threshold"}, 1.0
-    )
+    assert perfect.metrics == dict.fromkeys(BITEXT, 1.0)
     chance = bitext.score(same, unit(rng, 300))
     # 300 draws that succeed with probability 1/300 each: 8 successes or more happen once in 100,000 times.
     assert chance["accuracy_forward"] < 8 / 300
@@ -99,13 +98,11 @@ def test_a_task_is_the_mean_of_its_pairs_and_encodes_each_sentence_once():
     result = bitext.evaluate(encoder, task, report=told.append)
     assert encoder.asked == [list(english), list(german), ["sw 1", "sw 0", "sw 2"]]
     assert told == [1, 2]
-    assert result["pairs"]["en-de"]["accuracy"] == 1.0
+    assert result.pairs["en-de"]["accuracy"] == 1.0
     # en 2 finds the first of two equal sentences; en 3 finds nothing and gets row 0.
-    assert result["pairs"]["en-sw"]["accuracy_forward"] == 0.25
+    assert result.pairs["en-sw"]["accuracy_forward"] == 0.25
     assert result["accuracy_forward"] == (1 + 0.25) / 2
-    assert (result["sentences"], result["pairs"]["en-sw"]["sentences"]) == (8, 4)
-    assert "margin_threshold" in result["pairs"]["en-sw"]
-    assert "margin_threshold" not in result
+    assert (result.sentences, result.pairs["en-sw"].sentences) == (8, 4)
 
 
 def test_embeddings_must_have_norm_1():

@@ -35,7 +35,7 @@ def table(seed: int, gain: float = 0.0, *, distance: float = 0.0, run: float = 0
         cross_lingual={"map": across},
         multilingual={
             "map": values[:, :, 0].ravel(),
-            RANK_DISTANCE: 100 + distance + 10 * rng.standard_normal(QUESTIONS * len(LANGUAGES)),
+            "rank_distance": 100 + distance + 10 * rng.standard_normal(QUESTIONS * len(LANGUAGES)),
         },
     )
 
@@ -70,9 +70,9 @@ def test_verdicts_on_systems_whose_difference_is_known():
         "luck": [{"xquad_r": table(3)}],
     }
     result = compare(systems)
-    assert verdicts(result, "B") == {"map": {BETTER}, RANK_DISTANCE: {WORSE}}  # farther apart is worse
-    assert verdicts(result, "C") == {"map": {WORSE}, RANK_DISTANCE: {BETTER}}
-    assert verdicts(result, "luck") == {"map": {NO_EVIDENCE}, RANK_DISTANCE: {NO_EVIDENCE}}
+    assert verdicts(result, "B") == {"map": {BETTER}, "rank_distance": {WORSE}}  # farther apart is worse
+    assert verdicts(result, "C") == {"map": {WORSE}, "rank_distance": {BETTER}}
+    assert verdicts(result, "luck") == {"map": {NO_EVIDENCE}, "rank_distance": {NO_EVIDENCE}}
     for row in rows_of(result).values():
         against = row.against_baseline["B"]
         assert against.low <= (0.05 if row.metric == "map" else 20) <= against.high
@@ -122,8 +122,8 @@ def test_seeds_that_differ_withhold_a_verdict_that_one_run_each_would_give():
     [
         ("map", 0.1, 0.2, 0.01, BETTER),
         ("map", -0.2, -0.1, 0.01, WORSE),
-        (RANK_DISTANCE, -9.0, -1.0, 0.01, BETTER),
-        (RANK_DISTANCE, 1.0, 9.0, 0.01, WORSE),
+        ("rank_distance", -9.0, -1.0, 0.01, BETTER),
+        ("rank_distance", 1.0, 9.0, 0.01, WORSE),
         ("map", 0.1, 0.2, 0.05, NO_EVIDENCE),  # significant alone, not among the others
         ("map", -0.1, 0.2, 0.01, NO_EVIDENCE),
         ("map", 0.0, 0.0, 0.01, NO_EVIDENCE),
@@ -175,7 +175,7 @@ def test_many_tests_do_not_put_a_verdict_out_of_reach(monkeypatch):
     # As if one swap were enough for one test: without more of them no p could be below 1 / 2.
     monkeypatch.setattr(stats, "SWAPS", 1)
     result = compare({"A": [{"xquad_r": table(0)}], "B": [{"xquad_r": table(1, 0.1, distance=50)}]})
-    assert verdicts(result, "B") == {"map": {BETTER}, RANK_DISTANCE: {WORSE}}
+    assert verdicts(result, "B") == {"map": {BETTER}, "rank_distance": {WORSE}}
 
 
 def test_a_metric_that_a_run_lacks_is_left_out_aloud():

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from hybrid_jax.eval.full_ranking import evaluate, run
-from hybrid_jax.eval.measures.macro import HEADLINE, METRICS, headline
-from hybrid_jax.eval.measures.per_query import SETTINGS
+from hybrid_jax.eval.measures.catalogue import FULL_RANKING, HEADLINE, SETTINGS
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 
 LANGUAGES = ("de", "en", "th")
@@ -21,8 +20,8 @@ def test_an_encoder_of_meaning_alone_is_perfect(make_task, knows_the_record):
         assert result[name] == pytest.approx(dict.fromkeys(SETTINGS, 1.0))
     assert result["recall@1"] == pytest.approx({"monolingual": 1, "cross_lingual": 1, "multilingual": 1 / 3})
     assert result["rank_distance"] == result["rank_distance_median"] == 2
-    assert result["settings"] == {"monolingual": 3, "cross_lingual": 6, "multilingual": 3}
-    assert (result["questions"], result["candidates"], result["languages"]) == (60, 60, list(LANGUAGES))
+    assert result.settings == {"monolingual": 3, "cross_lingual": 6, "multilingual": 3}
+    assert (result.questions, result.candidates, result.languages) == (60, 60, list(LANGUAGES))
 
 
 def test_language_bias_shows_only_when_languages_compete(make_task, knows_the_record):
@@ -44,8 +43,8 @@ def test_a_random_encoder_gets_what_chance_gives(make_task, random_encoder):
     inverse = 1 / np.arange(1, count + 1)
     spread = inverse.std() / np.sqrt(count * len(LANGUAGES))
     for setting in ("monolingual", "cross_lingual"):
-        assert result["map"][setting] == pytest.approx(inverse.mean(), abs=5 * spread)
-        assert result["map"][setting] == pytest.approx(result["mrr"][setting])
+        assert result.value("map", setting) == pytest.approx(inverse.mean(), abs=5 * spread)
+        assert result.value("map", setting) == pytest.approx(result.value("mrr", setting))
     # Three uniform ranks among n: the expected range is (n + 1) * 2 / 4.
     assert result["rank_distance"] == pytest.approx((3 * count + 1) / 2, rel=0.15)
 
@@ -83,11 +82,11 @@ def test_equal_to_trec_eval_with_ties(make_task):
     for query in LANGUAGES:
         pooled = trec_eval(query, set(LANGUAGES))
         for name, measure in measures.items():
-            assert result["per_language"][query][name]["multilingual"] == pytest.approx(pooled[measure], abs=1e-9)
+            assert result.per_language[query].value(name) == pytest.approx(pooled[measure], abs=1e-9)
         for candidate in LANGUAGES:
             expected = trec_eval(query, {candidate})
             for name, measure in measures.items():
-                assert result["pairs"][query][candidate][name] == pytest.approx(expected[measure], abs=1e-9)
+                assert result.pairs[query][candidate][name] == pytest.approx(expected[measure], abs=1e-9)
 
 
 def uneven_task() -> RetrievalTask:
@@ -105,7 +104,7 @@ def uneven_task() -> RetrievalTask:
 def test_a_pair_has_only_the_questions_that_exist_in_both_languages(knows_the_record):
     task = uneven_task()
     result = evaluate(knows_the_record(task, meaning=1, language=0), task, "passage")
-    questions = {(a, b): scores["questions"] for a, row in result["pairs"].items() for b, scores in row.items()}
+    questions = {(a, b): scores.questions for a, row in result.pairs.items() for b, scores in row.items()}
     own = {("de", "de"): 2, ("en", "en"): 3, ("th", "th"): 1}
     assert questions == own | {
         **{("de", "en"): 2, ("en", "de"): 2, ("de", "th"): 1, ("th", "de"): 1, ("en", "th"): 1, ("th", "en"): 1}
@@ -135,21 +134,23 @@ def test_the_cross_lingual_mean_is_over_ordered_pairs():
     )
     result = evaluate(Table(), task, "passage")
     # de→en finds it first (1), en→de second (1/2), en→th first (1); there is no monolingual question at all.
-    assert result["map"]["cross_lingual"] == pytest.approx((1 + 1 / 2 + 1) / 3)
-    assert result["per_language"]["en"]["map"]["cross_lingual"] == pytest.approx(3 / 4)
-    assert result["map"]["monolingual"] is None
-    assert result["settings"] == {"monolingual": 0, "cross_lingual": 3, "multilingual": 2}
+    assert result.value("map", "cross_lingual") == pytest.approx((1 + 1 / 2 + 1) / 3)
+    assert result.per_language["en"].value("map", "cross_lingual") == pytest.approx(3 / 4)
+    assert result.value("map", "monolingual") is None
+    assert result.settings == {"monolingual": 0, "cross_lingual": 3, "multilingual": 2}
 
 
 def test_every_table_agrees_with_the_macro_means(make_task, random_encoder):
     result = evaluate(random_encoder, make_task(LANGUAGES, 15), "passage")
-    for name in METRICS:
+    for name in FULL_RANKING:
         for setting in SETTINGS:
-            rows = [row[name][setting] for row in result["per_language"].values()]
-            assert result[name][setting] == pytest.approx(np.mean(rows))
-        own = [result["pairs"][language][language][name] for language in LANGUAGES]
-        assert result[name]["monolingual"] == pytest.approx(np.mean(own))
-    assert headline(result) == {name: result[name] for name in (*HEADLINE, "intervals", "bias")}
+            rows = [row.means(name)[setting] for row in result.per_language.values()]
+            assert result.value(name, setting) == pytest.approx(np.mean(np.array(rows, float)))
+        own = [result.pairs[language][language][name] for language in LANGUAGES]
+        assert result.value(name, "monolingual") == pytest.approx(np.mean(own))
+    headline = result.headline.model_dump()
+    assert headline == {name: value for name, value in result.model_dump().items() if name in headline}
+    assert set(headline) == {*HEADLINE, "intervals", "bias"}
 
 
 def test_run_encodes_each_text_once_and_names_the_candidate_texts(make_task, knows_the_record):
@@ -159,15 +160,15 @@ def test_run_encodes_each_text_once_and_names_the_candidate_texts(make_task, kno
     task = replace(task, candidates=written, candidate_texts=("long", "short"))
     encoder = knows_the_record(task, meaning=1, language=0)
     evaluation = run(encoder, [task])
-    assert {key: row["candidate_text"] for key, row in evaluation["tasks"].items()} == {
+    assert {key: row.candidate_text for key, row in evaluation.tasks.items()} == {
         "parallel": "long",
         "parallel:short": "short",
     }
-    assert evaluation["provenance"]["data_sha256"] == {"parallel": {"made up": "0" * 64}}
+    assert evaluation.sources == {"parallel": {"made up": "0" * 64}}
     passages = [text for text in encoder.asked if text.endswith("short")]
     assert len(passages) == len(set(passages)) == 12
     # A copy of the relevant passage ties with it; the rule lets the greater id, the copy, win.
-    assert evaluation["tasks"]["parallel"]["mrr"]["monolingual"] == pytest.approx(1 / 2)
+    assert evaluation.tasks["parallel"].value("mrr", "monolingual") == pytest.approx(1 / 2)
 
 
 def test_an_encoder_that_loses_a_text_is_refused(make_task):

@@ -1,6 +1,5 @@
 """A streamed corpus scores as trec_eval would score the whole of it, in bounded memory and for any block size."""
 
-import json
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ from hybrid_jax.data.records import DataError
 from hybrid_jax.embed.store import Recipe, write_store
 from hybrid_jax.eval import pools
 from hybrid_jax.eval.measures import metrics
+from hybrid_jax.eval.measures.catalogue import POOLS
+from hybrid_jax.eval.report.schema import PoolResult
 from hybrid_jax.eval.tasks import Candidate, Query, SearchTask
 
 
@@ -56,7 +57,7 @@ def expected(asked: SearchTask, encoder: OfText) -> dict[str, dict[str, float]]:
         kept = [pair for pair in kept if not (asked.drop_same_id and pair[0] == query.id)]
         run[query.id] = sorted(kept, key=lambda pair: -pair[1])[:100]
     judged = metrics.judge(run, asked.qrels)
-    values = {name: metrics.per_query(judged, metric) for name, metric in pools.METRICS.items()}
+    values = {name: metrics.per_query(judged, metric.values) for name, metric in POOLS.items()}
     groups = {language: [q.id for q in asked.queries if q.language == language] for language in asked.languages}
     return {
         language: {name: float(np.mean([scores[query] for query in mine])) for name, scores in values.items()}
@@ -64,8 +65,8 @@ def expected(asked: SearchTask, encoder: OfText) -> dict[str, dict[str, float]]:
     }
 
 
-def figures(result: pools.Result) -> dict[str, dict[str, float]]:
-    return {language: {name: row[name] for name in pools.METRICS} for language, row in result["per_language"].items()}
+def figures(result: PoolResult) -> dict[str, dict[str, float]]:
+    return {language: {name: row[name] for name in POOLS} for language, row in result.per_language.items()}
 
 
 @pytest.mark.parametrize("at_once", [1000, 64])
@@ -82,11 +83,11 @@ def test_the_figures_are_those_of_the_whole_corpus(at_once: int, monkeypatch: py
         assert 0 < row["ndcg@10"] < 1
         assert 0 < row["recall@100"] < 1
     # The mean over languages, though one has three times as many queries.
-    for name in pools.METRICS:
+    for name in POOLS:
         assert result[name] == pytest.approx((wanted["en"][name] + wanted["sw"][name]) / 2, abs=1e-12)
-    facts = {key: result[key] for key in ("questions", "candidates", "languages", "relevant_missing")}
+    facts = result.model_dump(include={"questions", "candidates", "languages", "relevant_missing"})
     assert facts == {"questions": 12, "candidates": 500, "languages": ["en", "sw"], "relevant_missing": 0}
-    assert json.loads(json.dumps(result)) == result
+    assert PoolResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_a_store_is_searched_without_reading_the_corpus(tmp_path: Path):
@@ -114,7 +115,7 @@ def test_a_query_that_is_a_document_does_not_find_itself_where_asked():
 def test_what_the_corpus_lacks_counts_as_not_found():
     asked = task(qrels={f"q{n}": {"d1": 1, "gone": 1, "never there": 0} for n in range(12)})
     result = pools.evaluate(OfText(), asked)
-    assert result["relevant_missing"] == 1
+    assert result.relevant_missing == 1
     assert result["recall@100"] <= 0.5
 
 
@@ -145,10 +146,10 @@ def test_pools_of_single_languages_make_one_result():
     swahili = task(queries=(Query("q0", "sw", "a?"),), qrels={"q0": {"d5": 1}})
     english = task(300, queries=(Query("q0", "en", "b?"), Query("q1", "en", "c?")), qrels={"q0": {"d5": 1}, "q1": {}})
     results = [pools.evaluate(OfText(), each) for each in (swahili, english)]
-    both = pools.together("both", results)
-    assert (both["questions"], both["candidates"], both["languages"]) == (3, 800, ["en", "sw"])
-    assert set(both) == set(results[0])
-    for name in pools.METRICS:
+    both = pools.together("both", results, trained_on={"en"})
+    assert (both.questions, both.candidates, both.languages) == (3, 800, ["en", "sw"])
+    assert both.groups["seen"]["unseen"].languages == ["sw"]
+    for name in POOLS:
         assert both[name] == pytest.approx((results[0][name] + results[1][name]) / 2, abs=1e-15)
     with pytest.raises(ValueError, match=r"share the languages \['sw'\]"):
         pools.together("twice", [results[0], results[0]])

@@ -122,9 +122,9 @@ def test_xquad_paragraphs(minilm: Path, real_data: Path, tmp_path: Path):
     task = local("XQuADRetrieval", tmp_path)
     assert_same_data(task)
     theirs = scores(task, minilm)
-    ours = run(hybrid_jax.load(minilm), [part(xquad(real_data), {*XQUAD}, {*XQUAD})])["tasks"]["xquad"]
+    ours = run(hybrid_jax.load(minilm), [part(xquad(real_data), {*XQUAD}, {*XQUAD})]).tasks["xquad"]
     for language in XQUAD:
-        assert_same_figures(ours["pairs"][language][language], theirs[language], f"XQuAD {language}")
+        assert_same_figures(ours.pairs[language][language], theirs[language], f"XQuAD {language}")
 
 
 def test_mlqa_paragraphs(minilm: Path, real_data: Path, tmp_path: Path):
@@ -138,6 +138,6 @@ def test_mlqa_paragraphs(minilm: Path, real_data: Path, tmp_path: Path):
     theirs = scores(task, minilm)
     wanted = {f"mlqa_dev_{asked}": ({asked}, {context}) for asked, context in MLQA.values()}
     tasks = [part(one, *wanted[one.name]) for one in mlqa(real_data, "dev") if one.name in wanted]
-    ours = run(hybrid_jax.load(minilm), tasks)["tasks"]
+    ours = run(hybrid_jax.load(minilm), tasks).tasks
     for subset, (asked, context) in MLQA.items():
-        assert_same_figures(ours[f"mlqa_dev_{asked}"]["pairs"][asked][context], theirs[subset], f"MLQA {subset}")
+        assert_same_figures(ours[f"mlqa_dev_{asked}"].pairs[asked][context], theirs[subset], f"MLQA {subset}")

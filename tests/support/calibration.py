@@ -22,9 +22,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from support.expectations import expected
 
-from hybrid_jax.eval.full_ranking import Encoder, run
-from hybrid_jax.eval.measures.macro import Result
-from hybrid_jax.eval.measures.panel import MEASURES
+from hybrid_jax.eval.encode import Encoder
+from hybrid_jax.eval.full_ranking import run
+from hybrid_jax.eval.measures.catalogue import BIAS, FULL_RANKING, RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.report.schema import RankedResult
 from hybrid_jax.eval.tasks import RetrievalTask, maker
 
 DIM = 64
@@ -122,28 +123,24 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def figures(result: Result) -> dict[str, float]:
-    """{figure: what the evaluation says}, named as `expectations.expected` names them."""
-    means = {
-        f"{metric}/{setting}": value
-        for metric in ("map", "recall@1", "recall@10", "mrr", "ndcg@10")
-        for setting, value in result[metric].items()
-    }
-    panel = {f"bias/{name}": measure["value"] for name, measure in result["bias"].items()}
-    return {**means, "rank_distance": result["rank_distance"], **panel}
+def figures(result: RankedResult) -> dict[str, float | None]:
+    """{figure: the measured value}, named as `expectations.expected` names them."""
+    means = {f"{name}/{setting}": result.value(name, setting) for name in FULL_RANKING for setting in SETTINGS}
+    panel = {f"bias/{name}": measure.value for name, measure in result.bias.items()}
+    return {**means, RANK_DISTANCE.name: result.value(RANK_DISTANCE.name), **panel}
 
 
 def table(task: RetrievalTask) -> str:
     """Markdown: a row per figure, and for every model what was worked out beside what was measured."""
     task = named(task)
-    found = {name: figures(run(model, [task])["tasks"][task.name]) for name, model in models(task).items()}
+    found = {name: figures(run(model, [task]).tasks[task.name]) for name, model in models(task).items()}
     known = expected(task)
     cells = [["figure", *(f"{name}: {kind}" for name in found for kind in ("worked out", "measured"))]]
     cells.append(["---"] * len(cells[0]))
     for figure in found["random"]:
-        if figure == "rank_distance":  # the panel has it too
+        if figure == RANK_DISTANCE.name:  # the panel has it too
             continue
-        label = MEASURES[figure.removeprefix("bias/")].label if figure.startswith("bias/") else figure
+        label = BIAS[figure.removeprefix("bias/")].label if figure.startswith("bias/") else figure
         values = [value for name in found for value in (known[name].get(figure), found[name][figure])]
         cells.append([label, *map(_shown, values)])
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import gammaln
 from scipy.stats import binom
 
-from hybrid_jax.eval.measures.panel import DEPTH, OTHER_GAIN
+from hybrid_jax.eval.measures.catalogue import DEPTH, OTHER_GAIN
 from hybrid_jax.eval.tasks import RetrievalTask
 
 Expected = Mapping[str, float]

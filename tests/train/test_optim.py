@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.dual_encoder import ModelConfig, abstract
 from hybrid_jax.train.optim import OptimizerConfig, decays, make_optimizer, make_schedule
 
@@ -33,8 +33,15 @@ def test_schedule_counts_batches_under_accumulation():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (OptimizerConfig(warmup_steps=11), "optimizer.warmup_steps 11 is more than the run's 10 steps"),
-        (OptimizerConfig(warmup_steps=0, accumulate=4), "10 steps are not a multiple .* run 8 steps"),
+        (
+            OptimizerConfig(warmup_steps=11),
+            "optimizer.warmup_steps 11 exceeds the run's 10 steps: set it",
+        ),
+        (
+            OptimizerConfig(warmup_steps=0, accumulate=4),
+            "10 is not a multiple of optimizer.accumulate 4.* run 8 steps",
+        ),
+        (OptimizerConfig(warmup_steps=0, accumulate=16), "steps 10 is not a multiple .* run 16 steps"),
     ],
 )
 def test_impossible_runs_are_refused(config: OptimizerConfig, message: str):
@@ -43,7 +50,7 @@ def test_impossible_runs_are_refused(config: OptimizerConfig, message: str):
 
 
 def test_only_matrices_decay():
-    encoder = EncoderConfig(vocab_size=11, hidden_size=8, num_layers=1, num_heads=2, intermediate_size=16, max_length=4)
+    encoder = BertConfig(vocab_size=11, hidden_size=8, num_layers=1, num_heads=2, intermediate_size=16, max_length=4)
     _, parameters = abstract(ModelConfig(encoder=encoder, projection_dim=4, learn_temperature=True))
     mask = {
         jax.tree_util.keystr(path): decay for path, decay in jax.tree_util.tree_leaves_with_path(decays(parameters))

@@ -44,6 +44,12 @@ class Metric:
     source: str = ""
     """Who defined it."""
 
+    def values(self, ranks: metrics.RankRows, grades: metrics.Grades | None = None) -> metrics.PerQuery:
+        """`score` of the ranks. Raises TypeError for a metric that ranks alone do not give."""
+        if self.score is None:
+            raise TypeError(f"{self.name} cannot be computed from ranks alone")
+        return self.score(ranks, grades)
+
 
 def _named(*entries: Metric) -> Mapping[str, Metric]:
     return {entry.name: entry for entry in entries}

@@ -1,7 +1,4 @@
-"""From ranks to the figures of a report: macro means in three settings, their intervals, and means over groups.
-
-Knows: the settings and macro averages of the hybrid-batch paper, which metrics a full ranking gets. Does not know:
-embeddings, texts, how ranks were found (`ranks.py`), how an interval is computed (`stats.py`).
+"""From values per query to the figures of a report: macro means, their intervals, and means over groups of languages.
 
 The settings (arXiv 2408.10536, section 3.2):
 
@@ -12,204 +9,212 @@ The settings (arXiv 2408.10536, section 3.2):
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Float
 
 from hybrid_jax.eval.languages import groups
-from hybrid_jax.eval.measures import metrics, stats
-from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, SETTINGS, Table, several_languages
+from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.catalogue import (
+    FULL_RANKING,
+    MAP,
+    POOLS,
+    RANK_DISTANCE,
+    RANK_DISTANCE_MEDIAN,
+    SETTINGS,
+    Setting,
+)
+from hybrid_jax.eval.measures.panel import Measured
+from hybrid_jax.eval.measures.per_query import Table
+from hybrid_jax.eval.report.schema import (
+    BiasValue,
+    GroupScores,
+    LanguageScores,
+    Means,
+    PairScores,
+    PoolGroup,
+    PoolLanguage,
+)
 from hybrid_jax.eval.tasks import RetrievalTask
 from hybrid_jax.search.scores import Ranks
 
-METRICS: dict[str, Callable[[metrics.RankRows], metrics.PerQuery]] = {
-    "map": metrics.average_precision,
-    "recall@1": lambda ranks: metrics.recall(ranks, 1),
-    "recall@10": lambda ranks: metrics.recall(ranks, 10),
-    "mrr": metrics.reciprocal_rank,
-    "ndcg@10": lambda ranks: metrics.ndcg(ranks, 10),
-}
-HEADLINE = (*METRICS, RANK_DISTANCE, "rank_distance_median")
 
-Result = dict[str, Any]
+class Averages(NamedTuple):
+    """The macro means of one ranking, and the means that they are means of."""
+
+    settings: dict[Setting, int]
+    """Over how many languages or ordered pairs each macro mean is taken."""
+    overall: dict[str, Means | float | None]
+    """{metric: its macro mean in each setting, or, of a rank distance, in the multilingual one}."""
+    per_language: dict[str, LanguageScores]
+    """By query language."""
+    pairs: dict[str, dict[str, PairScores]]
+    """By query language and candidate language; only pairs that have a question."""
+
+    def across(self, languages: Iterable[str]) -> Iterator[tuple[str, PairScores]]:
+        """(candidate language, scores) of the pairs from these query languages to a language other than their own."""
+        for language in languages:
+            for candidate_language, scores in self.pairs[language].items():
+                if candidate_language != language:
+                    yield candidate_language, scores
 
 
-def tables(task: RetrievalTask, ranks: Ranks) -> Result:
-    """The macro means of `METRICS` and of the rank distance, and what they are means of, as plain JSON values.
+def averages(task: RetrievalTask, ranks: Ranks, table: Table) -> Averages:
+    """The means of `table`, which `collect` made of the same task and ranks.
 
-    "settings": over how many languages or pairs each mean is taken;
-    each of `METRICS`: {setting: macro mean, or None where the task has no such setting};
-    "rank_distance", "rank_distance_median": per query language the mean and the median over its queries that have
-    relevant candidates in at least two languages, in the multilingual ranking; then the mean over languages;
-    "per_language": the same for each query language, "cross_lingual" being the mean over the candidate languages;
-    "pairs": {query language: {candidate language: {"questions", each metric, "translation_rank"}}}, the last being the
-    median rank, among all languages, of the query's best answer in that language.
+    The rank distance is averaged over the queries that have relevant candidates in at least two languages, first
+    within each query language, then over the languages. None marks a mean of nothing.
     """
-    query = task.relevance[:, 0]
-    asked = np.array([row.language for row in task.queries])[query]
-    held = np.array([row.language for row in task.candidates])[task.relevance[:, 1]]
-    query_count = Counter(row.language for row in task.queries)
-    candidate_count = Counter(row.language for row in task.candidates)
-    translated = several_languages(query, held)
-
-    pairs: dict[str, dict[str, Result]] = {}
-    per_language: dict[str, Result] = {}
-    for language in sorted(query_count):
-        mine = asked == language
-        pairs[language] = {
-            other: _score(query, ranks.in_language, mine & (held == other))
-            | {"translation_rank": _best(query, ranks.pooled, mine & (held == other))}
-            for other in sorted(set(held[mine].tolist()))
-        }
-        pooled = _score(query, ranks.pooled, mine)
-        row: Result = {"questions": query_count[language], "candidates": candidate_count[language]}
-        for name in METRICS:
-            across = [scores[name] for other, scores in pairs[language].items() if other != language]
-            row[name] = {
-                "monolingual": pairs[language].get(language, {}).get(name),
-                "cross_lingual": _mean(across),
-                "multilingual": pooled[name],
+    query_languages = np.array(table.languages)
+    answer_ranks = _best_answers(task, ranks, table.candidate_languages)
+    candidates = Counter(row.language for row in task.candidates)
+    pairs: dict[str, dict[str, PairScores]] = {}
+    per_language: dict[str, LanguageScores] = {}
+    for language in np.unique(query_languages).tolist():
+        of_language = query_languages == language
+        pairs[language] = {}
+        for column, candidate_language in enumerate(table.candidate_languages):
+            chosen = of_language & ~np.isnan(answer_ranks[:, column])
+            if chosen.any():
+                values = table.pair(language, candidate_language)
+                pairs[language][candidate_language] = PairScores(
+                    questions=int(chosen.sum()),
+                    translation_rank=float(np.median(answer_ranks[chosen, column])),
+                    **{name: float(values[name][chosen].mean()) for name in FULL_RANKING},
+                )
+        by_metric: dict[str, Means | float | None] = {
+            name: {
+                "monolingual": pairs[language][language][name] if language in pairs[language] else None,
+                "cross_lingual": _mean(row[name] for code, row in pairs[language].items() if code != language),
+                "multilingual": float(table.multilingual[name][of_language].mean()),
             }
-        per_language[language] = row | _rank_distance(query, ranks.pooled, mine & translated)
-
-    # The mean over ordered pairs, which is not the mean over languages where some pairs do not exist.
-    across_all = [(a, b) for a in pairs for b in pairs[a] if a != b]
-    totals: Result = {
-        "settings": {
-            "monolingual": sum(language in others for language, others in pairs.items()),
-            "cross_lingual": len(across_all),
-            "multilingual": len(pairs),
+            for name in FULL_RANKING
         }
-    }
-    for name in METRICS:
-        totals[name] = {
-            "monolingual": _mean([row[name]["monolingual"] for row in per_language.values()]),
-            "cross_lingual": _mean([pairs[a][b][name] for a, b in across_all]),
-            "multilingual": _mean([row[name]["multilingual"] for row in per_language.values()]),
-        }
-    for name in (RANK_DISTANCE, "rank_distance_median"):
-        totals[name] = _mean([row[name] for row in per_language.values()])
-    return totals | {"per_language": per_language, "pairs": pairs}
+        distances = table.multilingual[RANK_DISTANCE.name][of_language]
+        distances = distances[~np.isnan(distances)]
+        by_metric[RANK_DISTANCE.name] = float(distances.mean()) if len(distances) else None
+        by_metric[RANK_DISTANCE_MEDIAN.name] = float(np.median(distances)) if len(distances) else None
+        per_language[language] = LanguageScores(
+            questions=int(of_language.sum()), candidates=candidates[language], **by_metric
+        )
+    return _overall(per_language, pairs)
 
 
-def intervals(table: Table) -> dict[str, dict[str, list[float]]]:
-    """{metric: {setting: [low, high]}}: 95 % intervals of the macro means, a question and its translations one draw."""
-    found: dict[str, dict[str, list[float]]] = {}
+def intervals(table: Table) -> dict[str, dict[Setting, tuple[float, float]]]:
+    """{metric: {setting: 95 % interval of its macro mean}}; a question and its translations are resampled together."""
+    limits: dict[str, dict[Setting, tuple[float, float]]] = {}
     for setting in SETTINGS:
-        for name in (*METRICS, RANK_DISTANCE):
-            values = getattr(table, setting).get(name)
+        for name in (*FULL_RANKING, RANK_DISTANCE.name):
+            values = table.setting(setting).get(name)
             if values is not None and not np.isnan(values).all():
                 low, high = stats.interval(table.by_question(setting, name)[None])[1:]
-                found.setdefault(name, {})[setting] = [low, high]
-    return found
+                limits.setdefault(name, {})[setting] = low, high
+    return limits
 
 
 def bias(
     table: Table,
-    values: Mapping[str, np.ndarray],
-    unbiased: Mapping[str, float],
-    of_the_space: Mapping[str, float | None],
-) -> dict[str, Result]:
-    """{measure: {"value", "low", "high", "unbiased"}} of what `bias_panel` measured on the task that `table` is of.
+    per_query: Mapping[str, Measured[Float[np.ndarray, " queries"]]],
+    overall: Mapping[str, Measured[float | None]],
+) -> dict[str, BiasValue]:
+    """The bias panel of the task that `table` is of, from what `panel.measure` returned.
 
-    Values per query are averaged as the multilingual setting is, with a 95 % interval; those of the space have none.
+    Values per query are averaged as the multilingual setting is and have a 95 % interval; those of the whole ranking
+    or embedding space have none.
     """
-    panel: dict[str, Result] = {}
-    for name in (name for name in values if not name.startswith("unbiased/")):
-        estimate, low, high = stats.interval(table.clustered(values[name])[None])
-        neutral = values.get(f"unbiased/{name}")
-        if neutral is not None:
-            neutral = stats.macro_mean(table.clustered(neutral))
-        panel[name] = {"value": estimate, "low": low, "high": high, "unbiased": neutral}
-    panel |= {
-        name: {"value": value, "low": None, "high": None, "unbiased": None} for name, value in of_the_space.items()
-    }
-    for name, neutral in unbiased.items():
-        if name in panel:
-            panel[name]["unbiased"] = neutral
+    panel: dict[str, BiasValue] = {}
+    for name, measured in per_query.items():
+        estimate, low, high = stats.interval(table.clustered(measured.values)[None])
+        unbiased = measured.unbiased
+        if isinstance(unbiased, np.ndarray):
+            unbiased = stats.macro_mean(table.clustered(unbiased))
+        panel[name] = BiasValue(value=estimate, low=low, high=high, unbiased=unbiased)
+    for name, measured in overall.items():
+        panel[name] = BiasValue(value=measured.values, low=None, high=None, unbiased=measured.unbiased)
     return panel
 
 
-def by_group(result: Mapping[str, Any], seen: set[str] | None) -> dict[str, dict[str, Result]]:
-    """{"script", "family" and, for a run, "seen": {group: means over the group's query languages}}.
+def ranked_groups(averages: Averages, trained_on: set[str] | None) -> dict[str, dict[str, GroupScores]]:
+    """{"script", "family" and, with `trained_on`, "seen": {group: means over the group's query languages}}.
 
-    "cross_within" and "cross_between" are the mean mAP over ordered pairs from this group to a language of the same
-    group, and to one of another. Kinds with one group are left out: there is nothing to compare.
+    A kind with a single group is left out: there is nothing to compare.
     """
-    pairs, found = result["pairs"], {}
-    codes = sorted({*pairs, *(other for row in pairs.values() for other in row)})
-    for kind, members in groups(codes, seen).items():
-        rows = {}
-        for group, languages in members.items():
-            asked = [language for language in languages if language in pairs]
-            if not asked:  # languages of candidates alone
+    codes = {*averages.pairs, *(code for row in averages.pairs.values() for code in row)}
+    scores_by_kind: dict[str, dict[str, GroupScores]] = {}
+    for kind, members_by_group in groups(codes, trained_on).items():
+        scores: dict[str, GroupScores] = {}
+        for group, members in members_by_group.items():
+            query_languages = [language for language in members if language in averages.pairs]
+            if not query_languages:  # a group of candidate languages only
                 continue
-            mine = [result["per_language"][language] for language in asked]
-            across = [(a, b) for a in asked for b in pairs[a] if a != b]
-            rows[group] = {
-                "languages": asked,
-                "map": {setting: _mean([row["map"][setting] for row in mine]) for setting in SETTINGS},
-                "cross_within": _mean([pairs[a][b]["map"] for a, b in across if b in languages]),
-                "cross_between": _mean([pairs[a][b]["map"] for a, b in across if b not in languages]),
-                RANK_DISTANCE: _mean([row[RANK_DISTANCE] for row in mine]),
-            }
-        if len(rows) > 1:
-            found[kind] = rows
-    return found
+            rows = [averages.per_language[language] for language in query_languages]
+            across = list(averages.across(query_languages))
+            scores[group] = GroupScores(
+                languages=query_languages,
+                map={setting: _mean(row.value(MAP.name, setting) for row in rows) for setting in SETTINGS},
+                cross_within=_mean(pair[MAP.name] for code, pair in across if code in members),
+                cross_between=_mean(pair[MAP.name] for code, pair in across if code not in members),
+                rank_distance=_mean(row.value(RANK_DISTANCE.name) for row in rows),
+            )
+        if len(scores) > 1:
+            scores_by_kind[kind] = scores
+    return scores_by_kind
 
 
-def grouped(
-    per_language: Mapping[str, Result], names: Collection[str], seen: set[str] | None
-) -> dict[str, dict[str, Result]]:
-    """{"script", "family" and, for a run, "seen": {group: {"languages", the mean of each name over them}}}.
+def pool_groups(
+    per_language: Mapping[str, PoolLanguage], trained_on: set[str] | None
+) -> dict[str, dict[str, PoolGroup]]:
+    """As `ranked_groups`, for searched pools: the mean of each metric over a group's languages."""
+    return {
+        kind: {
+            group: PoolGroup(
+                languages=members,
+                **{name: float(np.mean([per_language[code][name] for code in members])) for name in POOLS},
+            )
+            for group, members in members_by_group.items()
+        }
+        for kind, members_by_group in groups(per_language, trained_on).items()
+        if len(members_by_group) > 1
+    }
 
-    For results that have no pairs of languages: searched pools. Kinds with one group are left out, as in `by_group`.
+
+def _best_answers(
+    task: RetrievalTask, ranks: Ranks, candidate_languages: tuple[str, ...]
+) -> Float[np.ndarray, "queries languages"]:
+    """Rank among all candidates of each query's best answer in each candidate language; NaN where it has none."""
+    query, answer = task.relevance.T
+    column = {language: number for number, language in enumerate(candidate_languages)}
+    language = np.array([column[row.language] for row in task.candidates])[answer]
+    best = np.full((len(task.queries), len(candidate_languages)), np.inf)
+    np.minimum.at(best, (query, language), ranks.pooled.astype(np.float64))
+    return np.where(np.isinf(best), np.nan, best)
+
+
+def _overall(per_language: dict[str, LanguageScores], pairs: dict[str, dict[str, PairScores]]) -> Averages:
+    """The macro means over languages and over ordered pairs.
+
+    The mean over pairs is not the mean over languages where some pairs do not exist.
     """
-    found = {}
-    for kind, members in groups(per_language, seen).items():
-        if len(members) > 1:
-            found[kind] = {
-                group: {
-                    "languages": languages,
-                    **{n: _mean(per_language[code][n] for code in languages) for n in names},
-                }
-                for group, languages in members.items()
-            }
-    return found
-
-
-def headline(result: Mapping[str, Any]) -> Result:
-    """The macro means of a result and its bias panel alone: what another model is compared by."""
-    return {name: result[name] for name in (*HEADLINE, "intervals", "bias")}
-
-
-def _score(
-    query: Int[np.ndarray, " pairs"], ranks: Int[np.ndarray, " pairs"], chosen: Bool[np.ndarray, " pairs"]
-) -> Result:
-    rows = metrics.rank_rows(query[chosen], ranks[chosen])
-    return {"questions": len(rows)} | {name: float(metric(rows).mean()) for name, metric in METRICS.items()}
-
-
-def _best(
-    query: Int[np.ndarray, " pairs"], ranks: Int[np.ndarray, " pairs"], chosen: Bool[np.ndarray, " pairs"]
-) -> float:
-    rows = metrics.rank_rows(query[chosen], ranks[chosen])
-    return float(np.median(np.where(rows > 0, rows, np.inf).min(axis=1)))
-
-
-def _rank_distance(
-    query: Int[np.ndarray, " pairs"], ranks: Int[np.ndarray, " pairs"], chosen: Bool[np.ndarray, " pairs"]
-) -> Result:
-    rows = metrics.rank_rows(query[chosen], ranks[chosen])
-    if not len(rows):
-        return {RANK_DISTANCE: None, "rank_distance_median": None}
-    distance = metrics.rank_distance(rows)
-    return {RANK_DISTANCE: float(distance.mean()), "rank_distance_median": float(np.median(distance))}
+    settings: dict[Setting, int] = {
+        "monolingual": sum(language in row for language, row in pairs.items()),
+        "cross_lingual": sum(code != language for language, row in pairs.items() for code in row),
+        "multilingual": len(pairs),
+    }
+    result = Averages(settings, {}, per_language, pairs)
+    for name in FULL_RANKING:
+        result.overall[name] = {
+            "monolingual": _mean(row.value(name, "monolingual") for row in per_language.values()),
+            "cross_lingual": _mean(scores[name] for _, scores in result.across(pairs)),
+            "multilingual": _mean(row.value(name, "multilingual") for row in per_language.values()),
+        }
+    for name in (RANK_DISTANCE.name, RANK_DISTANCE_MEDIAN.name):
+        result.overall[name] = _mean(row.value(name) for row in per_language.values())
+    return result
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """Over the values that exist; None where none does."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    existing = [value for value in values if value is not None]
+    return float(np.mean(existing)) if existing else None

@@ -1,211 +1,242 @@
-"""The bias panel: every measure of language bias that a task allows, per query and of the whole space.
+"""The bias panel: every measure of language bias that a task allows, each one entry of `PER_QUERY` or `OVERALL`.
 
-Knows: which measures there are, at which depth they are taken, which way bias lies, and what no bias would look like.
-Does not know: how a measure is computed (`bias.py`, `space.py`), means, intervals, how a panel is drawn.
+The functions behind them are in `bias.py` (ranks) and `embedding_space.py` (embeddings), labels and directions in
+`catalogue.py`, means and intervals in `macro.py`.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from hybrid_jax.eval.measures import bias, embedding_space, metrics
+from hybrid_jax.eval.measures.catalogue import DEPTH, MAP, OTHER_GAIN, RANK_DISTANCE
+from hybrid_jax.eval.measures.per_query import Table
+from hybrid_jax.eval.ranking import Ranking
+from hybrid_jax.eval.report.schema import FirstLanguage
 from hybrid_jax.eval.tasks import RetrievalTask
-from hybrid_jax.search.scores import Ranks
 
-DEPTH = 20
-"""Of every measure that stops at k: as SHIFT's and MIMO's, and more than any task here has languages."""
-OTHER_GAIN = 0.5
-"""Of a relevant candidate in another language, in the language nDCG; ours, see `bias.language_ndcg`."""
+PerQuery = Float[np.ndarray, " queries"]
+Value = TypeVar("Value")
 
 
-class Ranking(NamedTuple):
-    """A task's embeddings and where they put its candidates."""
+@dataclass(frozen=True, eq=False)
+class Measured(Generic[Value]):
+    """The value of a measure, per query or overall, and what it would be if language played no part."""
 
-    queries: Float[np.ndarray, "queries dim"]
-    candidates: Float[np.ndarray, "candidates dim"]
-    ranks: Ranks
-    top: Int[np.ndarray, "queries k"]
-    """Candidate rows of the pooled ranking, the best first; -1 where there are fewer."""
-
-
-class Measure(NamedTuple):
-    """How a measure is called, which way bias lies ("neither" for what is not about bias alone), and what it asks."""
-
-    label: str
-    biased: Literal["higher", "lower", "neither"]
-    asks: str
+    values: Value
+    unbiased: Value | float | None = None
+    """Per query, or one number; None where it is not known."""
 
 
-PER_QUERY: Mapping[str, Measure] = {
-    "rank_distance": Measure("Rank distance", "higher", "how far apart do the best and the worst translation rank?"),
-    "log_rank_distance": Measure("Rank distance, log2", "higher", "the same in doublings of depth"),
-    "max_rank": Measure("Max@R", "higher", "how deep must one read to have them all?"),
-    f"complete@{DEPTH}": Measure(f"Complete@{DEPTH}", "lower", f"are all of them among the first {DEPTH}?"),
-    f"target_recall@{DEPTH}": Measure(
-        f"TLR@{DEPTH}", "lower", f"how many of those in other languages are among the first {DEPTH}?"
-    ),
-    f"same_language_share@{DEPTH}": Measure(
-        f"Same-language share@{DEPTH}", "higher", f"how much of the first {DEPTH} is in the query's language?"
-    ),
-    "language_preference": Measure("LPR", "higher", "how often does the query's own language come first?"),
-    f"language_ndcg@{DEPTH}": Measure(
-        f"Lang-nDCG@{DEPTH}", "neither", f"nDCG with gain 1 for the query's language and {OTHER_GAIN} for others"
-    ),
-    "removal_gap": Measure("Removal gap", "higher", "loss of AP without the own language's answer, minus another's"),
-    "pooling_drop": Measure(
-        "Drop in the pool", "higher", "AP lost to other languages' candidates; some by their number"
-    ),
-    "lone_answer_gap": Measure("Lone-answer gap", "higher", "AP if only the own language had an answer, minus another"),
-    f"equal_rank@{DEPTH}": Measure(f"PEER@{DEPTH}", "lower", "p-value of: all languages' answers rank alike"),
-    f"rank_correlation@{DEPTH}": Measure(
-        f"MRC@{DEPTH}", "lower", "do a question's translations rank alike? (far below 0 is chance)"
-    ),
-}
-OF_THE_SPACE: Mapping[str, Measure] = {
-    "language_probe": Measure("Language probe", "higher", "how often does a linear classifier name a text's language?"),
-    "favoured_language": Measure(
-        "Most favoured language", "higher", "how much more often than its due does one language come first?"
-    ),
-    f"hubness@{DEPTH}": Measure(f"Hubness@{DEPTH}", "neither", "skewness of how often candidates are found"),
-    f"hub_share@{DEPTH}": Measure(f"Hubs' share@{DEPTH}", "neither", "share of the lists that the top 1 % fill"),
-}
-MEASURES: Mapping[str, Measure] = {**PER_QUERY, **OF_THE_SPACE}
+@dataclass(frozen=True, eq=False)
+class PanelInputs:
+    """One ranking of a task, and what several measures need of it, each computed when first used."""
+
+    task: RetrievalTask
+    ranking: Ranking
+    table: Table
+    """What `per_query.collect` made of the ranking."""
+
+    @cached_property
+    def language_numbers(self) -> dict[str, int]:
+        """{language: its number from 1}, over queries and candidates."""
+        names = sorted({row.language for row in (*self.task.queries, *self.task.candidates)})
+        return {name: number for number, name in enumerate(names, start=1)}
+
+    @cached_property
+    def query_languages(self) -> Int[np.ndarray, " queries"]:
+        return np.array([self.language_numbers[row.language] for row in self.task.queries])
+
+    @cached_property
+    def candidate_languages(self) -> Int[np.ndarray, " candidates"]:
+        return np.array([self.language_numbers[row.language] for row in self.task.candidates])
+
+    @cached_property
+    def answers(self) -> bias.Answers:
+        """Ranks and languages of the relevant candidates, a row per query (every query has some)."""
+        query, answer = self.task.relevance.T
+        languages = self.candidate_languages[answer]
+        return bias.answers(query, self.ranking.ranks.pooled, languages, self.query_languages)
+
+    @cached_property
+    def several_languages(self) -> Bool[np.ndarray, " queries"]:
+        """Whether a query has relevant candidates in several languages."""
+        return bias.several_languages(self.answers)
+
+    @cached_property
+    def relevant_share(self) -> PerQuery:
+        """Share of the relevant candidates that are in the query's language."""
+        return bias.relevant_share(self.answers)
+
+    @cached_property
+    def top(self) -> Int[np.ndarray, "queries k"]:
+        """The first `DEPTH` candidates, as rows; -1 where a ranking has fewer."""
+        return self.ranking.top[:, :DEPTH]
+
+    @cached_property
+    def hubs(self) -> embedding_space.Hubness:
+        return embedding_space.hubness(self.top, len(self.task.candidates))
+
+    def where_several(self, values: PerQuery) -> PerQuery:
+        """The values, NaN for the queries that have relevant candidates in one language only."""
+        return np.where(self.several_languages, values, np.nan)
 
 
-def has_panel(task: RetrievalTask) -> bool:
-    """Whether languages can compete: candidates in several."""
-    return len({row.language for row in task.candidates}) > 1
+def measure(
+    inputs: PanelInputs,
+) -> tuple[dict[str, Measured[PerQuery]], dict[str, Measured[float | None]]]:
+    """The measures per query, and those of the whole ranking or space, by their names in the catalogue.
 
-
-def per_query(task: RetrievalTask, ranking: Ranking) -> dict[str, Float[np.ndarray, " queries"]]:
-    """Each of `PER_QUERY` that any query of the task has a value of; NaN for the queries without one.
-
-    "unbiased/NAME" beside a measure is what each query would have if language played no part, where that is known.
+    Both are empty where all candidates are of one language. A measure that no query has a value of is left out; a
+    query without a value has NaN.
     """
-    names = sorted({row.language for row in (*task.queries, *task.candidates)})
-    number = {name: at for at, name in enumerate(names, start=1)}
-    asked = np.array([number[row.language] for row in task.queries])
-    held = np.array([number[row.language] for row in task.candidates])
-    query, answer = task.relevance.T
-    found = bias.answers(query, ranking.ranks.pooled, held[answer], asked)
-    several = bias.several_languages(found)
-    top = ranking.top[:, :DEPTH]
-    top_languages = np.where(top >= 0, held[top], 0)
-    share = bias.relevant_share(found)
-    alone_in_pool = metrics.average_precision(metrics.rank_rows(query, ranking.ranks.in_language))
-    preference = bias.language_preference(found)
-    removal, alone = bias.removal(found), bias.lone_answer(found)
-    values = {
-        "rank_distance": np.where(several, metrics.rank_distance(found.ranks), np.nan),
-        "log_rank_distance": np.where(several, bias.log_rank_distance(found.ranks), np.nan),
-        "max_rank": np.where(several, metrics.worst_rank(found.ranks), np.nan),
-        f"complete@{DEPTH}": np.where(several, bias.complete(found.ranks, DEPTH), np.nan),
-        f"target_recall@{DEPTH}": bias.target_recall(found, DEPTH),
-        f"same_language_share@{DEPTH}": bias.same_language_share(top_languages, asked),
-        f"unbiased/same_language_share@{DEPTH}": _blind_share(found, np.bincount(held, minlength=len(names) + 1)),
-        "language_preference": preference,
-        "unbiased/language_preference": np.where(np.isnan(preference), np.nan, share),
-        f"language_ndcg@{DEPTH}": bias.language_ndcg(found, DEPTH, other_gain=OTHER_GAIN),
-        "pooling_drop": np.where(share == 1, alone_in_pool - metrics.average_precision(found.ranks), np.nan),
-        "removal_gap": removal.same - removal.cross,
-        "lone_answer_gap": alone.same - alone.cross,
-        f"equal_rank@{DEPTH}": _equal_rank(found),
-        f"rank_correlation@{DEPTH}": _rank_correlation(task, ranking, top),
-    }
-    return {name: value for name, value in values.items() if not np.isnan(value).all()}
+    if len(set(inputs.candidate_languages.tolist())) < 2:
+        return {}, {}
+    per_query = {name: measure(inputs) for name, measure in PER_QUERY.items()}
+    per_query = {name: measured for name, measured in per_query.items() if not np.isnan(measured.values).all()}
+    return per_query, {name: measure(inputs) for name, measure in OVERALL.items()}
 
 
-def first_languages(task: RetrievalTask, ranking: Ranking) -> dict[str, dict[str, float]]:
-    """{candidate language: {"share" of questions whose best answer is in it, "unbiased": its share of the answers}}.
+def first_languages(inputs: PanelInputs) -> dict[str, FirstLanguage]:
+    """How often the best answer is in each candidate language; empty where no query has answers in several languages.
 
-    Over questions with answers in several languages, query languages weighing the same. It shows what measures of the
-    *own* language cannot: a model that prefers English whatever the question's language treats all of them alike.
+    Means over queries with answers in several languages, in which query languages weigh the same. They show what
+    measures of the query's own language cannot: a model that prefers English to all other languages, whatever the
+    query's language, treats every query's own language alike.
     """
-    query, answer = task.relevance.T
-    held, language = np.unique([row.language for row in task.candidates], return_inverse=True)
-    asked = np.unique([row.language for row in task.queries], return_inverse=True)[1]
-    # Whose own language it is plays no part here, so that the two may be numbered apart.
-    found = bias.answers(query, ranking.ranks.pooled, language[answer] + 1, asked + 1)
-    several = bias.several_languages(found)
+    several, answers = inputs.several_languages, inputs.answers
     if not several.any():
         return {}
-    best = np.where(found.ranks > 0, found.ranks, np.inf).argmin(axis=1)
-    first = found.languages[np.arange(len(best)), best]
-    used = found.ranks > 0
-    return {
-        str(name): {
-            "share": _macro((first == number)[several], asked[several]),
-            "unbiased": _macro((((found.languages == number) & used).sum(1) / used.sum(1))[several], asked[several]),
-        }
-        for number, name in enumerate(held, start=1)
-    }
+    used = answers.ranks > 0
+    best = np.where(used, answers.ranks, np.inf).argmin(axis=1)
+    first = answers.languages[np.arange(len(best)), best]
+    shares: dict[str, FirstLanguage] = {}
+    for name in sorted({row.language for row in inputs.task.candidates}):
+        number = inputs.language_numbers[name]
+        answers_in_language = ((answers.languages == number) & used).sum(1) / used.sum(1)
+        shares[name] = FirstLanguage(
+            share=_macro_mean((first == number)[several], inputs.query_languages[several]),
+            unbiased=_macro_mean(answers_in_language[several], inputs.query_languages[several]),
+        )
+    return shares
 
 
-def of_the_space(task: RetrievalTask, ranking: Ranking) -> dict[str, float | None]:
-    """Each of `OF_THE_SPACE`; None for the probe where a language has too few passages to be tested on."""
-    first = first_languages(task, ranking)
-    hubs = embedding_space.hubness(ranking.top[:, :DEPTH], len(task.candidates))
-    languages = np.unique([row.language for row in task.candidates], return_inverse=True)[1]
-    try:
-        probe = embedding_space.language_probe(ranking.candidates, languages, _parallel(task))
-    except ValueError:  # a language without a text on one side of the split, of which only the split knows
-        probe = None
-    return {
-        "language_probe": probe,
-        "favoured_language": max((row["share"] - row["unbiased"] for row in first.values()), default=None),
-        f"hubness@{DEPTH}": hubs.skewness,
-        f"hub_share@{DEPTH}": hubs.top_percent_share,
-    }
+def _same_language_share(inputs: PanelInputs) -> Measured[PerQuery]:
+    top_languages = np.where(inputs.top >= 0, inputs.candidate_languages[inputs.top], 0)
+    return Measured(bias.same_language_share(top_languages, inputs.query_languages), _unbiased_share(inputs))
 
 
-def unbiased(task: RetrievalTask) -> dict[str, float]:
-    """What a model without any language bias would have, for measures where that depends on the task alone."""
-    return {
-        "removal_gap": 0.0,
-        "lone_answer_gap": 0.0,
-        "favoured_language": 0.0,
-        "language_probe": 1 / len({row.language for row in task.candidates}),
-    }
-
-
-def _blind_share(found: bias.Answers, pool: Int[np.ndarray, " languages"]) -> Float[np.ndarray, " queries"]:
-    """The query language's share of the first `DEPTH` if its answers came first, and then anything of any language."""
-    answers = (found.ranks != 0).sum(axis=1)
-    own = ((found.languages == found.asked[:, None]) & (found.ranks != 0)).sum(axis=1)
+def _unbiased_share(inputs: PanelInputs) -> PerQuery:
+    """Share of the first `DEPTH` in the query's language if its answers came first, then anything of any language."""
+    pool = np.bincount(inputs.candidate_languages, minlength=len(inputs.language_numbers) + 1)
+    used = inputs.answers.ranks != 0
+    answers = used.sum(axis=1)
+    own = ((inputs.answers.languages == inputs.query_languages[:, None]) & used).sum(axis=1)
     size = int(pool.sum())
     shown = min(DEPTH, size)
     first = np.minimum(answers, shown)
-    rest = (pool[found.asked] - own) / np.maximum(size - answers, 1)
+    rest = (pool[inputs.query_languages] - own) / np.maximum(size - answers, 1)
     return (first * own / answers + (shown - first) * rest) / shown
 
 
-def _macro(values: np.ndarray, groups: Int[np.ndarray, " queries"]) -> float:
+def _language_preference(inputs: PanelInputs) -> Measured[PerQuery]:
+    preference = bias.language_preference(inputs.answers)
+    return Measured(preference, np.where(np.isnan(preference), np.nan, inputs.relevant_share))
+
+
+def _pooling_drop(inputs: PanelInputs) -> Measured[PerQuery]:
+    """For queries whose relevant candidates are all in their own language."""
+    drop = inputs.table.monolingual[MAP.name] - inputs.table.multilingual[MAP.name]
+    return Measured(np.where(inputs.relevant_share == 1, drop, np.nan))
+
+
+def _removal_gap(inputs: PanelInputs) -> Measured[PerQuery]:
+    same, cross = bias.removal(inputs.answers)
+    return Measured(same - cross, 0.0)
+
+
+def _lone_answer_gap(inputs: PanelInputs) -> Measured[PerQuery]:
+    same, cross = bias.lone_answer(inputs.answers)
+    return Measured(same - cross, 0.0)
+
+
+def _equal_rank(inputs: PanelInputs) -> Measured[PerQuery]:
+    """NaN for a query that has no language with several answers: the test is blind there."""
+    ordered = np.sort(inputs.answers.languages, axis=1)
+    repeated = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)).any(axis=1)
+    return Measured(np.where(repeated, bias.equal_rank_probability(inputs.answers, DEPTH), np.nan))
+
+
+def _rank_correlation(inputs: PanelInputs) -> Measured[PerQuery]:
+    """Every translation of a question has the question's value."""
+    question = _question_numbers(inputs.task)
+    if np.bincount(question).max() == 1:
+        return Measured(np.full(len(question), np.nan))
+    queries, candidates = inputs.ranking.queries, inputs.ranking.candidates
+    return Measured(embedding_space.rank_correlation(queries, candidates, inputs.top, question)[question])
+
+
+def _language_probe(inputs: PanelInputs) -> Measured[float | None]:
+    """None where a language has too few candidates to be tested on."""
+    chance = 1 / len(set(inputs.candidate_languages.tolist()))
+    parallel = _parallel_candidates(inputs.task)
+    try:
+        accuracy = embedding_space.language_probe(inputs.ranking.candidates, inputs.candidate_languages, parallel)
+    except ValueError:  # a language without a text on one side of the split, which only the split knows
+        accuracy = None
+    return Measured(accuracy, chance)
+
+
+def _favoured_language(inputs: PanelInputs) -> Measured[float | None]:
+    excess = (row.share - row.unbiased for row in first_languages(inputs).values())
+    return Measured(max(excess, default=None), 0.0)
+
+
+PER_QUERY: Mapping[str, Callable[[PanelInputs], Measured[PerQuery]]] = {
+    RANK_DISTANCE.name: lambda it: Measured(it.table.multilingual[RANK_DISTANCE.name]),
+    "log_rank_distance": lambda it: Measured(it.where_several(bias.log_rank_distance(it.answers.ranks))),
+    "max_rank": lambda it: Measured(it.where_several(metrics.worst_rank(it.answers.ranks))),
+    f"complete@{DEPTH}": lambda it: Measured(it.where_several(bias.complete(it.answers.ranks, DEPTH))),
+    f"target_recall@{DEPTH}": lambda it: Measured(bias.target_recall(it.answers, DEPTH)),
+    f"same_language_share@{DEPTH}": _same_language_share,
+    "language_preference": _language_preference,
+    f"language_ndcg@{DEPTH}": lambda it: Measured(bias.language_ndcg(it.answers, DEPTH, other_gain=OTHER_GAIN)),
+    "removal_gap": _removal_gap,
+    "pooling_drop": _pooling_drop,
+    "lone_answer_gap": _lone_answer_gap,
+    f"equal_rank@{DEPTH}": _equal_rank,
+    f"rank_correlation@{DEPTH}": _rank_correlation,
+}
+"""How each of `catalogue.PER_QUERY_BIAS` is measured, in the same order."""
+
+OVERALL: Mapping[str, Callable[[PanelInputs], Measured[float | None]]] = {
+    "language_probe": _language_probe,
+    "favoured_language": _favoured_language,
+    f"hubness@{DEPTH}": lambda it: Measured(it.hubs.skewness),
+    f"hub_share@{DEPTH}": lambda it: Measured(it.hubs.top_percent_share),
+}
+"""How each of `catalogue.SPACE_BIAS` is measured, in the same order."""
+
+
+def _macro_mean(values: np.ndarray, groups: Int[np.ndarray, " queries"]) -> float:
     """The mean over groups of each group's mean."""
     return float(np.mean([values[groups == group].mean() for group in np.unique(groups)]))
 
 
-def _equal_rank(found: bias.Answers) -> Float[np.ndarray, " queries"]:
-    """NaN for a query that has no language with several answers: the test is blind there."""
-    ordered = np.sort(found.languages, axis=1)
-    twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != 0)).any(axis=1)
-    return np.where(twice, bias.equal_rank_probability(found, DEPTH), np.nan)
+def _question_numbers(task: RetrievalTask) -> Int[np.ndarray, " queries"]:
+    """One number for all translations of a question."""
+    return np.unique([row.id for row in task.queries], return_inverse=True)[1]
 
 
-def _rank_correlation(task: RetrievalTask, ranking: Ranking, top: Any) -> Float[np.ndarray, " queries"]:
-    """A question's value, for each of its translations."""
-    question = np.unique([row.id for row in task.queries], return_inverse=True)[1]
-    if np.bincount(question).max() == 1:
-        return np.full(len(question), np.nan)
-    return embedding_space.rank_correlation(ranking.queries, ranking.candidates, top, question)[question]
-
-
-def _parallel(task: RetrievalTask) -> Int[np.ndarray, " candidates"]:
+def _parallel_candidates(task: RetrievalTask) -> Int[np.ndarray, " candidates"]:
     """One number for all candidates that answer the same questions, across languages."""
-    question = np.unique([row.id for row in task.queries], return_inverse=True)[1]
+    question = _question_numbers(task)
     query, answer = task.relevance.T
     size = len(task.candidates) + question.max() + 1
     edges = (np.ones(len(query), np.int8), (answer, len(task.candidates) + question[query]))

@@ -1,52 +1,48 @@
-"""What each query scored: the values behind a report's means, in one file that numpy reads without pickle.
+"""The values of every query, which the means of a report are taken over, and the file that holds them.
 
-Knows: how the runner's macro means are made of single queries, and the file that holds them. Does not know: models,
-statistics (`stats.py`), what is compared with what (`compare.py`).
-
-The file, `per_query.npz` beside report.json, is a zip of arrays: `header` (UTF-8 JSON as bytes: the fields of `_Header`
-below) and, for every task key, setting and metric, one float64 array `KEY/SETTING/METRIC` with a row per query.
-NaN marks what does not exist: no candidate of that language is relevant, or a rank distance of one alone. To read it
-elsewhere: `np.load("per_query.npz")["xquad_r/multilingual/map"]`.
+The file, `per_query.npz` beside report.json, is a zip of arrays that numpy reads without pickle: `header` (UTF-8 JSON
+as bytes: the fields of `_Header` below) and, for every task key, setting and metric, one float64 array
+`KEY/SETTING/METRIC` with a row per query. NaN marks a value that does not exist: no candidate of that language is
+relevant, or a rank distance of a single answer. To read it elsewhere:
+`np.load("per_query.npz")["xquad_r/multilingual/map"]`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.disk.arrays import load_arrays, save_arrays
-from hybrid_jax.eval.measures import metrics as rank_metrics
+from hybrid_jax.eval.measures import metrics
+from hybrid_jax.eval.measures.catalogue import FULL_RANKING, RANK_DISTANCE, SETTINGS, Metric, Setting
 from hybrid_jax.eval.tasks import RetrievalTask
 from hybrid_jax.search.scores import Ranks
 
 FILE_NAME = "per_query.npz"
-RANK_DISTANCE = "rank_distance"
-
-Metric = Callable[[rank_metrics.RankRows], rank_metrics.PerQuery]
-Setting = Literal["monolingual", "cross_lingual", "multilingual"]
-SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Every query's values on one task, rows in the task's order; {metric: values} for each setting.
-
-    `data_sha256` maps the task's files to their hashes. `monolingual` and `multilingual` hold one value per query,
-    `cross_lingual` one per query and candidate language (columns as in `candidate_languages`, the own language NaN).
-    `multilingual` also holds the rank distance.
-    """
+    """Every query's values on one task, with a row per query in the task's order."""
 
     data_sha256: Mapping[str, str]
+    """{file of the task: its sha256}."""
     ids: tuple[str, ...]
+    """Question ids, one per query; translations share one."""
     languages: tuple[str, ...]
+    """Query languages, one per query."""
     candidate_languages: tuple[str, ...]
+    """The languages of the columns of `cross_lingual`."""
     monolingual: Mapping[str, np.ndarray]
+    """{metric: float64[queries]}."""
     cross_lingual: Mapping[str, np.ndarray]
+    """{metric: float64[queries, candidate languages]}, NaN in the query's own language."""
     multilingual: Mapping[str, np.ndarray]
+    """{metric: float64[queries]}, with the rank distance and the bias panel's measures per query."""
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -57,8 +53,8 @@ class Table:
         if len(set(self.candidate_languages)) != len(self.candidate_languages):
             raise ValueError(f"candidate_languages {self.candidate_languages} names a language twice")
         own = np.array(self.languages)[:, None] == np.array(self.candidate_languages)
-        for setting, values in _arrays(self):
-            for name, array in values.items():
+        for setting in SETTINGS:
+            for name, array in self.setting(setting).items():
                 shape = own.shape if setting == "cross_lingual" else (count,)
                 if array.shape != shape:
                     raise ValueError(f"{setting}/{name} has shape {array.shape}, expected {shape}")
@@ -67,15 +63,26 @@ class Table:
                 if setting == "cross_lingual" and not np.isnan(array[own]).all():
                     raise ValueError(f"cross_lingual/{name} has values in the queries' own language: leave those NaN")
 
+    def setting(self, setting: Setting) -> Mapping[str, np.ndarray]:
+        """{metric: values} of one setting."""
+        return getattr(self, setting)
+
+    def pair(self, language: str, candidate_language: str) -> Mapping[str, Float[np.ndarray, " queries"]]:
+        """{metric: values} among the candidates of one language, as queries of `language` are ranked against it."""
+        if language == candidate_language:
+            return self.monolingual
+        column = self.candidate_languages.index(candidate_language)
+        return {name: values[:, column] for name, values in self.cross_lingual.items()}
+
     def by_question(self, setting: Setting, metric: str) -> Float[np.ndarray, "questions groups"]:
         """The values with one row per question id and one column per language (or ordered pair) that has any.
 
-        The mean of the columns' means is the runner's macro mean; a row is what `stats.py` resamples as one.
+        The mean of the columns' means is the macro mean of a report; a row is what `stats.py` resamples together.
         """
-        return self.clustered(getattr(self, setting)[metric])
+        return self.clustered(self.setting(setting)[metric])
 
     def clustered(self, values: Float[np.ndarray, "queries ..."]) -> Float[np.ndarray, "questions groups"]:
-        """The same of any values of the table's queries."""
+        """Arranges any values of the table's queries as `by_question` does."""
         _, question = np.unique(np.array(self.ids), return_inverse=True)
         names, language = np.unique(np.array(self.languages), return_inverse=True)
         wide = values.reshape(len(values), -1)
@@ -85,45 +92,46 @@ class Table:
         return cells[:, ~np.isnan(cells).all(axis=0)]
 
 
-def collect(task: RetrievalTask, ranks: Ranks, metrics: Mapping[str, Metric]) -> Table:
-    """Every query's value of `metrics` and of the rank distance, from what `rank_relevant` returned for the task."""
+def collect(task: RetrievalTask, ranks: Ranks) -> Table:
+    """Every query's value of the `FULL_RANKING` metrics and of the rank distance, from `rank_relevant`'s ranks."""
     query, answer = task.relevance.T
-    asked = np.array([row.language for row in task.queries])
-    held = np.array([row.language for row in task.candidates])
-    own = held[answer] == asked[query]
-    candidate_languages = tuple(np.unique(held).tolist())
-    everything = np.ones(len(query), dtype=bool)
+    query_languages = np.array([row.language for row in task.queries])
+    languages = np.array([row.language for row in task.candidates])
+    answer_languages = languages[answer]
+    own = answer_languages == query_languages[query]
+    candidate_languages = tuple(np.unique(languages).tolist())
 
     def values(
-        metric: Metric, placed: Int[np.ndarray, " pairs"], chosen: Bool[np.ndarray, " pairs"]
+        metric: Metric, ranks: Int[np.ndarray, " pairs"], chosen: Bool[np.ndarray, " pairs"]
     ) -> Float[np.ndarray, " queries"]:
-        found = np.full(len(task.queries), np.nan)
-        if not chosen.any():  # a task without answers in another language
-            return found
-        found[np.unique(query[chosen])] = metric(rank_metrics.rank_rows(query[chosen], placed[chosen]))
-        return found
+        result = np.full(len(task.queries), np.nan)
+        if chosen.any():  # a task may have no answers in another language
+            result[np.unique(query[chosen])] = metric.values(metrics.rank_rows(query[chosen], ranks[chosen]))
+        return result
 
-    across = [(held[answer] == language) & ~own for language in candidate_languages]
+    in_language = [(answer_languages == language) & ~own for language in candidate_languages]
+    everything = np.ones(len(query), dtype=bool)
     return Table(
         data_sha256=dict(task.sources),
         ids=tuple(row.id for row in task.queries),
-        languages=tuple(asked.tolist()),
+        languages=tuple(query_languages.tolist()),
         candidate_languages=candidate_languages,
-        monolingual={name: values(metric, ranks.in_language, own) for name, metric in metrics.items()},
+        monolingual={name: values(metric, ranks.in_language, own) for name, metric in FULL_RANKING.items()},
         cross_lingual={
-            name: np.stack([values(metric, ranks.in_language, chosen) for chosen in across], axis=1)
-            for name, metric in metrics.items()
+            name: np.stack([values(metric, ranks.in_language, chosen) for chosen in in_language], axis=1)
+            for name, metric in FULL_RANKING.items()
         },
-        multilingual={name: values(metric, ranks.pooled, everything) for name, metric in metrics.items()}
-        | {RANK_DISTANCE: values(rank_metrics.rank_distance, ranks.pooled, several_languages(query, held[answer]))},
+        multilingual={name: values(metric, ranks.pooled, everything) for name, metric in FULL_RANKING.items()}
+        | {RANK_DISTANCE.name: values(RANK_DISTANCE, ranks.pooled, _in_several_languages(query, answer_languages))},
     )
 
 
-def several_languages(
-    query: Int[np.ndarray, " pairs"], held: Shaped[np.ndarray, " pairs"]
+def _in_several_languages(
+    query: Int[np.ndarray, " pairs"], answer_languages: Shaped[np.ndarray, " pairs"]
 ) -> Bool[np.ndarray, " pairs"]:
-    """Which (query, relevant candidate) pairs are of a query that has such candidates in more than one language."""
-    pairs = np.unique(np.stack([query, np.unique(held, return_inverse=True)[1]]), axis=1)
+    """Which (query, answer) pairs are of a query that has answers in more than one language."""
+    language = np.unique(answer_languages, return_inverse=True)[1]
+    pairs = np.unique(np.stack([query, language]), axis=1)
     return np.bincount(pairs[0], minlength=query.max(initial=0) + 1)[query] > 1
 
 
@@ -137,9 +145,9 @@ class _TaskHeader(BaseModel):
     languages: tuple[str, ...]
     """Query languages, one per query."""
     candidate_languages: tuple[str, ...]
-    """What the columns of the cross-lingual arrays are."""
+    """The languages of the columns of the cross-lingual arrays."""
     metrics: dict[Setting, tuple[str, ...]]
-    """Which arrays there are."""
+    """The names of the arrays."""
 
 
 class _Header(BaseModel):
@@ -148,11 +156,11 @@ class _Header(BaseModel):
     schema_version: Literal[1]
     """Raised when the layout changes."""
     tasks: dict[str, _TaskHeader]
-    """By the task keys of report.json."""
+    """By task key, as in report.json."""
 
 
 def write(path: Path, tables: Mapping[str, Table]) -> None:
-    """Writes all of the tables, by the task keys of report.json, or nothing. Raises OSError in one line."""
+    """Writes the tables, given by task key, in one file: completely or not at all. Raises OSError in one line."""
     header = _Header(
         schema_version=1,
         tasks={
@@ -161,7 +169,7 @@ def write(path: Path, tables: Mapping[str, Table]) -> None:
                 ids=table.ids,
                 languages=table.languages,
                 candidate_languages=table.candidate_languages,
-                metrics={setting: tuple(values) for setting, values in _arrays(table)},
+                metrics={setting: tuple(table.setting(setting)) for setting in SETTINGS},
             )
             for key, table in tables.items()
         },
@@ -169,14 +177,14 @@ def write(path: Path, tables: Mapping[str, Table]) -> None:
     arrays = {
         f"{key}/{setting}/{name}": array.astype(np.float64)
         for key, table in tables.items()
-        for setting, values in _arrays(table)
-        for name, array in values.items()
+        for setting in SETTINGS
+        for name, array in table.setting(setting).items()
     }
     save_arrays(path, header, arrays)
 
 
 def read(path: Path) -> dict[str, Table]:
-    """What `write` wrote, by task key. Raises ValueError in one line for a file that is missing or damaged."""
+    """The tables that `write` wrote, by task key. Raises ValueError in one line for a missing or damaged file."""
     fix = "evaluate the run again (python -m hybrid_jax.eval --ckpt RUN)"
     header, arrays = load_arrays(path, _Header, _names, fix)
     try:
@@ -203,12 +211,4 @@ def _names(header: _Header) -> list[str]:
         for key, task in header.tasks.items()
         for setting, names in task.metrics.items()
         for name in names
-    ]
-
-
-def _arrays(table: Table) -> list[tuple[Setting, Mapping[str, np.ndarray]]]:
-    return [
-        ("monolingual", table.monolingual),
-        ("cross_lingual", table.cross_lingual),
-        ("multilingual", table.multilingual),
     ]

@@ -5,18 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hybrid_jax.disk.files import whole_files
+from hybrid_jax.disk.files import atomic_files
 from hybrid_jax.eval.evaluation import Evaluation
 from hybrid_jax.eval.report import published
 from hybrid_jax.eval.report.page import html
 from hybrid_jax.eval.report.schema import (
-    BitextResult,
     CurvePoint,
     Headline,
-    PoolResult,
     Provenance,
     PublishedFigures,
-    RankedResult,
     Report,
 )
 from hybrid_jax.eval.report.text import markdown
@@ -25,11 +22,11 @@ from hybrid_jax.search.scores import SCORES, TIE_RULE
 
 def build_report(
     title: str,
-    evaluation: Evaluation | Mapping[str, Any],
+    evaluation: Evaluation,
     provenance: Mapping[str, Any],
     *,
     label: str = "model",
-    untrained: Evaluation | Mapping[str, Any] | None = None,
+    untrained: Evaluation | None = None,
     curve: Sequence[CurvePoint] = (),
 ) -> Report:
     """The report of `evaluation`, with figures that others published of its tasks.
@@ -37,10 +34,9 @@ def build_report(
     `provenance` is what the model states of itself (`Origin.stated`), `label` what it is called in tables, `untrained`
     the same model evaluated before training, and `curve` its evaluated steps where the run was watched.
     """
-    evaluation = typed(evaluation)
     others: dict[str, dict[str, Headline]] = {}
     if untrained is not None:
-        others["untrained"] = {key: result.headline for key, result in typed(untrained).tasks.items()}
+        others["untrained"] = {key: result.headline for key, result in untrained.tasks.items()}
     others |= {name: dict(headlines) for name, headlines in evaluation.debiased.items()}
     printed = {key: _published(key, result.candidate_text) for key, result in evaluation.tasks.items()}
     printed |= {key: _published(key) for key in evaluation.searches}
@@ -55,23 +51,6 @@ def build_report(
         curve=list(curve),
         searches=dict(evaluation.searches),
         bitext=dict(evaluation.bitext),
-    )
-
-
-def typed(evaluation: Evaluation | Mapping[str, Any]) -> Evaluation:
-    """An evaluation as types; those who evaluate give plain values so far."""
-    if isinstance(evaluation, Evaluation):
-        return evaluation
-    return Evaluation(
-        tasks={key: RankedResult.model_validate(result) for key, result in evaluation["tasks"].items()},
-        per_query=evaluation.get("per_query", {}),
-        debiased={
-            name: {key: Headline.model_validate(headline) for key, headline in headlines.items()}
-            for name, headlines in evaluation["debiased"].items()
-        },
-        searches={key: PoolResult.model_validate(result) for key, result in evaluation.get("searches", {}).items()},
-        bitext={key: BitextResult.model_validate(result) for key, result in evaluation.get("bitext", {}).items()},
-        sources=evaluation["provenance"]["data_sha256"],
     )
 
 
@@ -98,5 +77,5 @@ def write_report(out_dir: Path, report: Report) -> list[Path]:
         "report.md": markdown(report),
         "report.html": html(report),
     }
-    whole_files(out_dir, {name: content.encode() for name, content in contents.items()}, "with --out")
+    atomic_files(out_dir, {name: content.encode() for name, content in contents.items()}, "with --out")
     return [out_dir / name for name in contents]

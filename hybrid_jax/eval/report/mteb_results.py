@@ -20,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.languages import language
 from hybrid_jax.eval.measures.catalogue import FULL_RANKING, METRICS, POOLS, SETTINGS, Metric
 from hybrid_jax.eval.report.file_names import FileNames
@@ -101,7 +101,7 @@ def write(folder: Path, report: Report) -> list[Path]:
     paths = []
     for file_name, content in contents.items():
         path = place / f"{file_name}.json"
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write((json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
         paths.append(path)
     return paths

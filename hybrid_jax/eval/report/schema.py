@@ -5,6 +5,8 @@ so on beside "questions". They are read as `result["map"]`. A value that a task 
 language) is null.
 """
 
+import json
+import sys
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
@@ -301,3 +303,12 @@ class Report(BaseModel):
         """As plain JSON values; empty optional parts are left out."""
         optional = {name for name in ("curve", "searches", "bitext") if not getattr(self, name)}
         return self.model_dump(mode="json", exclude=optional)
+
+
+def json_schema() -> str:
+    """The JSON schema of report.json, the content of docs/report.schema.json."""
+    return json.dumps(Report.model_json_schema(mode="serialization"), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json_schema())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from hybrid_jax.data.describe import aligned
+from hybrid_jax.disk.tables import aligned, markdown_table
 from hybrid_jax.eval.measures.catalogue import SETTING_LABELS, SETTINGS, Setting
 from hybrid_jax.eval.report.rows import (
     GROUP_LABELS,
@@ -142,8 +142,7 @@ def _with_interval(cell: Cell) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(line) + " |" for line in lines] + [""]
+    return [*markdown_table(header, rows), ""]
 
 
 def _plain(value: object) -> str:

@@ -25,9 +25,9 @@ from urllib.parse import quote
 import numpy as np
 from jaxtyping import Float, Float32
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.measures.metrics import Run
-from hybrid_jax.eval.measures.panel import Ranking
+from hybrid_jax.eval.ranking import Ranking
 from hybrid_jax.eval.report.file_names import FileNames
 from hybrid_jax.eval.tasks import RetrievalTask, SearchTask
 from hybrid_jax.search.scores import on_grid, tie_order
@@ -137,7 +137,7 @@ def _escaped(name: str) -> str:
 def _compressed(path: Path) -> Iterator[io.TextIOWrapper]:
     """A gzip file for text whose bytes depend on the text alone, not on the time or the file's name."""
     with (
-        whole_file(path) as raw,
+        atomic_file(path) as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=COMPRESSION, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text,
     ):

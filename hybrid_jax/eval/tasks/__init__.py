@@ -1,7 +1,7 @@
-"""What can be evaluated: a task is a few lines of facts about a benchmark, and the runner knows none of them.
+"""Benchmarks: each becomes a task, and nothing outside this folder knows one. Open `base.py` first.
 
-Knows: the names that the command line takes. Does not know: models, metrics, reports. To add a task, write a function
-that returns a `RetrievalTask`, `SearchTask` or `BitextTask` (`base.py`), beside its like, and name it in `TASKS`.
+To add one, write a function that returns a `RetrievalTask`, `SearchTask` or `BitextTask`, and name it in `TASKS`. May
+import `data` and `disk`; knows no model, metric or report.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 DataDir = Callable[[], Path]
-"""Gives `--data-dir`; raises where none was given, so only the tasks that read files call it."""
+"""Returns `--data-dir`. It raises where none was given, so only tasks that read files call it."""
 Maker = Callable[[DataDir], tuple[Task, ...]]
 
 
@@ -71,20 +71,20 @@ TASKS: Mapping[str, Maker] = {
     **{f"miracl_{language}": _miracl_of(language) for language in LANGUAGES},
     **{f"miracl_hn_{language}": _miracl_hn_of(language) for language in LANGUAGES},
 }
-"""Name on the command line: what makes it. Several tasks under one name are one benchmark, averaged over them."""
+"""{name on the command line: a function that makes its tasks}. Several tasks of one name are averaged."""
 
 FOLDER_TASKS: Mapping[str, Callable[[Path], Task]] = {"beir": beir, "pooled": pooled}
-"""Written with a path: "beir:FOLDER", "pooled:FOLDER" (or a qrels file in it)."""
+"""Tasks that are named with a path: "beir:FOLDER" and "pooled:FOLDER", or a qrels file in the folder."""
 
 
 def maker(name: str) -> Maker:
-    """What makes the tasks that a name on the command line stands for; raises DataError for an unknown name."""
+    """The function that makes the tasks of a name on the command line. Raises DataError for an unknown name."""
     kind, _, path = name.partition(":")
     if path and kind in FOLDER_TASKS:
         return lambda data: (FOLDER_TASKS[kind](Path(path)),)
     if name not in TASKS:
-        of_one_language = {f"{pool}_{language}" for pool in ("miracl", "miracl_hn") for language in LANGUAGES}
-        known = [*(task for task in TASKS if task not in of_one_language), "miracl_LANG", "miracl_hn_LANG"]
-        known += [f"{kind}:FOLDER" for kind in FOLDER_TASKS]
-        raise DataError(f"no task {name!r}: choose from {', '.join(known)}")
+        single_language = {f"{pool}_{language}" for pool in ("miracl", "miracl_hn") for language in LANGUAGES}
+        names = [*(task for task in TASKS if task not in single_language), "miracl_LANG", "miracl_hn_LANG"]
+        names += [f"{kind}:FOLDER" for kind in FOLDER_TASKS]
+        raise DataError(f"no task {name!r}: choose from {', '.join(names)}")
     return TASKS[name]

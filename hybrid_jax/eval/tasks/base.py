@@ -1,10 +1,8 @@
-"""The shapes a task can have: what is asked, what is searched, what is relevant.
+"""The three kinds of tasks: queries, candidates, and what is relevant. Each refuses data that cannot be scored.
 
-Knows: which tasks can be scored at all. Does not know: any benchmark (the files beside this one), models, metrics.
-
-* `RetrievalTask`: all candidates are in memory and ranked in full (`runner.py`).
-* `SearchTask`: the candidates are read from disk as a stream and only the best are kept (`searching.py`).
-* `BitextTask`: pairs of files whose lines translate each other (`mining.py`).
+* `RetrievalTask`: all candidates are in memory and ranked in full (`full_ranking.py`).
+* `SearchTask`: the candidates stream from disk and only the best are kept (`pools.py`).
+* `BitextTask`: lists of sentences that translate each other (`bitext.py`).
 """
 
 from collections import Counter
@@ -28,7 +26,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One thing to retrieve. `texts` holds one text for each of the task's `candidate_texts`, in that order."""
+    """A passage, paragraph or sentence to retrieve. `texts` has one text for each of the task's `candidate_texts`."""
 
     id: str
     language: str
@@ -37,10 +35,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """A benchmark: `relevance` holds (query row, candidate row) pairs; every query has at least one.
+    """A benchmark whose candidates are ranked in full. `relevance` holds (query row, candidate row) pairs, at least one
+    per query.
 
-    `candidate_texts` names the ways to write a candidate, the headline one first. `sources` maps each file the task was
-    read from to its sha256, `about` says in a line what the task is.
+    `candidate_texts` names the ways to write a candidate; the first is the one that tables show. `sources` maps the
+    files that the task was read from to their sha256, and `about` describes the task in a line. Raises DataError for
+    ids that are not unique in a language and for queries without a relevant candidate.
     """
 
     name: str
@@ -55,10 +55,10 @@ class RetrievalTask:
         if not self.queries:
             raise DataError(f"task {self.name}: it has no queries, so there is nothing to measure")
         for side, rows in (("query", self.queries), ("candidate", self.candidates)):
-            twice = [name for name, count in Counter((row.language, row.id) for row in rows).items() if count > 1]
-            if twice:
+            repeated = [name for name, count in Counter((row.language, row.id) for row in rows).items() if count > 1]
+            if repeated:
                 raise DataError(
-                    f"task {self.name}: {side} {twice[0]} occurs more than once; ids are unique in a language"
+                    f"task {self.name}: {side} {repeated[0]} occurs more than once; ids are unique in a language"
                 )
         if len(np.unique(self.relevance, axis=0)) != len(self.relevance):
             raise DataError(f"task {self.name}: the same (query, candidate) pair is listed twice as relevant")
@@ -68,7 +68,7 @@ class RetrievalTask:
             raise DataError(f"task {self.name}: no candidate is relevant to query {query.id!r} ({query.language})")
 
     def texts(self, candidate_text: str) -> list[str]:
-        """Every candidate written the way that `candidate_text` names."""
+        """The text of every candidate, written as `candidate_text` names. Raises ValueError for an unknown name."""
         if candidate_text not in self.candidate_texts:
             raise ValueError(
                 f"task {self.name}: no candidate text {candidate_text!r}: use one of {self.candidate_texts}"
@@ -78,11 +78,12 @@ class RetrievalTask:
 
 @dataclass(frozen=True)
 class SearchTask:
-    """A pool too large to hold: `corpus()` reads it anew from disk, one candidate (with one text) at a time.
+    """A pool too large for memory: each call of `corpus()` reads it from disk, one candidate with one text at a time.
 
-    `qrels` maps each query's id to {candidate id: grade}: relevant from grade 1 on, everything unlisted is not.
-    `size` is how many candidates the pool must have, None where nobody says. `drop_same_id` leaves the candidate with
-    the query's own id out of its ranking. `about` and `sources` are as in `RetrievalTask`.
+    `qrels` maps each query's id to {candidate id: grade}; grades from 1 on are relevant, unlisted candidates are not.
+    `size` is the number of candidates that the pool must have, or None where it is not known. With `drop_same_id`, the
+    candidate with the query's own id is left out of its ranking. `about` and `sources` are as in `RetrievalTask`.
+    Raises DataError for ids that are not unique and for queries without judgments or without text.
     """
 
     name: str
@@ -98,25 +99,27 @@ class SearchTask:
         if not self.queries:
             raise DataError(f"task {self.name}: it has no queries, so there is nothing to measure")
         ids = Counter(query.id for query in self.queries)
-        twice = [name for name, count in ids.items() if count > 1]
-        if twice:
-            raise DataError(f"task {self.name}: query {twice[0]!r} occurs more than once; ids are unique in a search")
-        alone = sorted(ids.keys() ^ self.qrels.keys())
-        if alone:
-            lacks = "no judgments" if alone[0] in ids else "no text"
-            raise DataError(f"task {self.name}: query {alone[0]!r} has {lacks}: give both or leave it out")
+        repeated = [name for name, count in ids.items() if count > 1]
+        if repeated:
+            raise DataError(
+                f"task {self.name}: query {repeated[0]!r} occurs more than once; ids are unique in a search"
+            )
+        incomplete = sorted(ids.keys() ^ self.qrels.keys())
+        if incomplete:
+            lacks = "no judgments" if incomplete[0] in ids else "no text"
+            raise DataError(f"task {self.name}: query {incomplete[0]!r} has {lacks}: give both or leave it out")
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages asked in, sorted."""
+        """The query languages, sorted."""
         return tuple(sorted({query.language for query in self.queries}))
 
 
 @dataclass(frozen=True)
 class BitextTask:
-    """Sentences and their translations: `pairs` maps (language, language) to two lists, line i translating line i.
+    """Sentences and their translations: `pairs` maps two languages to two lists whose items i translate each other.
 
-    `about` and `sources` are as in `RetrievalTask`.
+    `about` and `sources` are as in `RetrievalTask`. Raises DataError for lists of different lengths.
     """
 
     name: str
@@ -127,10 +130,11 @@ class BitextTask:
     def __post_init__(self) -> None:
         if not self.pairs:
             raise DataError(f"task {self.name}: it has no pair of languages, so there is nothing to measure")
-        for (left, right), (one, other) in self.pairs.items():
-            if len(one) != len(other) or not one:
+        for (left, right), (sentences, translations) in self.pairs.items():
+            if len(sentences) != len(translations) or not sentences:
                 raise DataError(
-                    f"task {self.name}: {len(one)} sentences in {left} and {len(other)} in {right}: they must match"
+                    f"task {self.name}: {len(sentences)} sentences in {left} and {len(translations)} in {right}: "
+                    "they must match"
                 )
 
 

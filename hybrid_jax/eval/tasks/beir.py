@@ -1,7 +1,7 @@
 """Any corpus, queries and judgments in BEIR's files, with an optional language on each line.
 
-Knows: corpus.jsonl {"_id", "title", "text"[, "lang"]}, queries.jsonl {"_id", "text"[, "lang"]}, and qrels in BEIR's or
-TREC's columns. Does not know: which benchmark it is, models, metrics.
+Lines of corpus.jsonl have "_id", "title", "text" and perhaps "lang", those of queries.jsonl "_id", "text" and perhaps
+"lang"; qrels have BEIR's or TREC's columns.
 
     FOLDER/corpus.jsonl    FOLDER/queries.jsonl    FOLDER/qrels/test.tsv        (each .jsonl may be .jsonl.gz)
 
@@ -22,17 +22,17 @@ from hybrid_jax.eval.tasks.files import read_lines, sha256
 
 FIX = "a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv"
 UNKNOWN_LANGUAGE = "und"
-"""ISO 639 for "undetermined": the language of a line that states none."""
+"""ISO 639 for "undetermined": the language of a line without "lang"."""
 
 Qrels = dict[str, dict[str, int]]
 
 
 def beir(path: Path) -> SearchTask:
-    """A BEIR data set, streamed, with graded judgments and BEIR's rule on ids.
+    """A BEIR data set, streamed from disk, with graded judgments.
 
-    `path` is the folder, whose qrels/test.tsv (or only qrels file) is taken, or one qrels file in it
-    (FOLDER/qrels/dev.tsv). BEIR's rule: the document with the query's own id is left out of its ranking, since in
-    several of its data sets the queries are documents themselves (`ignore_identical_ids`).
+    `path` is the folder, whose qrels/test.tsv (or only qrels file) is read, or one qrels file in it
+    (FOLDER/qrels/dev.tsv). As in BEIR (`ignore_identical_ids`), the document with the query's own id is left out of the
+    query's ranking: in several of its data sets the queries are documents themselves.
     """
     folder, qrels = _locate(path)
     return search_task(
@@ -41,11 +41,11 @@ def beir(path: Path) -> SearchTask:
 
 
 def pooled(path: Path) -> RetrievalTask:
-    """The same files held in memory and ranked in full: with `lang` on each line, a measure of language bias.
+    """The same files, read into memory and ranked in full: with "lang" on each line, a measure of language bias.
 
-    For corpora of some 100,000 documents at most. A document is relevant from grade 1 on and all such count alike, so
-    nDCG differs from `beir`'s where grades do; and an id means nothing across the two files, so nothing is left out.
-    Judged documents that the corpus lacks are refused.
+    For corpora of up to some 100,000 documents. All documents of grade 1 or more are equally relevant, so that nDCG
+    differs from `beir`'s where grades differ, and documents with a query's id stay in its ranking. Raises DataError for
+    a relevant document that the corpus lacks.
     """
     folder, qrels_path = _locate(path)
     corpus_path, queries_path = _data_file(folder, "corpus"), _data_file(folder, "queries")
@@ -86,7 +86,7 @@ def search_task(
     drop_same_id: bool = False,
     size: int | None = None,
 ) -> SearchTask:
-    """Any three files of these layouts as a streamed task; `language` is that of lines without `lang`."""
+    """A streamed task of three files of these layouts; `language` is the language of lines without "lang"."""
     judged = read_qrels(qrels)
     return SearchTask(
         name=name,
@@ -101,7 +101,7 @@ def search_task(
 
 
 def read_corpus(path: Path, language: str = UNKNOWN_LANGUAGE) -> Iterator[Candidate]:
-    """The documents of a corpus.jsonl, one at a time; MIRACL's "docid" is taken for "_id"."""
+    """The documents of a corpus.jsonl, one at a time; "docid" (MIRACL) stands for "_id"."""
     for number, row in read_objects(path, _refuse):
         name = str(_field(row, "docid" if "docid" in row else "_id", path, number))
         title = _text(row, "title", path, number) if row.get("title") is not None else ""
@@ -109,15 +109,15 @@ def read_corpus(path: Path, language: str = UNKNOWN_LANGUAGE) -> Iterator[Candid
         yield Candidate(name, row.get("lang") or language, (text,))
 
 
-def read_queries(path: Path, wanted: list[str], language: str = UNKNOWN_LANGUAGE) -> tuple[Query, ...]:
-    """The queries of a queries.jsonl whose ids are `wanted`, in the file's order; raises DataError where one lacks."""
-    asked = set(wanted)
+def read_queries(path: Path, ids: list[str], language: str = UNKNOWN_LANGUAGE) -> tuple[Query, ...]:
+    """The queries of a queries.jsonl with these ids, in the file's order. Raises DataError if one is missing."""
+    requested = set(ids)
     rows = [
         Query(str(row["_id"]), row.get("lang") or language, _text(row, "text", path, number))
         for number, row in read_objects(path, _refuse)
-        if str(_field(row, "_id", path, number)) in asked
+        if str(_field(row, "_id", path, number)) in requested
     ]
-    missing = sorted(asked - {row.id for row in rows})
+    missing = sorted(requested - {row.id for row in rows})
     if missing:
         raise DataError(f"{path}: no query {missing[0]!r}, which the qrels judge ({len(missing)} such); {FIX}")
     return tuple(rows)
@@ -143,17 +143,17 @@ def read_qrels(path: Path) -> Qrels:
 
 
 def _locate(path: Path) -> tuple[Path, Path]:
-    """The folder and the qrels file that `path` (either of them) stands for."""
+    """The folder and its qrels file, from the path of either."""
     if path.is_file():
         return (path.parent.parent if path.parent.name == "qrels" else path.parent).resolve(), path
-    known = sorted([*(path / "qrels").glob("*.tsv"), *path.glob("qrels*.tsv"), *path.glob("qrels*.txt")])
-    test = [file for file in known if file.name == "test.tsv"]
-    if not known:
+    files = sorted([*(path / "qrels").glob("*.tsv"), *path.glob("qrels*.tsv"), *path.glob("qrels*.txt")])
+    test = [file for file in files if file.name == "test.tsv"]
+    if not files:
         raise DataError(f"{path}: no qrels in it; {FIX}")
-    if len(known) > 1 and not test:
-        names = ", ".join(str(file.relative_to(path)) for file in known)
+    if len(files) > 1 and not test:
+        names = ", ".join(str(file.relative_to(path)) for file in files)
         raise DataError(f"{path}: which judgments? It has {names}: give one of these files in place of the folder")
-    return path.resolve(), (test or known)[0]
+    return path.resolve(), (test or files)[0]
 
 
 def _data_file(folder: Path, name: str) -> Path:

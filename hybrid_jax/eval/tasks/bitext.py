@@ -1,7 +1,4 @@
-"""FLORES-200, NTREX-128 and Tatoeba as bitext mining: find each sentence's translation among all of the other language.
-
-Knows: their official layouts and line counts. Does not know: models, or how mining is scored (`mining.py`).
-"""
+"""FLORES-200, NTREX-128 and Tatoeba as bitext mining, from their official layouts, with their line counts checked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +15,7 @@ NTREX_FIX = "get the files with `git clone https://github.com/MicrosoftTranslato
 TATOEBA_FIX = "get the files with `git clone https://github.com/facebookresearch/LASER` in DATA_DIR"
 FLORES_LINES = {"dev": 997, "devtest": 1012}
 NTREX_LINES = 1997
-TATOEBA_MOST = 1000  # languages with few sentences have fewer
+TATOEBA_MOST = 1000  # some languages have fewer
 
 
 def flores(data_dir: Path, split: str = "devtest") -> BitextTask:
@@ -52,22 +49,22 @@ def tatoeba(data_dir: Path) -> BitextTask:
     sources: dict[str, str] = {}
     for english in sorted(folder.glob("tatoeba.*-eng.eng")):
         language = english.name.removeprefix("tatoeba.").removesuffix("-eng.eng")
-        other = find(folder, (f"tatoeba.{language}-eng.{language}",), TATOEBA_FIX)
-        one, sources[other.name] = read_lines(other, TATOEBA_FIX)
-        two, sources[english.name] = read_lines(english, TATOEBA_FIX)
-        if len(one) != len(two) or not 0 < len(one) <= TATOEBA_MOST:
+        foreign = find(folder, (f"tatoeba.{language}-eng.{language}",), TATOEBA_FIX)
+        sentences, sources[foreign.name] = read_lines(foreign, TATOEBA_FIX)
+        translations, sources[english.name] = read_lines(english, TATOEBA_FIX)
+        if len(sentences) != len(translations) or not 0 < len(sentences) <= TATOEBA_MOST:
             raise DataError(
-                f"{other}: {len(one)} lines for {len(two)} in {english.name}; both have the same number, at most "
-                f"{TATOEBA_MOST}: {TATOEBA_FIX}"
+                f"{foreign}: {len(sentences)} lines for {len(translations)} in {english.name}; both have the same "
+                f"number, at most {TATOEBA_MOST}: {TATOEBA_FIX}"
             )
-        pairs[language, "eng"] = (one, two)
+        pairs[language, "eng"] = (sentences, translations)
     if not pairs:
         raise DataError(f"{folder}: no tatoeba.LANG-eng.eng in it; {TATOEBA_FIX}")
     return BitextTask("tatoeba", pairs, f"Tatoeba (LASER), {len(pairs)} languages with English", sources)
 
 
 def _centred(name: str, centre: str, files: Mapping[str, Path], lines: int, fix: str, about: str) -> BitextTask:
-    """The language `centre` paired with each other one of `files` {language: path}; all have `lines` lines."""
+    """The language `centre` paired with each other language of `files` ({language: path}), of `lines` lines each."""
     texts: dict[str, tuple[str, ...]] = {}
     sources: dict[str, str] = {}
     for language, path in files.items():
@@ -79,5 +76,5 @@ def _centred(name: str, centre: str, files: Mapping[str, Path], lines: int, fix:
             )
     if centre not in texts or len(texts) < 2:
         raise DataError(f"task {name}: found {', '.join(texts) or 'nothing'}, needs {centre} and another; {fix}")
-    pairs = {(centre, other): (texts[centre], text) for other, text in texts.items() if other != centre}
+    pairs = {(centre, language): (texts[centre], text) for language, text in texts.items() if language != centre}
     return BitextTask(name, pairs, about, sources)

@@ -1,7 +1,4 @@
-"""The held-out part of the built-in demo corpus, as a task: needs no file and no download.
-
-Knows: the shape of that corpus. Does not know: how its texts are made (`data/corpora/demo.py`), models, metrics.
-"""
+"""The held-out part of the built-in demo corpus as a task, which needs no file and no download."""
 
 import hashlib
 import json
@@ -12,7 +9,7 @@ from hybrid_jax.eval.tasks.files import pairs_of_same_id
 
 
 def demo() -> RetrievalTask:
-    """The held-out part of the built-in corpus: a passage is relevant to its record's questions, in any language."""
+    """The held-out records: a passage is relevant to the questions of its record in every language."""
     rows = [row for row in demo_corpus.rows("heldout") if row.query is not None and row.passage is not None]
     queries = tuple(Query(row.id, row.lang, row.query or "") for row in rows)
     candidates = tuple(Candidate(row.id, row.lang, (row.passage or "",)) for row in rows)

@@ -1,7 +1,4 @@
-"""Where a benchmark's official files lie and what is in them: every failure names the file and how to get it anew.
-
-Knows: `--data-dir`, hashes, JSON, lines of text. Does not know: any benchmark, or what the contents mean.
-"""
+"""Finds and reads a benchmark's official files; every error names the file and says how to get it (`fix`)."""
 
 import hashlib
 import json
@@ -19,7 +16,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def find(data_dir: Path, names: Sequence[str], fix: str) -> Path:
-    """The first of the files (or folders) `names` that exists under `data_dir` or `data_dir/eval`."""
+    """The first of these files or folders that exists in `data_dir` or its eval/. Raises DataError if none does."""
     for name in names:
         for root in (data_dir, data_dir / "eval"):
             if (root / name).exists():
@@ -55,7 +52,7 @@ def read_lines(path: Path, fix: str) -> tuple[tuple[str, ...], str]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file of any size, read in pieces."""
+    """The sha256 of a file of any size, read in pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_CHUNK):
@@ -64,16 +61,16 @@ def sha256(path: Path) -> str:
 
 
 def text_id(text: str) -> str:
-    """A candidate's id made of its text (the sha256, as mteb names paragraphs): the same whatever the files' order."""
+    """The sha256 of a candidate's text, used as its id as mteb does: it does not depend on the order of the files."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def pairs_of_same_id(query_ids: Sequence[str], answer_ids: Sequence[str]) -> Int[np.ndarray, "pairs 2"]:
     """All pairs (i, j) with query_ids[i] == answer_ids[j]."""
-    holders: dict[str, list[int]] = {}
+    rows_of_id: dict[str, list[int]] = {}
     for j, name in enumerate(answer_ids):
-        holders.setdefault(name, []).append(j)
-    pairs = [(i, j) for i, name in enumerate(query_ids) for j in holders.get(name, [])]
+        rows_of_id.setdefault(name, []).append(j)
+    pairs = [(i, j) for i, name in enumerate(query_ids) for j in rows_of_id.get(name, [])]
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 

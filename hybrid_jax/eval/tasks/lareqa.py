@@ -1,7 +1,4 @@
-"""XQuAD-R and MLQA-R (LAReQA, Roy et al. 2020): the sentence that answers, among all sentences of all languages.
-
-Knows: their official rules, counts and files. Does not know: models, metrics, other benchmarks.
-"""
+"""XQuAD-R and MLQA-R (LAReQA, Roy et al. 2020): retrieve the sentence that answers a question, in any language."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +33,7 @@ def xquad_r(data_dir: Path) -> RetrievalTask:
 def mlqa_r(data_dir: Path) -> RetrievalTask:
     """MLQA-R: 4,199 questions, 20,534 sentences, 7 languages; a question exists in 2 to 4 of them.
 
-    So a cross-lingual pair has the questions that exist in both languages, and no others.
+    A pair of languages has only the questions that exist in both.
     """
     # Google removed MLQA-R from the repository's head; this is the last commit that holds it, and XQuAD-R as well.
     get = f"git clone {LAREQA} && git -C lareqa checkout 354d67d"
@@ -44,7 +41,7 @@ def mlqa_r(data_dir: Path) -> RetrievalTask:
 
 
 def _lareqa(name: str, data_dir: Path, folder: str, counts: dict[str, tuple[int, int]], get: str) -> RetrievalTask:
-    """Candidates are all sentences; the answer sentence of a question is relevant to its id in every language."""
+    """All sentences are candidates. A question's answer sentence is relevant to the question in every language."""
     fix = f"get the official files with `{get}` and pass `--data-dir lareqa`"
     queries: list[Query] = []
     candidates: list[Candidate] = []
@@ -80,10 +77,10 @@ def _lareqa(name: str, data_dir: Path, folder: str, counts: dict[str, tuple[int,
 
 
 def _squad(content: Any, language: str) -> tuple[list[Query], list[Candidate], list[int]]:
-    """Questions, sentences, and for each question the number of the sentence with start <= answer_start < end.
+    """Questions, sentences, and for each question the row of the sentence with start <= answer_start < end.
 
-    With its paragraph a sentence is written as in the official code (google-research/xtreme, utils_lareqa.py): the two
-    joined without a space, line breaks removed.
+    A sentence and its paragraph are joined as in the official code (google-research/xtreme, utils_lareqa.py): without a
+    space, and without line breaks.
     """
     queries: list[Query] = []
     candidates: list[Candidate] = []
@@ -93,12 +90,12 @@ def _squad(content: Any, language: str) -> tuple[list[Query], list[Candidate], l
         for question in paragraph["qas"]:
             queries.append(Query(question["id"], language, question["question"]))
             start = question["answers"][0]["answer_start"]
-            holding = [row for row, (first, end) in enumerate(breaks) if first <= start < end]
-            if len(holding) != 1:
+            containing = [row for row, (first, end) in enumerate(breaks) if first <= start < end]
+            if len(containing) != 1:
                 raise ValueError(
-                    f"the answer of question {question['id']!r} (at {start}) is in {len(holding)} sentences"
+                    f"the answer of question {question['id']!r} (at {start}) is in {len(containing)} sentences"
                 )
-            answers.append(len(candidates) + holding[0])
+            answers.append(len(candidates) + containing[0])
         for place, sentence in enumerate(paragraph["sentences"]):
             texts = ((sentence + paragraph["context"]).replace("\n", ""), sentence)
             candidates.append(Candidate(f"{number:04d}-{place:03d}", language, texts))

@@ -1,14 +1,13 @@
 """MIRACL (Zhang et al. 2023): Wikipedia passages in 18 languages, searched with questions of the same language.
 
-Knows: the official files, their counts, and mteb's smaller pool. Does not know: models, metrics.
-
 * `miracl`: all passages of a language, up to 32,893,221. They stream from the official .jsonl.gz files.
 * `miracl_hn`: mteb's MIRACLRetrievalHardNegatives, a pool of the best 250 of three systems for each of at most 1,000
-  queries. Its figures are higher (LaBSE .1749 for .1352 in nDCG@10): never put the two in one column.
+  queries. Its figures are higher (nDCG@10 of LaBSE: .1749 instead of .1352): never put the two in one column.
 
 A passage's text is its title, a space and its text, as in mteb (Pyserini's encoders differ in the separator).
-Unjudged passages count as not relevant. A passage that happens to have the query's id is *kept*: ids of the two kinds
-collide, and dropping them (Pyserini's --remove-query) lowers the figures, as BGE-M3's authors found.
+Unjudged passages count as not relevant. A passage that happens to have the query's id is *kept*: passages and queries
+share ids by accident, and dropping such passages (Pyserini's --remove-query) lowers the figures, as BGE-M3's authors
+report.
 """
 
 from collections.abc import Iterator
@@ -86,10 +85,10 @@ def miracl_hn(data_dir: Path, language: str) -> SearchTask:
 
 
 def _check(task: SearchTask, expected: tuple[int, int, int], path: Path, fix: str) -> None:
-    found = (len(task.queries), sum(grade > 0 for graded in task.qrels.values() for grade in graded.values()))
-    if found != expected[:2]:
+    counts = (len(task.queries), sum(grade > 0 for graded in task.qrels.values() for grade in graded.values()))
+    if counts != expected[:2]:
         raise DataError(
-            f"{path}: {found[0]} queries with {found[1]} relevant passages, but the official files have "
+            f"{path}: {counts[0]} queries with {counts[1]} relevant passages, but the official files have "
             f"{expected[0]} with {expected[1]}; {fix}"
         )
 

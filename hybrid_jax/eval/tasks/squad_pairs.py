@@ -1,9 +1,7 @@
 """XQuAD and MLQA as paragraph retrieval: find the paragraph that a question was asked about, by mteb's definition.
 
-Knows: the two data sets' official layouts and counts, and how mteb 2 builds XQuADRetrieval and MLQARetrieval from them.
-Does not know: models, metrics, and the sentence tasks on the same texts (`lareqa.py`).
-
-mteb's definition, checked against the counts and total text lengths that it publishes (descriptive_stats):
+The definition of XQuADRetrieval and MLQARetrieval in mteb 2, checked against the counts and total text lengths that it
+publishes (descriptive_stats):
 
 * Queries are the distinct question texts, candidates the distinct paragraphs (no titles) *of one file*. A question
   asked about two paragraphs is one query with two relevant candidates. A query has the id of the last such question, a
@@ -51,7 +49,7 @@ MLQA_TEST = {
 # fmt: on
 MLQA_COUNTS = {"dev": MLQA_DEV, "test": MLQA_TEST}
 
-_Asked = tuple[str, str, str]  # question id, question, paragraph
+_Question = tuple[str, str, str]  # question id, question, paragraph
 
 
 def xquad(data_dir: Path) -> RetrievalTask:
@@ -64,27 +62,27 @@ def xquad(data_dir: Path) -> RetrievalTask:
     official = find(data_dir, ("xquad/xquad.en.json", "xquad.en.json", "xquad-r/en.json"), XQUAD_FIX)
     folder, lareqa = official.parent, official.name == "en.json"
     languages = [language for language in XQUAD_LANGUAGES if not (lareqa and language == "ro")]
-    asked: dict[str, list[_Asked]] = {}
+    questions: dict[str, list[_Question]] = {}
     sources: dict[str, str] = {}
     for language in languages:
         path = find(folder, (f"{language}.json" if lareqa else f"xquad.{language}.json",), XQUAD_FIX)
         content, sources[f"{folder.name}/{path.name}"] = read_json(path, XQUAD_FIX)
         rows = _rows(content, path, XQUAD_FIX)
-        asked[language] = [(name, question.strip(), paragraph.strip()) for name, question, paragraph in rows]
-        found = (len(rows), len({paragraph for _, _, paragraph in rows}))
-        if found != (1190, 240):
+        questions[language] = [(name, question.strip(), paragraph.strip()) for name, question, paragraph in rows]
+        counts = (len(rows), len({paragraph for _, _, paragraph in rows}))
+        if counts != (1190, 240):
             raise DataError(
-                f"{path}: {found[0]} questions and {found[1]} paragraphs, but the official file has 1190 and 240; "
+                f"{path}: {counts[0]} questions and {counts[1]} paragraphs, but the official file has 1190 and 240; "
                 f"{XQUAD_FIX}"
             )
-    by_id = {language: {name: paragraph for name, _, paragraph in rows} for language, rows in asked.items()}
+    by_id = {language: {name: paragraph for name, _, paragraph in rows} for language, rows in questions.items()}
     missing = [(name, language) for name in by_id["en"] for language in languages if name not in by_id[language]]
     if missing:
         raise DataError(f"{folder}: question {missing[0][0]!r} has no {missing[0][1]} version; {XQUAD_FIX}")
     pairs = {
-        (language, other): [(name, question, by_id[other][name]) for name, question, _ in rows]
-        for language, rows in asked.items()
-        for other in languages
+        (language, context): [(name, question, by_id[context][name]) for name, question, _ in rows]
+        for language, rows in questions.items()
+        for context in languages
     }
     about = f"XQuAD paragraphs in {len(languages)} languages; monolingual = mteb's XQuADRetrieval"
     return _task("xquad", pairs, about, sources)
@@ -109,17 +107,19 @@ def mlqa(data_dir: Path, split: str) -> tuple[RetrievalTask, ...]:
             )
     about = f"MLQA {split} paragraphs, questions in {{}}; a pair = mteb's MLQARetrieval of context-question"
     return tuple(
-        _task(f"mlqa_{split}_{asked}", _asked_in(asked, pairs), about.format(asked), sources)
-        for asked in MLQA_LANGUAGES
+        _task(f"mlqa_{split}_{language}", _from_language(language, pairs), about.format(language), sources)
+        for language in MLQA_LANGUAGES
     )
 
 
-def _asked_in(language: str, pairs: Mapping[tuple[str, str], list[_Asked]]) -> dict[tuple[str, str], list[_Asked]]:
+def _from_language(
+    language: str, pairs: Mapping[tuple[str, str], list[_Question]]
+) -> dict[tuple[str, str], list[_Question]]:
     return {pair: rows for pair, rows in pairs.items() if pair[0] == language}
 
 
-def _mlqa_v1(folder: Path, split: str) -> tuple[dict[tuple[str, str], list[_Asked]], dict[str, str]]:
-    pairs: dict[tuple[str, str], list[_Asked]] = {}
+def _mlqa_v1(folder: Path, split: str) -> tuple[dict[tuple[str, str], list[_Question]], dict[str, str]]:
+    pairs: dict[tuple[str, str], list[_Question]] = {}
     sources: dict[str, str] = {}
     for question in MLQA_LANGUAGES:
         for context in MLQA_LANGUAGES:
@@ -129,9 +129,9 @@ def _mlqa_v1(folder: Path, split: str) -> tuple[dict[tuple[str, str], list[_Aske
     return pairs, sources
 
 
-def _mlqa_r(folder: Path) -> tuple[dict[tuple[str, str], list[_Asked]], dict[str, str]]:
+def _mlqa_r(folder: Path) -> tuple[dict[tuple[str, str], list[_Question]], dict[str, str]]:
     """The dev pairs joined by question id: each language's file holds the questions and the paragraphs of it."""
-    rows: dict[str, list[_Asked]] = {}
+    rows: dict[str, list[_Question]] = {}
     sources: dict[str, str] = {}
     for language in MLQA_LANGUAGES:
         path = find(folder, (f"{language}.json",), MLQA_FIX)
@@ -139,18 +139,18 @@ def _mlqa_r(folder: Path) -> tuple[dict[tuple[str, str], list[_Asked]], dict[str
         rows[language] = _rows(content, path, MLQA_FIX)
     questions = {language: {name: question for name, question, _ in rows[language]} for language in MLQA_LANGUAGES}
     pairs = {
-        (asked, context): [
-            (name, questions[asked][name], paragraph)
+        (language, context): [
+            (name, questions[language][name], paragraph)
             for name, _, paragraph in rows[context]
-            if name in questions[asked]
+            if name in questions[language]
         ]
-        for asked in MLQA_LANGUAGES
+        for language in MLQA_LANGUAGES
         for context in MLQA_LANGUAGES
     }
     return pairs, sources
 
 
-def _rows(content: Any, path: Path, fix: str) -> list[_Asked]:
+def _rows(content: Any, path: Path, fix: str) -> list[_Question]:
     try:
         return [
             (qa["id"], qa["question"], paragraph["context"])
@@ -163,17 +163,17 @@ def _rows(content: Any, path: Path, fix: str) -> list[_Asked]:
 
 
 def _task(
-    name: str, pairs: Mapping[tuple[str, str], Iterable[_Asked]], about: str, sources: Mapping[str, str]
+    name: str, pairs: Mapping[tuple[str, str], Iterable[_Question]], about: str, sources: Mapping[str, str]
 ) -> RetrievalTask:
     """`pairs` maps (question language, paragraph language) to the questions of that pair, by mteb's rule (above)."""
     ids: dict[tuple[str, str], str] = {}
     places: dict[tuple[str, str], int] = {}
     relevant: dict[tuple[tuple[str, str], int], None] = {}
-    for (asked, context), rows in pairs.items():
+    for (language, context), rows in pairs.items():
         for question_id, question, paragraph in rows:
-            ids[asked, question] = question_id
+            ids[language, question] = question_id
             place = places.setdefault((context, paragraph), len(places))
-            relevant[(asked, question), place] = None
+            relevant[(language, question), place] = None
     row_of = {query: row for row, query in enumerate(ids)}
     return RetrievalTask(
         name=name,

@@ -1,8 +1,6 @@
 """TyDiQA-GoldP as retrieval (Clark et al. 2020): questions written in nine languages, and their gold passages.
 
-Knows: the three layouts the dev set is found in, and its counts. Does not know: models, metrics.
-
-There is no standard retrieval task on this data. As in the one precedent we know of (the Thai Sentence Vector
+There is no standard retrieval task on this data. As in the only precedent that we know (the Thai Sentence Vector
 Benchmark), the queries are the dev questions and the candidates the distinct gold passages of the dev set, with exactly
 one relevant. Nothing is translated: "monolingual" is the pool of the question's own language, "multilingual" the pool
 of all nine, and the drop from the first to the second is the task's measure of language bias. Cross-lingual figures and
@@ -55,10 +53,10 @@ def tydiqa(data_dir: Path) -> RetrievalTask:
         rows = _document(path) if path.name == OFFICIAL[0] else _lines(path)
     passages = {(language, passage): None for _, language, _, passage in rows}
     for language, expected in COUNTS.items():
-        found = (sum(row[1] == language for row in rows), sum(name == language for name, _ in passages))
-        if found != expected:
+        counts = (sum(row[1] == language for row in rows), sum(name == language for name, _ in passages))
+        if counts != expected:
             raise DataError(
-                f"{path}: {found[0]} questions and {found[1]} passages in {language}, but the official dev set has "
+                f"{path}: {counts[0]} questions and {counts[1]} passages in {language}, but the official dev set has "
                 f"{expected[0]} and {expected[1]}; {FIX}"
             )
     relevance = pairs_of_same_id([f"{row[1]} {row[3]}" for row in rows], [" ".join(key) for key in passages])

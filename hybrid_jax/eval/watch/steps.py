@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -26,13 +25,13 @@ from hybrid_jax.embed.load import load_checkpoint
 from hybrid_jax.embed.model_options import warn
 from hybrid_jax.embed.run import Run
 from hybrid_jax.eval.evaluation import Evaluation
-from hybrid_jax.eval.report.build import typed, write_report
+from hybrid_jax.eval.report.build import write_report
 from hybrid_jax.eval.report.schema import CurvePoint, Report
 from hybrid_jax.eval.watch.curve import Curve, best, by_name, check_name, figures, metric_of
 from hybrid_jax.runs import checkpoint
 
-Measure = Callable[[TextEncoder], Any]
-Publish = Callable[[TextEncoder, Any, Path], object]
+Measure = Callable[[TextEncoder], Evaluation]
+Publish = Callable[[TextEncoder, Evaluation, Path], object]
 
 
 class RunSteps:
@@ -97,7 +96,7 @@ class RunSteps:
             checkpoint.drop(self._candidates, step)
             return
         evaluation = self._measure(encoder)
-        point = self._point(step, typed(evaluation), time.monotonic() - began)
+        point = self._point(step, evaluation, time.monotonic() - began)
         best_before = self._curve.best
         is_best = best([*self._curve.points, point]) is point
         if is_best:

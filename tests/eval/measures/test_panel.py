@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hybrid_jax.eval.full_ranking import evaluate
-from hybrid_jax.eval.measures.panel import DEPTH, MEASURES
+from hybrid_jax.eval.measures.catalogue import BIAS, DEPTH, PER_QUERY_BIAS, SPACE_BIAS
+from hybrid_jax.eval.measures.panel import OVERALL, PER_QUERY
 from hybrid_jax.eval.tasks import Candidate, RetrievalTask
 
 LANGUAGES, COUNT = ("de", "en", "th"), 30
@@ -37,12 +38,12 @@ class Favours:
 def test_a_favoured_language_shows_where_measures_of_the_own_language_see_nothing(make_task):
     task = make_task(LANGUAGES, COUNT)
     result = evaluate(Favours(task, "en"), task, "passage")
-    panel = result["bias"]
-    assert panel["language_preference"]["value"] == pytest.approx(panel["language_preference"]["unbiased"])
+    panel = result.bias
+    assert panel["language_preference"].value == pytest.approx(panel["language_preference"].unbiased)
     for name in ("removal_gap", "lone_answer_gap"):
-        assert panel[name]["value"] == pytest.approx(0, abs=1e-12)
-    assert {code: row["share"] for code, row in result["first_languages"].items()} == {"de": 0, "en": 1, "th": 0}
-    assert panel["favoured_language"]["value"] == pytest.approx(1 - 1 / 3)
+        assert panel[name].value == pytest.approx(0, abs=1e-12)
+    assert {code: row.share for code, row in result.first_languages.items()} == {"de": 0, "en": 1, "th": 0}
+    assert panel["favoured_language"].value == pytest.approx(1 - 1 / 3)
 
 
 def test_without_bias_the_share_is_that_of_the_answers_and_then_of_the_rest(make_task):
@@ -50,7 +51,7 @@ def test_without_bias_the_share_is_that_of_the_answers_and_then_of_the_rest(make
     task = make_task(LANGUAGES, COUNT)
     more = tuple(Candidate(f"x{row}", "th", (f"th x{row}",)) for row in range(60))
     task = replace(task, candidates=(*task.candidates, *more))
-    unbiased = evaluate(_Random(), task, "passage")["bias"][f"same_language_share@{DEPTH}"]["unbiased"]
+    unbiased = evaluate(_Random(), task, "passage").bias[f"same_language_share@{DEPTH}"].unbiased
     rest = [(own - 1) / (COUNT * 3 + 60 - 3) for own in (COUNT, COUNT, COUNT + 60)]
     assert unbiased == pytest.approx(np.mean([(1 + 17 * share) / DEPTH for share in rest]))
 
@@ -78,15 +79,21 @@ def test_answers_in_one_language_have_no_distance_between_languages(make_task):
     second = [(q, row_of[asked[q], str((int(task.queries[q].id) + 1) % COUNT)]) for q, _ in own]
     result = evaluate(_Random(), replace(task, relevance=np.array(own + second)), "passage")
     assert result["rank_distance"] is None
-    assert result["first_languages"] == {}
+    assert result.first_languages == {}
     for name in ("rank_distance", "max_rank", f"complete@{DEPTH}", "language_preference", f"target_recall@{DEPTH}"):
-        assert name not in result["bias"]
-    drop = result["map"]["monolingual"] - result["map"]["multilingual"]
-    assert result["bias"]["pooling_drop"]["value"] == pytest.approx(drop)
+        assert name not in result.bias
+    means = [result.value("map", setting) for setting in ("monolingual", "multilingual")]
+    drop = (means[0] or 0) - (means[1] or 0)
+    assert result.bias["pooling_drop"].value == pytest.approx(drop)
     assert drop > 0
 
 
 def test_no_other_measure_is_left_out(make_task, knows_the_record):
     task = make_task(LANGUAGES, COUNT)
-    panel = evaluate(knows_the_record(task, meaning=1, language=1), task, "passage")["bias"]
-    assert set(panel) ^ set(MEASURES) == {"pooling_drop", f"equal_rank@{DEPTH}"}
+    panel = evaluate(knows_the_record(task, meaning=1, language=1), task, "passage").bias
+    assert set(panel) ^ set(BIAS) == {"pooling_drop", f"equal_rank@{DEPTH}"}
+
+
+def test_every_measure_of_the_catalogue_is_measured_in_its_order():
+    assert [*PER_QUERY] == [*PER_QUERY_BIAS]
+    assert [*OVERALL] == [*SPACE_BIAS]

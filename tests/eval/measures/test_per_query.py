@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hybrid_jax.eval.full_ranking import evaluate
-from hybrid_jax.eval.measures.macro import METRICS
-from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, SETTINGS, Table, collect, read, write
+from hybrid_jax.eval.measures.catalogue import FULL_RANKING, RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.measures.per_query import Table, collect, read, write
 from hybrid_jax.eval.measures.stats import macro_mean
 from hybrid_jax.eval.tasks import RetrievalTask
 from hybrid_jax.search.ranks import rank_relevant
@@ -28,7 +28,7 @@ def table_of(task: RetrievalTask, encoder) -> Table:
     queries = encoder.encode_queries([row.text for row in task.queries])
     passages = encoder.encode_passages(task.texts(task.candidate_texts[0]))
     ids, languages = [row.id for row in task.candidates], [row.language for row in task.candidates]
-    return collect(task, rank_relevant(queries, passages, task.relevance, languages, ids), METRICS)
+    return collect(task, rank_relevant(queries, passages, task.relevance, languages, ids))
 
 
 @pytest.fixture
@@ -46,22 +46,22 @@ def random_like(encoder):
 def test_its_macro_means_are_the_runners(uneven, random_encoder):
     result = evaluate(random_like(random_encoder), uneven, "passage")
     table = table_of(uneven, random_like(random_encoder))
-    assert len({scores["questions"] for row in result["pairs"].values() for scores in row.values()}) > 2
-    for name in METRICS:
+    assert len({scores.questions for row in result.pairs.values() for scores in row.values()}) > 2
+    for name in FULL_RANKING:
         for setting in SETTINGS:
-            expected = result[name][setting]
+            expected = result.value(name, setting)
             assert macro_mean(table.by_question(setting, name)) == pytest.approx(expected, rel=0, abs=1e-12)
-    distance = macro_mean(table.by_question("multilingual", RANK_DISTANCE))
+    distance = macro_mean(table.by_question("multilingual", RANK_DISTANCE.name))
     assert distance == pytest.approx(result["rank_distance"], rel=1e-12)
 
 
 def test_its_columns_are_the_runners_languages_and_pairs(uneven, random_encoder):
     result = evaluate(random_like(random_encoder), uneven, "passage")
     table = table_of(uneven, random_like(random_encoder))
-    pairs = [row[other] for language, row in result["pairs"].items() for other in row if other != language]
+    pairs = [row[other] for language, row in result.pairs.items() for other in row if other != language]
     cells = table.by_question("cross_lingual", "map")
     assert cells.shape == (9, len(pairs))
-    np.testing.assert_array_equal((~np.isnan(cells)).sum(axis=0), [scores["questions"] for scores in pairs])
+    np.testing.assert_array_equal((~np.isnan(cells)).sum(axis=0), [scores.questions for scores in pairs])
     np.testing.assert_allclose(np.nanmean(cells, axis=0), [scores["map"] for scores in pairs], rtol=1e-12)
 
 
@@ -77,7 +77,7 @@ def test_a_row_is_a_question_in_all_its_languages(uneven, knows_the_record):
 def test_a_rank_distance_needs_two_relevant_candidates(make_task, knows_the_record):
     task = make_task(("de", "en"), 3)
     alone = replace(task, relevance=task.relevance[~((task.relevance[:, 0] == 0) & (task.relevance[:, 1] > 0))])
-    distance = table_of(alone, knows_the_record(task, meaning=1, language=0)).multilingual[RANK_DISTANCE]
+    distance = table_of(alone, knows_the_record(task, meaning=1, language=0)).multilingual[RANK_DISTANCE.name]
     np.testing.assert_array_equal(np.isnan(distance), [True] + [False] * 5)
 
 

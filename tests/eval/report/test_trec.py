@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_jax.disk.files import whole_file
-from hybrid_jax.eval import pools
+from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.measures import metrics
-from hybrid_jax.eval.measures.panel import Ranking
+from hybrid_jax.eval.measures.catalogue import POOLS
+from hybrid_jax.eval.ranking import Ranking
 from hybrid_jax.eval.report.file_names import FileNames
 from hybrid_jax.eval.report.trec import TrecWriter, falling
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask, SearchTask
@@ -76,12 +76,12 @@ def test_trec_eval_gives_the_figures_of_the_report(encoder, make_task, knows_the
         encoder
     ]()
     writer = TrecWriter(tmp_path, "a tag")
-    result = run(made, [task], watch=writer.ranked)["tasks"][task.name]
+    result = run(made, [task], watch=writer.ranked).tasks[task.name]
     assert writer.paths == [tmp_path / f"{task.name}.run.gz", tmp_path / f"{task.name}.qrels.gz"]
     # The pool has 36 candidates: nothing is cut off, so that AP and RR are those of the full ranking as well.
     found = by_trec_eval(tmp_path, task.name, MEASURES | {"map": ir_measures.AP})
     for name, values in found.items():
-        assert macro(values) == pytest.approx(result[name]["multilingual"], abs=1e-9)
+        assert macro(values) == pytest.approx(result.value(name), abs=1e-9)
     assert 0 < macro(found["map"]) < 1
 
 
@@ -150,7 +150,7 @@ def test_a_searched_pool_scores_as_its_result_says(tmp_path):
     writer = TrecWriter(tmp_path, "model")
     writer.searched(task, found)
     judged = metrics.judge(found, task.qrels)
-    expected = {name: metrics.per_query(judged, metric) for name, metric in pools.METRICS.items()}
+    expected = {name: metrics.per_query(judged, metric.values) for name, metric in POOLS.items()}
     measures = {"ndcg@10": ir_measures.nDCG @ 10, "recall@100": ir_measures.R @ 100, "map@100": ir_measures.AP @ 100}
     for name, values in by_trec_eval(tmp_path, "pool", measures).items():
         found_there = [value for of_language in values.values() for value in of_language]
@@ -181,7 +181,7 @@ def test_file_names_are_safe_and_never_shared():
 
 def test_a_file_is_whole_or_not_there(tmp_path):
     def write(path: Path, then: Exception | None = None) -> None:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(b"half")
             if then:
                 raise then

@@ -45,7 +45,7 @@ class Measured:
         self.on_publish: Callable[[int], None] = lambda step: None
         self.compiled: list[int] = []
 
-    def open_tasks(self, names: str, data_dir: Path | None) -> job.Named:
+    def open_tasks(self, names: str, data_dir: Path | None) -> job.TasksByName:
         return {"parallel": (self.task,)}
 
     def measure(self, encoder: TextEncoder, tasks: Any) -> Any:
