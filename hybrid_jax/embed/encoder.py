@@ -78,12 +78,6 @@ class TextEncoder:
         """Cosine of every query with every passage: their dot product, as both have length 1."""
         return queries @ passages.T
 
-    def mteb(self, name: str | None = None) -> Any:
-        """This encoder as mteb's `EncoderProtocol`: `mteb.evaluate(encoder.mteb(), tasks=…)`. Needs mteb."""
-        from hybrid_jax.embed.mteb import MtebEncoder
-
-        return MtebEncoder(self, name)
-
     def _encode(
         self, side: Side, texts: Iterable[str], prompt: str, limit: int, progress: bool | None
     ) -> Float[np.ndarray, "texts dim"]:
