@@ -4,8 +4,9 @@ Knows: a tokenizer, a model with its parameters, the rules by which texts become
 from (`load.py`), tasks, metrics.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, Literal
 
@@ -96,7 +97,7 @@ class TextEncoder:
         lengths = np.array([len(row) for row in ids])
         order = np.argsort(-lengths, kind="stable")
         vectors = np.empty((len(ids), self.dim), np.float32)
-        start, encode = 0, _jitted(self.model, side)
+        start, encode = 0, _compiled(self.model, side)
         while start < len(order):
             length = next((b for b in BUCKETS if lengths[order[start]] <= b < limit), limit)
             rows = min(max(1, TOKENS_PER_BATCH // length), 1 << (len(order) - start - 1).bit_length())
@@ -115,22 +116,18 @@ class TextEncoder:
         return vectors
 
 
-_COMPILED: dict[tuple[ModelConfig, Side], Any] = {}
+@cache
+def _compiled(model: ModelConfig, side: Side) -> Callable[[Parameters, jax.Array, jax.Array], jax.Array]:
+    """The jitted encoder of one side. Cached, so that encoders of the same architecture are compiled once."""
+    code, _ = abstract(model)
 
+    def encode(parameters: Parameters, tokens: jax.Array, segments: jax.Array) -> jax.Array:
+        return getattr(bind(code, parameters), f"encode_{side}")(tokens, segments)
 
-def _jitted(model: ModelConfig, side: Side) -> Any:
-    """The compiled function of a model, made once per process: encoders of one architecture share it."""
-    if (model, side) not in _COMPILED:
-        code, _ = abstract(model)
-
-        def encode(parameters: Parameters, tokens: jax.Array, segments: jax.Array) -> jax.Array:
-            return getattr(bind(code, parameters), f"encode_{side}")(tokens, segments)
-
-        _COMPILED[model, side] = jax.jit(encode)
-    return _COMPILED[model, side]
+    return jax.jit(encode)
 
 
 def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    rest = iter(texts)
-    while chunk := list(islice(rest, size)):
+    remaining = iter(texts)
+    while chunk := list(islice(remaining, size)):
         yield chunk
