@@ -18,7 +18,7 @@ from hybrid_jax.data.records import DataError, Row
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser, Method
 from hybrid_jax.embed.encoder import TextEncoder
-from hybrid_jax.embed.origin import Origin
+from hybrid_jax.embed.identity import model_identity
 
 LEAST_TEXTS = 50
 """Fewer texts of a language say more about themselves than about the language."""
@@ -96,17 +96,9 @@ def fit_all(encoder: TextEncoder, methods: Sequence[Method], texts: FittingText)
     """Every method fitted on the texts, which are encoded once, as passages."""
     languages = [name for name, held in texts.texts.items() for _ in held]
     vectors = encoder.encode_passages([text for held in texts.texts.values() for text in held])
-    about = {"text_sha256": texts.sha256, "texts_left_out": texts.left_out, "model": identity(encoder.origin)}
+    about = {"text_sha256": texts.sha256, "texts_left_out": texts.left_out, "model": model_identity(encoder.origin)}
     records = [record for ids in texts.ids.values() for record in ids]
     return {name: fit(name, vectors, languages, parallel=records, about=about) for name in methods}
-
-
-def identity(origin: Origin) -> dict[str, Any]:
-    """What tells an encoder's vectors from those of another model, short enough for a file."""
-    config = origin.config
-    digest = None if config is None else sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-    values = {"step": origin.step, "config_sha256": digest, "weights_sha256": origin.weights_sha256}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _text(row: Row) -> str:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_asked
+from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def main() -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from hybrid_jax.debias.methods import parse_methods  # jax and all of it: not needed to answer --help
-    from hybrid_jax.embed.corpus import identity
+    from hybrid_jax.embed.identity import embedding_identity
     from hybrid_jax.embed.load import load_untrained
     from hybrid_jax.embed.run import read_config
     from hybrid_jax.eval import job
@@ -128,7 +128,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
     methods = parse_methods(arguments.debias) if arguments.debias else ()
     named = job.find_tasks(arguments.tasks, arguments.data_dir)
-    encoder = load_asked(arguments)
+    encoder = load_from_options(arguments)
     folder = encoder.origin.folder
     if arguments.untrained:
         read_config(folder)  # says so when it is not a run
@@ -144,7 +144,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     stores = None
     if arguments.stores:
         kept = arguments.store_dtype, arguments.rows_per_shard
-        stores = Stores(arguments.stores, identity(encoder), encoder.origin.stated(), *kept)
+        stores = Stores(arguments.stores, embedding_identity(encoder), encoder.origin.stated(), *kept)
     found = job.evaluate(encoder, named, say, debias=debias, outputs=outputs, stores=stores)
     untrained = None
     if arguments.untrained:

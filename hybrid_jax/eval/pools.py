@@ -21,7 +21,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from hybrid_jax.data.records import DataError
-from hybrid_jax.embed.store import Document, Dtype, EmbeddingStore, Manifest, Recipe, write_store
+from hybrid_jax.embed.quantization import Dtype
+from hybrid_jax.embed.store import EmbeddingStore
+from hybrid_jax.embed.store_format import Manifest, Recipe
+from hybrid_jax.embed.store_writer import Document, write_store
 from hybrid_jax.eval.full_ranking import Encoder, Result
 from hybrid_jax.eval.measures import metrics
 from hybrid_jax.eval.measures.metrics import Run
@@ -45,7 +48,7 @@ class Stores:
 
     folder: Path
     model: Mapping[str, Any]
-    """What decides the embedding of a text (`embed.identity`): a store of another model is refused."""
+    """What decides the embedding of a text (`embedding_identity`): a store of another model is refused."""
     facts: Mapping[str, Any]
     """Where the encoder came from, for a reader."""
     dtype: Dtype = "float32"
@@ -145,7 +148,7 @@ def together(about: str, results: Sequence[Result]) -> Result:
 
 
 def documents(task: SearchTask) -> Iterator[Document]:
-    """(id, text) of the corpus in its order: what `store.write_store` takes, for a store that `evaluate` searches."""
+    """(id, text) of the corpus in its order: what `write_store` takes, for a store that `evaluate` searches."""
     return ((candidate.id, candidate.texts[0]) for candidate in task.corpus())
 
 

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from hybrid_jax.debias.methods import Debiaser
-from hybrid_jax.debias.texts import identity
 from hybrid_jax.embed.encoder import TextEncoder
+from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.export.settings import ExportError
 from hybrid_jax.model.dual_encoder import Parameters
@@ -61,7 +61,7 @@ def check_fitted_on(debias: Debiaser, origin: Origin) -> None:
 
     One that does not say (`fit` was called by hand) is taken at its word.
     """
-    theirs, ours = debias.facts.get("model"), identity(origin)
+    theirs, ours = debias.facts.get("model"), model_identity(origin)
     if theirs in (None, ours):
         return
     names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]

@@ -6,17 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_jax.embed.store import (
-    Dtype,
-    EmbeddingStore,
-    Loss,
-    Recipe,
-    StoreError,
-    decode,
-    encode_as,
-    measure_loss,
-    write_store,
-)
+from hybrid_jax.embed.quantization import Dtype, QuantizationLoss, dequantize, measure_loss, quantize
+from hybrid_jax.embed.store import EmbeddingStore
+from hybrid_jax.embed.store_format import Recipe, StoreError
+from hybrid_jax.embed.store_writer import write_store
 from hybrid_jax.search.top_k import top_k
 
 DTYPES = ("float32", "float16", "int8")
@@ -61,7 +54,7 @@ def test_read_as_it_was_written(tmp_path: Path, dtype: Dtype):
     store = write(tmp_path / "store", dtype)
     assert (len(store), store.dim, store.ids()) == (23, 12, [name for name, _ in CORPUS])
     original, read = Encoder()([text for _, text in CORPUS]), vectors_of(store)
-    np.testing.assert_array_equal(read, decode(encode_as(dtype, original)))
+    np.testing.assert_array_equal(read, dequantize(quantize(original, dtype)))
     np.testing.assert_array_equal(read, vectors_of(store, 2))
     assert {len(block) for block in store.blocks(2)} == {1, 2}
     if dtype == "float32":
@@ -88,7 +81,7 @@ def test_an_interrupted_store_is_continued_without_a_trace(tmp_path: Path, dtype
         write(tmp_path / "store", dtype, encoder=Encoder(until))
     with pytest.raises(StoreError, match=r"rows of an unfinished corpus: run the command that began it"):
         EmbeddingStore(tmp_path / "store")
-    (tmp_path / "store" / "00001.npy.part").write_bytes(b"half")  # what a kill leaves behind
+    (tmp_path / "store" / ".00001.npy.x7d2a").write_bytes(b"half")  # what a kill leaves behind
     again = Encoder()
     write(tmp_path / "store", dtype, encoder=again)
     assert again.seen == 23 - until // 5 * 5
@@ -199,9 +192,9 @@ def test_the_loss_is_measured_and_written(tmp_path: Path):
     assert 0 < half.max_score_error < byte.max_score_error
     # Of unit vectors: a product with a vector that is off by e is off by at most e.
     first = Encoder()([text for _, text in CORPUS[:5]])
-    losses: list[tuple[Dtype, Loss]] = [("float16", half), ("int8", byte)]
+    losses: list[tuple[Dtype, QuantizationLoss]] = [("float16", half), ("int8", byte)]
     for dtype, loss in losses:
-        furthest = np.linalg.norm(first - decode(encode_as(dtype, first)), axis=1).max()
+        furthest = np.linalg.norm(first - dequantize(quantize(first, dtype)), axis=1).max()
         assert loss.max_score_error <= furthest * (1 + 1e-6)
         assert (loss.queries, loss.rows, loss.top_10_overlap) == (5, 5, 1.0)  # all four others are among the ten best
     written = json.loads((tmp_path / "int8" / "manifest.json").read_text())

@@ -10,8 +10,8 @@ import pytest
 
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser
-from hybrid_jax.debias.texts import identity
 from hybrid_jax.embed.encoder import TextEncoder
+from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.load import load
 from hybrid_jax.export import __main__ as cli
 from hybrid_jax.export.debiased import debiased
@@ -46,7 +46,7 @@ def fitted(encoder: TextEncoder, method: Any = "lsar", **about: Any) -> Debiaser
     }
     vectors = encoder.encode_passages([text for held in texts.values() for text in held])
     languages = [lang for lang, held in texts.items() for _ in held]
-    return fit(method, vectors, languages, about={"model": identity(encoder.origin), **about})
+    return fit(method, vectors, languages, about={"model": model_identity(encoder.origin), **about})
 
 
 @pytest.mark.parametrize("kind", ["no projection", "with a bias", "without a bias"])
