@@ -8,7 +8,7 @@ rounded to a grid (see `scores.py`), rounded once to float32; a candidate is the
 its row's, so that "score descending, row ascending" is an order without ties and the k greatest of a union are the k
 greatest of its parts' k greatest.
 
-Products (`products.py`) only propose. They are made in float32, whose last bits depend on the shape of the block; how
+Products (`backends.py`) only propose. They are made in float32, whose last bits depend on the shape of the block; how
 far those scores can be off is bounded whatever the order of the additions (`product_error`). Every row whose score
 could be among the k best within that bound is scored exactly. To find such rows without sorting all, a product gives
 the greatest score of each small group of rows, and then all scores of the few groups that reach the k-th held score.
@@ -24,7 +24,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Int64, UInt64
 
-from hybrid_jax.search.products import Multiplier, Picked, Product, multiplier
+from hybrid_jax.search.backends import Multiplier, Picked, Product, multiplier
 from hybrid_jax.search.scores import check_unit, on_grid, pair_scores, product_error
 
 QUERIES_AT_ONCE = 1024
