@@ -29,7 +29,7 @@ from hybrid_jax.eval.full_ranking import Encoder, Result
 from hybrid_jax.eval.measures import metrics
 from hybrid_jax.eval.measures.metrics import Run
 from hybrid_jax.eval.tasks.base import SearchTask
-from hybrid_jax.search.top_k import Found, top_k
+from hybrid_jax.search.top_k import TopK, top_k
 
 DEPTH = 100
 CANDIDATES_AT_ONCE = 16_384
@@ -202,7 +202,7 @@ def _encoded(
         report(len(ids))
 
 
-def _run(task: SearchTask, found: Found, ids: _Ids) -> dict[str, list[tuple[str, float]]]:
+def _run(task: SearchTask, found: TopK, ids: _Ids) -> dict[str, list[tuple[str, float]]]:
     """{query id: its ranking}; raises DataError for a candidate that is found twice."""
     names = ids.of(found.rows[found.rows >= 0].tolist())
     run: dict[str, list[tuple[str, float]]] = {}

@@ -1,11 +1,9 @@
-"""Scores of a piece of a corpus in float32, worked out while the host does something else: by devices, or by BLAS.
+"""Two backends that score queries against a piece of a corpus in float32, while the host does something else.
 
-Knows: vectors, devices, groups of rows. Does not know: which scores matter, or what they are exactly (`search.py`).
-
-A single CPU device multiplies by numpy's BLAS, faster than by XLA: some threads with a piece each, of which none waits
-for another. Anything else multiplies by XLA, every device its own rows. Both keep the scores where they are and give
-the greatest of each small group of rows, and on demand all scores of single groups. Rows that are equal modulo the
-number of groups make a group, so that the greatest is one of whole vectors.
+A single CPU device multiplies with numpy's BLAS, which is faster there than XLA: several threads have a piece each, so
+that no thread waits for another. All other devices multiply with XLA, each its own rows. Both keep the scores where
+they were computed. They return the maximum of each small group of rows, and all scores of single groups on request.
+Rows whose numbers are equal modulo the number of groups form a group, so that the maxima are those of whole vectors.
 """
 
 import os
@@ -27,63 +25,67 @@ from threadpoolctl import threadpool_limits
 from hybrid_jax.runtime.mesh import AXES, MeshConfig, batch_sharding, make_mesh, replicated
 
 THREADS = 4
-"""At most so many pieces are multiplied at a time by BLAS, each on its share of the cores."""
+"""The most pieces that BLAS multiplies at a time, each on its share of the cores."""
 GROUPS_AT_ONCE = 4096
-"""Groups whose scores a device gives in one call: one compiled shape."""
+"""Groups whose scores a device gathers in one call, which is compiled for this shape."""
 
-Picked = Callable[[], Float32[np.ndarray, "pairs size"]]
+Gathered = Callable[[], Float32[np.ndarray, "pairs size"]]
+"""Waits for the scores of groups, and returns them."""
 
 
 @runtime_checkable
 class Product(Protocol):
-    """The scores of a piece for some queries, under way or done."""
+    """The scores of a slice of the queries for a piece of the corpus, which may still be being computed."""
 
     def maxima(self) -> Float32[np.ndarray, "queries groups"]:
-        """The greatest score of each group."""
+        """The maximum score of each group."""
         ...
 
-    def squares(self) -> Float32[np.ndarray, " rows"]:
-        """The rows' squared lengths."""
+    def squared_norms(self) -> Float32[np.ndarray, " rows"]:
+        """The squared norm of each row of the piece."""
         ...
 
-    def pick(self, query: Int64[np.ndarray, " pairs"], group: Int64[np.ndarray, " pairs"]) -> Picked:
-        """Asks for all scores of single groups; the call of what it returns waits for them. Padding scores -inf."""
+    def gather(self, query: Int64[np.ndarray, " pairs"], group: Int64[np.ndarray, " pairs"]) -> Gathered:
+        """Starts to fetch all scores of single groups; call what it returns to wait for them. Padding scores -inf."""
         ...
 
-    def rows(
-        self, group: Int64[np.ndarray, " pairs"], place: Int64[np.ndarray, " pairs"]
+    def row_numbers(
+        self, group: Int64[np.ndarray, " pairs"], member: Int64[np.ndarray, " pairs"]
     ) -> Int64[np.ndarray, " pairs"]:
-        """Which row of the piece each place of a picked group is."""
+        """The row of the piece that is the given member of a group."""
         ...
 
 
 @runtime_checkable
-class Multiplier(Protocol):
-    """Multiplies the queries, slice by slice, with pieces of a corpus."""
+class Backend(Protocol):
+    """Multiplies slices of the queries with pieces of the corpus."""
 
     devices: int
-    ahead: int
-    """Products to have under way before the maxima of the first are asked for: so the machine is never idle."""
-    behind: int
-    """Products whose groups were picked to leave waiting: their scores come after the products under way."""
+    """The number of devices."""
+    pending_products: int
+    """How many products to start before waiting for the first one, so that the devices are never idle."""
+    pending_gathers: int
+    """How many requests for groups to leave open: their scores arrive only after the products started before them."""
     row_bytes: int
-    """What a row of a piece takes, in all products that are held at a time."""
+    """The memory that a row of a piece takes, in all products that exist at a time."""
 
     def load(self, piece: Float32[np.ndarray, "rows dim"], height: int, group: int) -> Callable[[int], Product]:
-        """Brings a piece to where it is multiplied, padded to `height` rows, which `group` times `devices` divides.
+        """Moves a piece to the devices, padded to `height` rows, which must be a multiple of `group` * `devices`.
 
-        What it returns starts the product with one slice of the queries, its rows in groups of `group`.
+        Returns a function that starts the product with the slice of the queries of a given number, for groups of
+        `group` rows.
         """
         ...
 
 
 @contextmanager
-def multiplier(
+def open_backend(
     queries: Float32[np.ndarray, "queries dim"], at_once: int, devices: Sequence[Any]
-) -> Iterator[Multiplier]:
-    """What multiplies slices of `at_once` queries on these devices.
+) -> Iterator[Backend]:
+    """A backend for these devices that multiplies slices of `at_once` queries.
 
-    With one CPU, all that the process computes by BLAS in the meantime has the threads' shares of the cores too.
+    On a single CPU, everything else in the process that uses BLAS is limited to one thread's share of the cores until
+    the block ends.
     """
     if len(devices) == 1 and devices[0].platform == "cpu":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -91,18 +93,18 @@ def multiplier(
         with threadpool_limits(cores // count, "blas"), ThreadPoolExecutor(count) as threads:
             yield _Blas(queries, at_once, threads, count)
     else:
-        yield _Mesh(queries, at_once, devices)
+        yield _Xla(queries, at_once, devices)
 
 
 class _Blas:
-    """Threads that give numpy's BLAS one product each, on their shares of the cores."""
+    """Threads that compute a product each with numpy's BLAS, on their share of the cores."""
 
     devices = 1
-    behind = 0
+    pending_gathers = 0
 
     def __init__(self, queries: np.ndarray, at_once: int, threads: ThreadPoolExecutor, count: int):
         self._queries, self._at_once, self._threads = queries, at_once, threads
-        self.ahead = count
+        self.pending_products = count
         self.row_bytes = 4 * (count + 1) * (queries.shape[1] + at_once)
 
     def load(self, piece: np.ndarray, height: int, group: int) -> Callable[[int], Product]:
@@ -119,33 +121,33 @@ class _Blas:
 
 
 class _BlasProduct:
-    """Scores float32[queries, size of a group, groups], maxima and squares."""
+    """The future holds the scores, float32[queries, members of a group, groups], the maxima and the squared norms."""
 
-    def __init__(self, done: Future[tuple[np.ndarray, ...]]):
-        self._done = done
+    def __init__(self, product: Future[tuple[np.ndarray, ...]]):
+        self._product = product
 
     def maxima(self) -> np.ndarray:
-        return self._done.result()[1]
+        return self._product.result()[1]
 
-    def squares(self) -> np.ndarray:
-        return self._done.result()[2]
+    def squared_norms(self) -> np.ndarray:
+        return self._product.result()[2]
 
-    def pick(self, query: np.ndarray, group: np.ndarray) -> Picked:
-        return lambda: self._done.result()[0][query, :, group]
+    def gather(self, query: np.ndarray, group: np.ndarray) -> Gathered:
+        return lambda: self._product.result()[0][query, :, group]
 
-    def rows(self, group: np.ndarray, place: np.ndarray) -> np.ndarray:
-        return place * self.maxima().shape[1] + group
+    def row_numbers(self, group: np.ndarray, member: np.ndarray) -> np.ndarray:
+        return member * self.maxima().shape[1] + group
 
 
-class _Mesh:
-    """Devices that hold all queries and a part of each piece, and do what they are asked in that order."""
+class _Xla:
+    """Devices that hold all queries and a part of each piece. They work through requests in order."""
 
-    ahead = 1
-    behind = 1
+    pending_products = 1
+    pending_gathers = 1
 
     def __init__(self, queries: np.ndarray, at_once: int, devices: Sequence[Any]):
         self.devices = len(devices)
-        # Three pieces, here and there, and their products; and a copy of one where padding is masked.
+        # Three pieces, on the host and on the devices, and their products; and a copy of one product, to mask padding.
         self.row_bytes = 4 * (3 * (2 * queries.shape[1] + at_once) + at_once)
         self._mesh = make_mesh(MeshConfig(), devices)
         slices = [queries[a : a + at_once] for a in range(0, len(queries), at_once)]
@@ -159,66 +161,65 @@ class _Mesh:
             arrays = _multiply(
                 self._slices[number], rows, jnp.int32(len(piece)), self._mesh, group, height > len(piece)
             )
-            return _MeshProduct(self._mesh, self._lengths[number], len(piece), *arrays)
+            return _XlaProduct(self._mesh, self._lengths[number], len(piece), *arrays)
 
         return start
 
 
 @dataclass
-class _MeshProduct:
-    """What `_multiply` gives, on the devices, and how many queries and rows of it are no padding."""
+class _XlaProduct:
+    """The arrays that `_multiply` returns, on the devices, and how many of their queries and rows are not padding."""
 
     mesh: Mesh
     queries: int
-    length: int
-    on_devices: jax.Array
-    greatest: jax.Array
-    squared: jax.Array
+    rows: int
+    scores: jax.Array
+    group_maxima: jax.Array
+    squares: jax.Array
 
     def maxima(self) -> np.ndarray:
-        return np.asarray(self.greatest)[:, : self.queries].transpose(1, 0, 2).reshape(self.queries, -1)
+        return np.asarray(self.group_maxima)[:, : self.queries].transpose(1, 0, 2).reshape(self.queries, -1)
 
-    def squares(self) -> np.ndarray:
-        return np.asarray(self.squared)[: self.length]
+    def squared_norms(self) -> np.ndarray:
+        return np.asarray(self.squares)[: self.rows]
 
-    def pick(self, query: np.ndarray, group: np.ndarray) -> Picked:
-        devices, _, groups = self.greatest.shape
+    def gather(self, query: np.ndarray, group: np.ndarray) -> Gathered:
+        devices, _, groups = self.group_maxima.shape
         device, local = np.divmod(group, groups)
         counts = np.bincount(device, minlength=devices)
         order = np.argsort(device, kind="stable")
-        place = np.empty(len(order), np.int64)  # among the pairs of the same device
-        place[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        position = np.empty(len(order), np.int64)  # among the pairs of the same device
+        position[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
         calls = -(-int(counts.max()) // GROUPS_AT_ONCE)
         indices = np.zeros((2, devices, calls * GROUPS_AT_ONCE), np.int32)
-        indices[:, device, place] = query, local
-        asked = [
-            _pick(self.on_devices, *jax.device_put(tuple(call), batch_sharding(self.mesh)), self.mesh, groups)
+        indices[:, device, position] = query, local
+        requests = [
+            _gather(self.scores, *jax.device_put(tuple(call), batch_sharding(self.mesh)), self.mesh, groups)
             for call in (np.split(indices, calls, axis=2) if calls else [])
         ]
-        size = self.on_devices.shape[2] // groups
+        size = self.scores.shape[2] // groups
 
         def wait() -> np.ndarray:
-            found = np.empty((len(query), size), np.float32)
-            for number, scores in enumerate(asked):
-                here = place // GROUPS_AT_ONCE == number
-                found[here] = np.asarray(scores)[device[here], place[here] % GROUPS_AT_ONCE]
-            return found
+            gathered = np.empty((len(query), size), np.float32)
+            for number, scores in enumerate(requests):
+                here = position // GROUPS_AT_ONCE == number
+                gathered[here] = np.asarray(scores)[device[here], position[here] % GROUPS_AT_ONCE]
+            return gathered
 
         return wait
 
-    def rows(self, group: np.ndarray, place: np.ndarray) -> np.ndarray:
-        device, local = np.divmod(group, self.greatest.shape[2])
-        return device * self.on_devices.shape[2] + place * self.greatest.shape[2] + local
+    def row_numbers(self, group: np.ndarray, member: np.ndarray) -> np.ndarray:
+        device, local = np.divmod(group, self.group_maxima.shape[2])
+        return device * self.scores.shape[2] + member * self.group_maxima.shape[2] + local
 
 
 @partial(jax.jit, static_argnames=("mesh", "group", "padded"))
 def _multiply(
     queries: jax.Array, rows: jax.Array, valid: jax.Array, mesh: Mesh, group: int, padded: bool
 ) -> tuple[jax.Array, ...]:
-    """Scores of each device's own rows: float32[devices, queries, local rows]; the greatest of each group of `group`:
-    float32[devices, queries, groups]; squared lengths: float32[rows]. Rows from `valid` on are padding.
-
-    Rows that are equal modulo the number of groups make a group: so the maximum is one of whole vectors.
+    """The scores of each device's own rows, float32[devices, queries, local rows]; the maxima of their groups of
+    `group` rows, float32[devices, queries, groups]; and the squared norms, float32[rows]. Rows from `valid` on are
+    padding.
     """
 
     def on_one_device(queries: jax.Array, rows: jax.Array, valid: jax.Array) -> tuple[jax.Array, ...]:
@@ -229,15 +230,15 @@ def _multiply(
         maxima = scores.reshape(len(scores), group, -1).max(axis=1)
         return scores[None], maxima[None], jnp.sum(rows * rows, axis=1)
 
-    whole, split = replicated(mesh).spec, batch_sharding(mesh).spec
+    every, split = replicated(mesh).spec, batch_sharding(mesh).spec
     return jax.shard_map(
-        on_one_device, mesh=mesh, in_specs=(whole, split, whole), out_specs=(split, split, split), check_vma=False
+        on_one_device, mesh=mesh, in_specs=(every, split, every), out_specs=(split, split, split), check_vma=False
     )(queries, rows, valid)
 
 
 @partial(jax.jit, static_argnames=("mesh", "groups"))
-def _pick(scores: jax.Array, query: jax.Array, group: jax.Array, mesh: Mesh, groups: int) -> jax.Array:
-    """float32[devices, pairs, rows of a group]: each device's scores of its own (query, group) pairs."""
+def _gather(scores: jax.Array, query: jax.Array, group: jax.Array, mesh: Mesh, groups: int) -> jax.Array:
+    """Each device's scores for its own (query, group) pairs: float32[devices, pairs, members of a group]."""
 
     def on_one_device(scores: jax.Array, query: jax.Array, group: jax.Array) -> jax.Array:
         return scores.reshape(scores.shape[1], -1, groups)[query[0], :, group[0]][None]
