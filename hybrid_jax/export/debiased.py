@@ -61,7 +61,7 @@ def check_fitted_on(debias: Debiaser, origin: Origin) -> None:
 
     One that does not say (`fit` was called by hand) is taken at its word.
     """
-    theirs, ours = debias.facts.get("model"), model_identity(origin)
+    theirs, ours = debias.facts.model, model_identity(origin)
     if theirs in (None, ours):
         return
     names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)]

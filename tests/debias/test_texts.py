@@ -148,9 +148,9 @@ def test_all_methods_are_fitted_on_the_passages_vectors(tiny_run, tmp_path: Path
         np.testing.assert_allclose(
             made[name].passages(vectors, languages), alone.passages(vectors, languages), rtol=0, atol=1e-5
         )
-        assert made[name].facts["text_sha256"] == found.sha256
-        assert made[name].facts["model"] == model_identity(encoder.origin)
-    assert made["shift"].facts["pairs"] == {"de": 64, "es": 64}
+        assert made[name].facts.text_sha256 == found.sha256
+        assert made[name].facts.model == model_identity(encoder.origin)
+    assert made["shift"].facts.pairs == {"de": 64, "es": 64}
 
 
 def test_models_have_identities(tiny_run):
