@@ -15,17 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.schedule import MixtureConfig
-from hybrid_jax.hub.folders import is_sentence_transformers, open_pretrained
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.hub.find import is_sentence_transformers
+from hybrid_jax.hub.folders import open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.model.modernbert.encoder import ModernBertConfig
+from hybrid_jax.model.families import FAMILIES
 from hybrid_jax.runs.checkpoint import CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig
 
-TAGS: dict[int | str, type[BaseModel]] = {"bert": EncoderConfig, "modernbert": ModernBertConfig}
-"""The architectures, as pydantic names them in the location of an error."""
+TAGS: dict[int | str, type[BaseModel]] = {family.architecture: family.config_class for family in FAMILIES}
+"""The architectures, which pydantic puts into the location of an error, and their config classes."""
+
+RENAMED = {"data.query_prefix": "data.query_prompt", "data.passage_prefix": "data.passage_prompt"}
+"""Fields that runs of earlier versions have under another name: their config.yaml is refused with the new name."""
 
 
 class ConfigError(ValueError):
@@ -110,9 +113,12 @@ def load_config(path: Path, overrides: Sequence[str] = (), prog: str = "hybrid_j
     return check(config)
 
 
-def parse_config(text: str) -> Config:
-    """The config that `dump_config` wrote. Raises ConfigError when it is not whole, or from an incompatible version."""
-    return _validate(_parse_yaml(text, "config.yaml"), "config.yaml")
+def parse_config(text: str, source: str = "config.yaml") -> Config:
+    """The config that `dump_config` wrote; errors name `source` as its file.
+
+    Raises ConfigError if it is incomplete, or was written by an incompatible version.
+    """
+    return _validate(_parse_yaml(text, source), source)
 
 
 def override(config: Config, arguments: Sequence[str], prog: str) -> Config:
@@ -159,7 +165,7 @@ def _with_pretrained(content: dict[str, Any], path_or_id: str) -> dict[str, Any]
     if model.get("pooling", found["pooling"]) != found["pooling"]:
         found = {"encoder": found["encoder"]}
     tokenizer = {"path": str(pretrained.transformer), "lower_case": pretrained.lower_case}
-    prompts = {"query_prefix": pretrained.query_prompt, "passage_prefix": pretrained.passage_prompt}
+    prompts = {"query_prompt": pretrained.query_prompt, "passage_prompt": pretrained.passage_prompt}
     return {
         **content,
         "pretrained": path_or_id,
@@ -202,12 +208,18 @@ def _validate(content: dict[str, Any], source: str) -> Config:
 
 
 def _explain(error: ValidationError, source: str) -> str:
-    """One line per problem: where, the field, its value, and for an unknown field the nearest names."""
-    lines = []
+    """One line per problem: where, the field, its value, and for an unknown field the nearest names.
+
+    Fields that were renamed share one line.
+    """
+    lines: list[str] = []
+    renamed: list[str] = []
     for problem in error.errors():
         location = _without_tags(problem["loc"])
         field = ".".join(str(part) for part in location)
-        if problem["type"] == "extra_forbidden":
+        if problem["type"] == "extra_forbidden" and field in RENAMED:
+            renamed.append(f"{field} is now {RENAMED[field]}")
+        elif problem["type"] == "extra_forbidden":
             known = _fields_beside(problem["loc"])
             near = difflib.get_close_matches(str(location[-1]), known, n=3, cutoff=0.4)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}"
@@ -216,6 +228,8 @@ def _explain(error: ValidationError, source: str) -> str:
             message = problem["msg"].removeprefix("Value error, ")
             value = "" if isinstance(problem["input"], dict | BaseModel) else f" = {problem['input']!r}"
             lines.append(f"{source}: {field}{value}: {message}" if field else f"{source}: {message}")
+    if renamed:
+        lines.append(f"{source}: {', '.join(renamed)}: rename {'it' if len(renamed) == 1 else 'them'} in this file")
     return "\n".join(lines)
 
 

@@ -65,6 +65,19 @@ def test_a_bad_file_is_explained(tmp_path: Path, text: str, message: str):
     assert all(line.startswith(str(tmp_path)) for line in str(raised.value).splitlines())
 
 
+def test_a_renamed_field_is_refused_with_its_new_name(tmp_path: Path):
+    old = dump_config(Config()).replace("_prompt:", "_prefix:")
+    assert Config() == parse_config(old.replace("_prefix:", "_prompt:"))
+    with pytest.raises(ConfigError) as raised:
+        parse_config(old, "runs/old/config.yaml")
+    assert str(raised.value) == (
+        "runs/old/config.yaml: data.query_prefix is now data.query_prompt, data.passage_prefix is now "
+        "data.passage_prompt: rename them in this file"
+    )
+    with pytest.raises(ConfigError, match=r"run\.yaml: .*query_prefix is now data\.query_prompt: rename it in"):
+        load(tmp_path, "data: {query_prefix: 'q: '}")
+
+
 def test_every_mistake_is_listed(tmp_path: Path):
     with pytest.raises(ConfigError) as raised:
         load(tmp_path, "stepz: 1\nbatch_size: x\n")

@@ -53,24 +53,24 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    of = {
+    subparsers = {
         name: commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         for name, text in COMMANDS.items()
     }
-    for command in of.values():
+    for command in subparsers.values():
         command.add_argument("--config", type=Path, required=True, help="a YAML file, such as configs/demo.yaml")
         command.add_argument("--skip-bad-rows", action="store_true", help="leave out bad rows, and list them")
         command.add_argument("--help-config", action="store_true", help="list every field of the config")
-    of["prepare"].add_argument(
+    subparsers["prepare"].add_argument(
         "--tfds",
         type=Path,
         metavar="OUT_DIR",
         help="also write each dataset as ArrayRecord below OUT_DIR, to be read as path tfds:FOLDER",
     )
-    of["preview"].add_argument(
+    subparsers["preview"].add_argument(
         "--steps", type=_steps, default=range(20), metavar="FIRST:END", help="which steps, END left out (default: 0:20)"
     )
-    of["preview"].add_argument(
+    subparsers["preview"].add_argument(
         "--texts", action="store_true", help="print each batch's first query and passage, as the model reads them"
     )
     return parser
@@ -129,8 +129,8 @@ def _preview(config: "Config", arguments: argparse.Namespace) -> None:
 
 def _first_pair(pipeline: "Pipeline", batch: "Batch") -> list[str]:
     def text(side: str) -> str:
-        tokens, held = batch.arrays[f"{side}_tokens"][0], batch.arrays[f"{side}_segments"][0] > 0
-        return pipeline.tokenizer.decode(tokens[held].tolist())
+        tokens, is_text = batch.arrays[f"{side}_tokens"][0], batch.arrays[f"{side}_segments"][0] > 0
+        return pipeline.tokenizer.decode(tokens[is_text].tolist())
 
     languages = f"{batch.query_languages[0]} -> {batch.passage_languages[0]}"
     return [f"step {batch.plan.step}, {batch.ids[0]}, {languages}", f"  {text('query')}", f"  {text('passage')}"]

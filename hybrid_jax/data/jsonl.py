@@ -1,8 +1,7 @@
-"""JSON from disk, one object per line or one per file, plain or gzip: every defect is named with its file and line.
+"""JSON from disk, one object per line or per file, plain or gzip; every error names its file and line.
 
-Knows: bytes, gzip, UTF-8, JSON. Does not know: what the objects mean, or whether a bad line stops the run.
-Accepted as they are: a byte order mark, Windows line ends, blank lines. Gzip is recognised by its first bytes, not by
-the file's name.
+A byte order mark, Windows line ends and blank lines are accepted. Gzip is recognised by its first bytes, not by the
+file's name.
 """
 
 import gzip
@@ -21,12 +20,13 @@ _BAD_LINES_BEFORE_GIVING_UP = 1000
 
 
 def read_objects(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number from 1, object) for every good line; memory for one line at a time.
+    """Yields (line number from 1, object) for every good line, with one line in memory at a time.
 
-    Bad lines, a file without any line, and a gzip cut short (the lines before the cut are yielded) go to `on_bad`.
+    Errors are passed to `on_bad`: bad lines, an empty file, and gzip data that is damaged or ends early (the lines
+    before the damage are yielded). Raises DataError if the file cannot be opened.
     """
     number = 0
-    seen_any = False
+    is_empty = True
     with _opened(path) as file:
         while True:
             try:
@@ -41,19 +41,19 @@ def read_objects(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, 
                 raw = raw.removeprefix(_BYTE_ORDER_MARK)
             if not raw.strip():
                 continue
-            seen_any = True
+            is_empty = False
             try:
                 value = _parse(raw, f"{path}:{number}")
             except DataError as error:
                 on_bad(error)
                 continue
             yield number, value
-    if not seen_any:
+    if is_empty:
         on_bad(DataError(f"{path}:1: the file is empty, remove it from the dataset's path or fetch it again"))
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The one JSON object that is the whole file (SQuAD's shape), in memory; raises DataError."""
+    """The single JSON object of a whole file, as SQuAD has it. Raises DataError."""
     with _opened(path) as file:
         try:
             raw = file.read()
@@ -62,15 +62,15 @@ def read_document(path: Path) -> dict[str, Any]:
     raw = raw.removeprefix(_BYTE_ORDER_MARK)
     if not raw.strip():
         raise DataError(f"{path}:1: the file is empty, remove it from the dataset's path or fetch it again")
-    return _parse(raw, str(path), whole_file=True)
+    return _parse(raw, str(path), is_document=True)
 
 
 def first_object(path: Path) -> dict[str, Any] | None:
-    """The first good line's object, to tell formats apart; None where the file does not begin as lines of objects."""
+    """The object of the first good line, to recognise the format; None if none, or 1,000 bad ones first."""
     bad = 0
 
     def count(error: DataError) -> None:
-        """Bad lines are reported when the rows are read; here a file full of them only has to end the search."""
+        """Ends the search in a file full of bad lines, which are reported when the rows are read."""
         nonlocal bad
         bad += 1
         if bad == _BAD_LINES_BEFORE_GIVING_UP:
@@ -104,11 +104,11 @@ def _broken_gzip(where: str, error: Exception) -> DataError:
     return DataError(f"{where}: gzip data {cause}, fetch the file again (`gzip -t` must accept it)")
 
 
-def _parse(raw: bytes, where: str, whole_file: bool = False) -> dict[str, Any]:
+def _parse(raw: bytes, where: str, is_document: bool = False) -> dict[str, Any]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        if whole_file:
+        if is_document:
             line = raw.count(b"\n", 0, error.start) + 1
             where = f"{where}:{line}"
         message = f"{where}: invalid UTF-8 at byte {error.start} ({raw[error.start : error.start + 4]!r})"
@@ -116,7 +116,7 @@ def _parse(raw: bytes, where: str, whole_file: bool = False) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        if whole_file:
+        if is_document:
             where = f"{where}:{error.lineno}"
         raise DataError(f"{where}: malformed JSON ({error.msg} at column {error.colno}), correct the line") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets thousands deep

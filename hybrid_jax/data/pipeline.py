@@ -1,8 +1,6 @@
-"""The pipeline: a run's datasets, opened once, give the numpy batch of any step and host.
+"""The pipeline: opens a run's datasets once, and gives the batch of any step and host as numpy arrays.
 
-    rows of text ──store──▶ ──tokens──▶ arrays on disk        plan ──pair──▶ texts ──pad──▶ batch
-
-Knows: how the parts of `data` fit together. Does not know: devices, models, training.
+rows of text ──store──▶ ──tokens──▶ arrays on disk        plan ──pair──▶ texts ──pad──▶ batch
 """
 
 from collections.abc import Callable, Iterator
@@ -15,74 +13,78 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.data import prepare
+from hybrid_jax.data.dataset import DatasetConfig
+from hybrid_jax.data.hashing import hash_ints
 from hybrid_jax.data.pairing import Pairs, pair
 from hybrid_jax.data.prepare import Report
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Schedule
-from hybrid_jax.data.shares import hash_ints, size_shares
-from hybrid_jax.data.sources import BadRows, DatasetConfig
+from hybrid_jax.data.shares import size_shares
+from hybrid_jax.data.sources import BadRows
 from hybrid_jax.data.store import Store, pool_sizes
 from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.data.tokens import TokenTable
 
 
 class DataConfig(BaseModel):
-    """What a run reads, and how texts become rows of token ids."""
+    """What a run reads, and how texts are turned into token ids."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     datasets: tuple[DatasetConfig, ...] = ()
-    """The datasets that batches are drawn from; each batch comes from one of them."""
+    """The datasets of the run; each batch comes from one of them."""
     tokenizer: TokenizerConfig = TokenizerConfig()
     """Which tokenizer to use or train."""
-    query_prefix: str = "Query: "
-    """Put before every query, as in E5 (arXiv 2212.03533) and the hybrid paper."""
-    passage_prefix: str = "Passage: "
-    """Put before every passage."""
+    query_prompt: str = "Query: "
+    """Text put before every query, as in E5 (arXiv 2212.03533) and the hybrid paper."""
+    passage_prompt: str = "Passage: "
+    """Text put before every passage."""
     max_query_length: int = Field(default=64, ge=4)
-    """Tokens of a query, special tokens and prefix included; longer ones are cut and counted."""
+    """Tokens of a query, with its prompt and special tokens; longer queries are cut and counted."""
     max_passage_length: int = Field(default=256, ge=4)
     """Tokens of a passage, likewise."""
     buckets: tuple[int, ...] = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-    """The row lengths that batches are padded to: a step is compiled once for each pair of them that occurs."""
+    """The row lengths to which batches are padded. A step is compiled once for each pair of lengths that occurs."""
     hard_negatives: int = Field(default=0, ge=0)
-    """Hard negatives per query, where the data has them; rows that have fewer are filled up and the filling masked."""
+    """Hard negatives per query, if the data has them; rows with fewer are filled up, and the loss masks the filling."""
     heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the records kept out of training for the held-out loss; whole groups of translations at a time."""
+    """Share of the records that are kept for the held-out loss and not trained on; whole groups of translations."""
     cache_dir: str = "~/.cache/hybrid_jax"
-    """Where prepared datasets, trained tokenizers and token ids are kept."""
+    """The folder of prepared datasets, trained tokenizers and token ids."""
 
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
         names = [dataset.name for dataset in self.datasets]
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise ValueError(f"dataset names must differ, but {sorted(twice)} occur more than once")
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise ValueError(f"dataset names must differ, but {sorted(repeated)} occur more than once")
         if not self.buckets or list(self.buckets) != sorted(set(self.buckets)) or self.buckets[0] < 1:
             raise ValueError(f"buckets {self.buckets} must be increasing lengths")
         return self
 
     def bucket(self, longest: int, limit: int) -> int:
-        """The padded length of rows whose longest has `longest` tokens."""
+        """The length to which rows are padded whose longest has `longest` tokens: the smallest bucket, or `limit`."""
         return min([b for b in self.buckets if b >= longest] + [limit], key=lambda b: (b < longest, b))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's batch on one host: `arrays` for the devices, the rest for people."""
+    """One step's batch on one host: `arrays` for the devices, and what is in it for people."""
 
     plan: BatchPlan
-    """Of the global batch."""
+    """The plan of the global batch."""
     arrays: dict[str, np.ndarray]
-    """This host's rows: query_tokens, query_segments, query_group and the same of passage_; int32."""
+    """This host's rows, int32: `query_tokens` and `query_segments` [rows, length], `query_group` [rows], and
+    `passage_tokens`, `passage_segments`, `passage_group` with 1 + hard negatives times as many rows."""
     ids: list[str]
     """Record ids of the global batch."""
     query_languages: list[str]
+    """Language codes of the global batch's queries, and below of its positive passages."""
     passage_languages: list[str]
 
     @property
     def digest(self) -> str:
-        """Equal exactly when dataset, kind, records and languages of the global batch are equal, row by row."""
+        """16 hexadecimal digits: a hash of the global batch's kind, dataset, record ids and languages, row by row."""
         rows = (self.plan.kind, self.plan.dataset, self.ids, self.query_languages, self.passage_languages)
         return sha256(repr(rows).encode()).hexdigest()[:16]
 
@@ -96,12 +98,12 @@ class _Dataset:
 
 
 class Pipeline:
-    """`pipeline.batch(step)`: the batch of a step, as pure a function of (config, seed, step) as the schedule is.
+    """`pipeline.batch(step)` is the batch of a step, a pure function of (config, mixture, batch_size, seed, step).
 
-    Attributes: `tokenizer`, `schedule`, `heldout_schedule` (None without held-out records), `stores` by dataset name,
-    `notes` (what a user should know about the data: truncated texts, skipped rows).
+    Attributes: `tokenizer`, `schedule`, `heldout_schedule` (None if no records are held out), `stores` by dataset name,
+    and `notes`, what a user should know about the data, such as texts that were cut.
 
-    Raises DataError for data that cannot be used, ValueError for a mixture that the data cannot give. With
+    Raises DataError for data that cannot be used, and ValueError for a mixture that the data cannot give. With
     `skip_bad_rows`, bad rows are left out and counted in `notes`.
     """
 
@@ -122,14 +124,16 @@ class Pipeline:
         self.stores: dict[str, Store] = {}
         for dataset in config.datasets:
             store = prepare.open_store(dataset, cache, skip_bad_rows, report)
-            bad = BadRows(skip_bad_rows)
+            bad_rows = BadRows(skip_bad_rows)
             if "cross_lingual" in mixture.shares and "cross_lingual" in store.kinds:
-                store.check_cross_lingual(bad)
-            self.notes += [f"{dataset.name}: {note}" for note in (*store.meta["notes"], bad.summary()) if note]
+                store.check_cross_lingual(bad_rows)
+            self.notes += [f"{dataset.name}: {note}" for note in (*store.meta["notes"], bad_rows.summary()) if note]
             self.stores[dataset.name] = store
-        most = max(int(store.entries["negatives"].max()) for store in self.stores.values())
-        if config.hard_negatives > most:
-            raise DataError(f"data.hard_negatives {config.hard_negatives}: no row has more than {most}, lower it")
+        most_negatives = max(int(store.entries["negatives"].max()) for store in self.stores.values())
+        if config.hard_negatives > most_negatives:
+            raise DataError(
+                f"data.hard_negatives {config.hard_negatives}: no row has more than {most_negatives}, lower it"
+            )
         self.tokenizer = prepare.open_tokenizer(config.tokenizer, list(self.stores.values()), cache, report)
         exponent = mixture.exponent(mixture.language_sampling)
         self._datasets = {name: self._open_dataset(store, exponent, report) for name, store in self.stores.items()}
@@ -153,16 +157,18 @@ class Pipeline:
                     f"data.heldout_fraction {config.heldout_fraction} holds out less than one batch of {batch_size} "
                     f"rows: raise it, or set it to 0"
                 )
-            alike = mixture.model_copy(update={"monolingual_fraction": 0.5, "weights": weights, "draw": "exact"})
-            self.heldout_schedule = Schedule(alike, sizes, batch_size, hash_ints(seed, "heldout"))
+            heldout_mixture = mixture.model_copy(
+                update={"monolingual_fraction": 0.5, "weights": weights, "draw": "exact"}
+            )
+            self.heldout_schedule = Schedule(heldout_mixture, sizes, batch_size, hash_ints(seed, "heldout"))
 
     def batch(self, step: int, host: int = 0, hosts: int = 1) -> Batch:
-        """The training batch of `step`, with `host`'s share of `hosts` in its arrays."""
+        """The training batch of `step`; its arrays are those of process `host` out of `hosts`."""
         plan = self.schedule(step)
         return self._assemble(plan, self._pools[plan.dataset][plan.kind][plan.language], host, hosts)
 
     def heldout_batch(self, step: int, host: int = 0, hosts: int = 1) -> Batch:
-        """The `step`-th batch of held-out records."""
+        """The `step`-th batch of held-out records. Raises ValueError if none are held out."""
         if self.heldout_schedule is None:
             raise ValueError("no records are held out: set data.heldout_fraction")
         plan = self.heldout_schedule(step)
@@ -171,10 +177,10 @@ class Pipeline:
     def _open_dataset(self, store: Store, exponent: float, report: Report) -> "_Dataset":
         config = self.config
         queries = prepare.open_tokens(
-            store, "query", self.tokenizer, config.query_prefix, config.max_query_length, report
+            store, "query", self.tokenizer, config.query_prompt, config.max_query_length, report
         )
         passages = prepare.open_tokens(
-            store, "passage", self.tokenizer, config.passage_prefix, config.max_passage_length, report
+            store, "passage", self.tokenizer, config.passage_prompt, config.max_passage_length, report
         )
         for side, table in (("queries", queries), ("passages", passages)):
             if table.truncated:
@@ -185,45 +191,50 @@ class Pipeline:
         return _Dataset(store, queries, passages, {lang: float(weight) for lang, weight in weights.items()})
 
     def _assemble(self, plan: BatchPlan, pool: np.ndarray, host: int, hosts: int) -> Batch:
-        of, config = self._datasets[plan.dataset], self.config
-        pairs = pair(of.store, pool, plan, of.language_weights, config.hard_negatives)
-        # Lengths come from the whole batch, so that all hosts pad to the same shape without asking one another.
-        query_length = config.bucket(int(of.queries.lengths(pairs.queries).max()), config.max_query_length)
-        passage_length = config.bucket(int(of.passages.lengths(pairs.passages).max()), config.max_passage_length)
-        own = plan.of_host(host, hosts).rows
-        mine = slice(host * len(own), (host + 1) * len(own))
-        arrays = _arrays(of, pairs, mine, query_length, passage_length)
-        languages = np.array(of.store.languages)
+        dataset, config = self._datasets[plan.dataset], self.config
+        pairs = pair(dataset.store, pool, plan, dataset.language_weights, config.hard_negatives)
+        # Lengths are those of the global batch, so that all hosts pad to the same shape without communication.
+        query_length = config.bucket(int(dataset.queries.lengths(pairs.queries).max()), config.max_query_length)
+        passage_length = config.bucket(int(dataset.passages.lengths(pairs.passages).max()), config.max_passage_length)
+        rows = len(plan.of_host(host, hosts).rows)
+        host_rows = slice(host * rows, (host + 1) * rows)
+        arrays = _arrays(dataset, pairs, host_rows, query_length, passage_length)
+        languages = np.array(dataset.store.languages)
         return Batch(
             plan,
             arrays,
-            [of.store.ids[record] for record in pairs.records],
+            [dataset.store.ids[record] for record in pairs.records],
             languages[pairs.query_langs].tolist(),
             languages[pairs.passage_langs].tolist(),
         )
 
 
 def _pools(store: Store, records: np.ndarray, at_least: int) -> dict[Kind, dict[str | None, np.ndarray]]:
-    """The pools of every kind the dataset serves, without those of fewer than `at_least` rows."""
+    """The pools of each kind, among `records`, that have `at_least` rows."""
     pools: dict[Kind, dict[str | None, np.ndarray]] = {kind: store.pools(kind, records) for kind in KINDS}
-    return {kind: {lang: rows for lang, rows in of.items() if len(rows) >= at_least} for kind, of in pools.items()}
+    return {
+        kind: {lang: rows for lang, rows in by_language.items() if len(rows) >= at_least}
+        for kind, by_language in pools.items()
+    }
 
 
-def _arrays(of: "_Dataset", pairs: Pairs, mine: slice, query_length: int, passage_length: int) -> dict[str, np.ndarray]:
-    query_tokens, query_segments = of.queries.padded(pairs.queries[mine], query_length)
-    passage_tokens, passage_segments = of.passages.padded(pairs.passages[mine].reshape(-1), passage_length)
+def _arrays(
+    dataset: _Dataset, pairs: Pairs, host_rows: slice, query_length: int, passage_length: int
+) -> dict[str, np.ndarray]:
+    query_tokens, query_segments = dataset.queries.padded(pairs.queries[host_rows], query_length)
+    passage_tokens, passage_segments = dataset.passages.padded(pairs.passages[host_rows].reshape(-1), passage_length)
     return {
         "query_tokens": query_tokens,
         "query_segments": query_segments,
-        "query_group": pairs.groups[mine].astype(np.int32),
+        "query_group": pairs.groups[host_rows].astype(np.int32),
         "passage_tokens": passage_tokens,
         "passage_segments": passage_segments,
-        "passage_group": pairs.passage_groups[mine].reshape(-1).astype(np.int32),
+        "passage_group": pairs.passage_groups[host_rows].reshape(-1).astype(np.int32),
     }
 
 
 def prefetch(make: Callable[[int], Batch], first: int, last: int, depth: int = 2) -> Iterator[Batch]:
-    """The batches of steps `first` to `last` - 1, each made in a thread while the ones before are used."""
+    """Yields the batches of steps `first` to `last` - 1; a thread makes the next `depth` while one is being used."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
         ahead = [pool.submit(make, step) for step in range(first, min(first + depth, last))]
         for step in range(first, last):

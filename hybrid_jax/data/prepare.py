@@ -1,7 +1,7 @@
-"""What is made once and kept: stores of rows, trained tokenizers, token tables.
+"""The cache: stores of rows, trained tokenizers and token tables, each made once and then opened from disk.
 
-Everything lies below a cache folder, in folders named by what they were made from, so that a second run with the same
-files starts at once and changed files never meet old arrays. Knows: the cache's folders. Does not know: batches.
+Every folder's name contains a hash of what it was made from. So a second run on the same files starts at once, and
+changed files never use old arrays.
 """
 
 import json
@@ -12,23 +12,25 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hybrid_jax.data.formats import Repairs
-from hybrid_jax.data.sources import BadRows, DatasetConfig, fingerprint, read_rows, resolve_kinds
+from hybrid_jax.data.dataset import DatasetConfig
+from hybrid_jax.data.fields import Repairs
+from hybrid_jax.data.sources import BadRows, fingerprint, read_rows, resolve_kinds
 from hybrid_jax.data.store import Store, write_store
 from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig, train_unigram
 from hybrid_jax.data.tokens import TokenTable, write_tokens
 
 CACHE_VERSION = 1
-"""Part of every folder's name: raised when the meaning of what is kept changes."""
+"""Part of every folder's name: raised when the format or meaning of the cached files changes."""
 
 Report = Callable[[str], None]
-"""Is told in one line each what is being made, as it can take minutes."""
+"""Called with a line of text before each part that is made, as that can take minutes."""
 
 
 def open_store(dataset: DatasetConfig, cache: Path, skip_bad_rows: bool, report: Report) -> Store:
-    """The dataset's store, read from its source when the cache has none of the same content.
+    """The dataset's store, which is made if the cache does not have it.
 
-    Raises DataError at the first bad row, unless `skip_bad_rows`. `meta["notes"]` says what was skipped or repaired.
+    Raises DataError at the first bad row, unless `skip_bad_rows`. The store's `meta["notes"]` say what was skipped or
+    changed.
     """
     source = fingerprint(dataset)
     how = dataset.model_dump(include={"format", "languages", "lang", "ids"})
@@ -36,18 +38,18 @@ def open_store(dataset: DatasetConfig, cache: Path, skip_bad_rows: bool, report:
     kinds = resolve_kinds(dataset)
     if not folder.is_dir():
         report(f"reading {dataset.name} from {dataset.path}")
-        bad, repairs = BadRows(skip_bad_rows), Repairs()
+        bad_rows, repairs = BadRows(skip_bad_rows), Repairs()
 
         def meta() -> dict[str, Any]:
-            notes = [note for note in (bad.summary(), repairs.summary()) if note]
+            notes = [note for note in (bad_rows.summary(), repairs.summary()) if note]
             return {"name": dataset.name, "source": source, "notes": notes}
 
-        write_store(read_rows(dataset, bad, repairs), folder, meta)
+        write_store(read_rows(dataset, bad_rows, repairs), folder, meta)
     return Store(folder, kinds)
 
 
 def open_tokenizer(config: TokenizerConfig, stores: Sequence[Store], cache: Path, report: Report) -> Tokenizer:
-    """The configured tokenizer; without a path, a Unigram one trained on the stores' texts."""
+    """The tokenizer at the config's path; without a path, a Unigram tokenizer trained on the stores' texts."""
     if config.path is not None:
         return Tokenizer(Path(config.path).expanduser(), config.lower_case)
     folder = cache / "tokenizers" / f"unigram-{_key([store.meta['source'] for store in stores], config.model_dump())}"
@@ -58,22 +60,22 @@ def open_tokenizer(config: TokenizerConfig, stores: Sequence[Store], cache: Path
 
 
 def open_tokens(
-    store: Store, side: Literal["query", "passage"], tokenizer: Tokenizer, prefix: str, limit: int, report: Report
+    store: Store, side: Literal["query", "passage"], tokenizer: Tokenizer, prompt: str, limit: int, report: Report
 ) -> TokenTable:
-    """The token ids of all the store's texts of one side, hard negatives being passages."""
-    folder = store.folder / f"{side}-{_key(tokenizer.digest, prefix, limit)}"
+    """The token ids of all the store's queries, or of all its passages, hard negatives included."""
+    folder = store.folder / f"{side}-{_key(tokenizer.digest, prompt, limit)}"
     if not folder.is_dir():
         used = store.entries[side][store.entries[side] >= 0]
         texts = np.unique(np.concatenate([used, store.negatives]) if side == "passage" else used)
         report(f"tokenising {len(texts):,} {side} texts of {store.meta['name']}")
-        write_tokens(store, texts, tokenizer, prefix, limit, folder)
+        write_tokens(store, texts, tokenizer, prompt, limit, folder)
     return TokenTable(folder, tokenizer.pad_id)
 
 
 def _sample(stores: Sequence[Store], characters: int) -> Iterator[str]:
-    """Texts of about `characters` characters in all, in equal parts from every language as far as it has them.
+    """Texts with about `characters` characters in total, the same number from each language that has enough.
 
-    The texts of a language are taken in a fixed random order; long ones are cut to their first 500 characters.
+    A language's texts come in a fixed random order, each cut to its first 500 characters.
     """
     by_language: dict[str, list[tuple[Store, np.ndarray]]] = {}
     for store in stores:

@@ -1,7 +1,4 @@
-"""Rows of aligned text: what every source yields and everything after it relies on.
-
-Knows: one row, its language codes, and how a bad row is reported. Does not know: files, tokens, batches.
-"""
+"""Rows of aligned text, which every source yields; their language codes; and errors in data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +7,7 @@ from functools import cache
 from babel import Locale
 
 MAX_TEXT_CHARS = 100_000
-"""A text longer than this is cut, counted and reported: no encoder reads that far."""
+"""Longer texts are cut, counted and reported; no encoder reads that far."""
 
 
 class DataError(ValueError):
@@ -21,10 +18,9 @@ class DataError(ValueError):
 class Row:
     """One record in one language. Rows with the same `id` are translations of one another.
 
-    `query` or `passage` is None where this language has only the other side (such a row can still serve
-    cross-lingual pairs); never both, never empty. `passage_id` names the passage across records: rows with the same
-    `passage_id` (in any language) hold the same passage and never count as each other's negatives.
-    `where` is "file:line", for error messages.
+    `query` or `passage`, but not both, is None if the language lacks it; such a row can still be one side of a
+    cross-lingual pair. Neither is empty. Rows with the same `passage_id`, in any record and language, have the same
+    passage or a translation of it, and are never each other's negatives. `where` is "file:line", for errors.
     """
 
     id: str
@@ -38,7 +34,7 @@ class Row:
 
 
 OnBadRow = Callable[[DataError], None]
-"""Called with every bad row. To stop, raise the error; to skip the row, count it and return."""
+"""Called with the error of every bad row. It may raise the error to stop, or return to skip the row."""
 
 
 @cache
@@ -48,7 +44,7 @@ def known_languages() -> frozenset[str]:
 
 
 def check_language(code: str) -> None:
-    """Raises ValueError when `code` ("de", "zh-Hant", "pt_BR") does not start with a language known to Unicode CLDR."""
+    """Raises ValueError unless `code` ("de", "zh-Hant", "pt_BR") begins with a language that Unicode CLDR knows."""
     base = code.replace("_", "-").split("-")[0]
     if base not in known_languages() or code != code.strip():
         raise ValueError(f"unknown language code {code!r} (expected ISO 639 such as 'de', 'th' or 'zh-Hant')")

@@ -6,11 +6,11 @@ and no state: any step can be asked for at any time, on any host, in well under 
 
     step ──kind──▶ n-th batch of this kind ──dataset──▶ n-th of this dataset ──language──▶ n-th of this pool ──▶ rows
 
-Every arrow is a draw (see `draws`): it answers "which choice is made at position n, and how often was it made before?".
-That count is the position for the next arrow, so that every pool of rows is read through, epoch after shuffled epoch,
-without anybody remembering anything.
+Every arrow is a sequence of choices (`shares.py`). It answers "which choice is made at position n, and how often was it
+made before?", and that count is the position for the next arrow. So every pool of rows is read to its end, in shuffled
+epochs, without state.
 
-Knows: names and sizes of pools. Does not know: texts, tokens, files, devices.
+Only names and sizes of pools are needed here, no texts.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,12 +22,14 @@ from typing import Literal, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hybrid_jax.data.shares import CoinFlips, Curriculum, Quota, hash_ints, mix, permute, size_shares
+from hybrid_jax.data.hashing import hash_ints, mix, permute
+from hybrid_jax.data.shares import CoinFlips, Curriculum, Quota, size_shares
 
 Kind = Literal["monolingual", "same_language", "cross_lingual"]
 KINDS: tuple[Kind, ...] = ("monolingual", "same_language", "cross_lingual")
 Sampling = Literal["uniform", "proportional", "smoothed"]
-Draw = Callable[[int], tuple[str, int]]
+Choices = Callable[[int], tuple[str, int]]
+"""position -> (choice, position in the choice's own sequence)"""
 
 
 class MixtureConfig(BaseModel):
@@ -39,15 +41,15 @@ class MixtureConfig(BaseModel):
     """The paper's α: the share of monolingual batches; the others are cross-lingual. A list of [step, α] points makes
     a curriculum: linear between the points, constant before the first and after the last."""
     weights: dict[Kind, float] | None = None
-    """A mixture of any kinds by weight, such as {monolingual: 2, same_language: 1, cross_lingual: 1}, in the place of
+    """A mixture of any kinds by weight, such as {monolingual: 2, same_language: 1, cross_lingual: 1}; it replaces
     monolingual_fraction."""
     draw: Literal["exact", "bernoulli"] = "exact"
     """exact: after any n steps each kind's count is within 1 of n·weight, and every pool is read epoch by epoch.
-    bernoulli: the paper's coin flip at every step; rows are then drawn without memory of other steps."""
+    bernoulli: the paper's coin flip at every step; which rows a step gets is then random, too."""
     dataset_sampling: Sampling = "proportional"
     """How a dataset is chosen: by its number of rows (the paper's abstract), uniformly, or smoothed (size^τ)."""
     language_sampling: Sampling = "uniform"
-    """How languages are chosen, of monolingual batches and of mixed pairs (uniform: the paper's body)."""
+    """How the languages of monolingual batches and of mixed pairs are chosen (uniform: the paper's body)."""
     smoothing: float = Field(default=0.5, ge=0.0, le=1.0)
     """τ of the smoothed samplings: 0 is uniform, 1 is proportional."""
 
@@ -60,7 +62,7 @@ class MixtureConfig(BaseModel):
             raise ValueError(f"monolingual_fraction {self.monolingual_fraction} must lie between 0 and 1")
         if self.weights is not None and (min(self.weights.values(), default=0) < 0 or not any(self.weights.values())):
             raise ValueError(f"weights {self.weights} must be zero or more, and one of them above zero")
-        _kind_draw(self, seed=0)  # refuses shares that repeat only after too many steps
+        _kind_choices(self, seed=0)  # raises ValueError for shares that repeat only after too many steps
         return self
 
     @property
@@ -82,7 +84,7 @@ class MixtureConfig(BaseModel):
         return {cast(Kind, kind): share for kind, share in shares.items() if share > 0}
 
     def exponent(self, sampling: Sampling) -> float:
-        """The τ of size^τ that `sampling` stands for."""
+        """The τ of size^τ that `sampling` means."""
         return {"uniform": 0.0, "proportional": 1.0, "smoothed": self.smoothing}[sampling]
 
 
@@ -95,7 +97,7 @@ class Pools:
     cross_lingual: int
 
     def size(self, kind: Kind) -> int:
-        """Rows of this kind, over all languages."""
+        """The number of rows of this kind, over all languages."""
         return sum(self.monolingual.values()) if kind == "monolingual" else getattr(self, kind)
 
 
@@ -110,21 +112,21 @@ class BatchPlan:
     """The one language of a monolingual batch; None where languages are mixed."""
     rows: np.ndarray
     """int64[rows]: distinct positions in the pool named by (dataset, kind, language)."""
-    draws: np.ndarray
-    """uint64[rows]: one random number per row, from which pairing chooses languages and hard negatives."""
+    random: np.ndarray
+    """uint64[rows]: one random number per row, by which pairing chooses languages and hard negatives."""
 
     def of_host(self, host: int, hosts: int) -> "BatchPlan":
-        """The `host`-th of `hosts` equal, contiguous, disjoint slices."""
+        """One host's part, the `host`-th of `hosts` equal, contiguous slices. Raises ValueError unless they divide."""
         if len(self.rows) % hosts:
             raise ValueError(f"a batch of {len(self.rows)} rows does not divide into {hosts} processes")
         part = slice(host * len(self.rows) // hosts, (host + 1) * len(self.rows) // hosts)
-        return replace(self, rows=self.rows[part], draws=self.draws[part])
+        return replace(self, rows=self.rows[part], random=self.random[part])
 
 
 class Schedule:
-    """`schedule(step)` is the plan of batch `step`, equal wherever (mixture, pools, batch_size, seed, step) are equal.
+    """`schedule(step)` is the plan of batch `step`: a pure function of (mixture, pools, batch_size, seed, step).
 
-    Raises ValueError, naming the dataset and the fix, when a kind has no rows or a pool is smaller than a batch.
+    Raises ValueError with the dataset and the fix if a kind has no rows, or a pool is smaller than a batch.
     """
 
     def __init__(self, mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size: int, seed: int):
@@ -132,17 +134,17 @@ class Schedule:
         self.batch_size, self.seed = batch_size, seed
         self._pools = dict(pools)
 
-        def draw(sampling: Sampling, sizes: Mapping[str, int], *name: str) -> Draw:
+        def choices(sampling: Sampling, sizes: Mapping[str, int], *name: str) -> Choices:
             shares = size_shares(sizes, mixture.exponent(sampling))
             return Quota(shares) if mixture.draw == "exact" else CoinFlips(shares, hash_ints(seed, *name))
 
-        self._kind = _kind_draw(mixture, seed)
-        self._dataset: dict[Kind, Draw] = {}
+        self._kind = _kind_choices(mixture, seed)
+        self._dataset: dict[Kind, Choices] = {}
         for kind in mixture.shares:
             sizes = {name: pool.size(kind) for name, pool in pools.items() if pool.size(kind)}
-            self._dataset[kind] = draw(mixture.dataset_sampling, sizes, "dataset", kind)
+            self._dataset[kind] = choices(mixture.dataset_sampling, sizes, "dataset", kind)
         self._language = {
-            name: draw(mixture.language_sampling, pool.monolingual, "language", name)
+            name: choices(mixture.language_sampling, pool.monolingual, "language", name)
             for name, pool in pools.items()
             if pool.monolingual and "monolingual" in mixture.shares
         }
@@ -155,16 +157,16 @@ class Schedule:
             language, position = self._language[dataset](position)
             size = self._pools[dataset].monolingual[language]
 
-        # An epoch is whole batches; the few rows left over are others after the next shuffle.
+        # An epoch consists of whole batches; other rows are left over after the next shuffle.
         epoch, batch = divmod(position, size // self.batch_size)
         slots = np.arange(self.batch_size, dtype=np.uint64)
         key = hash_ints(self.seed, dataset, kind, language, epoch)
         rows = permute(slots + np.uint64(batch * self.batch_size), size, key)
-        draws = mix(slots ^ np.uint64(hash_ints(self.seed, "row", step)))
-        return BatchPlan(step, kind, dataset, language, rows.astype(np.int64), draws)
+        random = mix(slots ^ np.uint64(hash_ints(self.seed, "row", step)))
+        return BatchPlan(step, kind, dataset, language, rows.astype(np.int64), random)
 
 
-def _kind_draw(mixture: MixtureConfig, seed: int) -> Draw:
+def _kind_choices(mixture: MixtureConfig, seed: int) -> Choices:
     points = mixture.curriculum
     if mixture.weights is None and len(points) > 1:
         if mixture.draw == "exact":
@@ -192,10 +194,10 @@ def _check_sizes(mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size:
             else:
                 small = {f" in {lang}": size for lang, size in pool.monolingual.items() if size < batch_size}
             if small:
-                found = ", ".join(f"{size} rows{where}" for where, size in small.items())
+                sizes = ", ".join(f"{size} rows{where}" for where, size in small.items())
                 enough = [lang for lang in pool.monolingual if f" in {lang}" not in small]
                 fix = f"languages: [{', '.join(enough)}]" if kind == "monolingual" and enough else "other kinds"
                 raise ValueError(
-                    f"dataset {name!r} has only {found} for {kind} batches of {batch_size}: "
+                    f"dataset {name!r} has only {sizes} for {kind} batches of {batch_size}: "
                     f"lower batch_size, or give the dataset {fix}"
                 )

@@ -1,23 +1,21 @@
-"""Draws and permutations that remember nothing: each is a pure function of a position, seekable in O(1).
+"""Sequences of choices: which kind, dataset or language stands at position n, in given shares, without any state.
 
-A draw answers, for a position n in a sequence of choices: which choice is made at n, and at which position of its own
-sequence does that choice now stand? Three draws, and a permutation of rows:
+A sequence is called with a position n and returns the choice made there, with the position at which that choice
+continues its own sequence. Both are computed from n alone in O(1), so any position can be asked for at any time.
 
-* `Quota`: after any n positions each choice's count is within 1 of n·share.
+* `Quota`: after any n positions, each choice's count is within 1 of n·share.
 * `Curriculum`: the same for two choices whose shares change with n.
-* `CoinFlips`: independent random choices; positions pass through, since flips cannot be counted unflipped.
-* `permute`: a shuffled epoch, row by row, without shuffling the epoch.
-
-Knows: integers. Does not know: kinds, datasets, languages.
+* `CoinFlips`: an independent random choice at every position.
 """
 
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from hashlib import blake2b
 
 import numpy as np
+
+from hybrid_jax.data.hashing import hash_ints
 
 MAX_CYCLE = 10_000
 """The longest cycle of a `Quota`. Shares that come from sizes are rounded to multiples of 1/MAX_CYCLE."""
@@ -26,8 +24,11 @@ MAX_CYCLE = 10_000
 class Quota:
     """Choices in exact shares: for every n, |count of choice k in the first n positions − n·share_k| < 1.
 
-    The order is Tijdeman's solution of the chairman assignment problem (Discrete Mathematics 32, 1980), which is
-    periodic for rational shares: one cycle is computed, and a position looked up in it.
+    `quota(n)` returns the choice at position n and how often it was made before. The order is Tijdeman's solution of
+    the chairman assignment problem (Discrete Mathematics 32, 1980). For rational shares it is periodic: one cycle is
+    computed, and positions are looked up in it.
+
+    Raises ValueError for shares whose cycle is longer than MAX_CYCLE.
     """
 
     def __init__(self, shares: Mapping[str, Fraction | int]):
@@ -47,7 +48,7 @@ class Quota:
 
 
 def _tijdeman(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One cycle: the choice at each position, and how often that choice occurred before it in the cycle."""
+    """One cycle of a `Quota`: the choice at each position, and how often the cycle had it before."""
     total, k = int(weights.sum()), len(weights)
     order, before = np.zeros(total, np.int64), np.zeros(total, np.int64)
     count = np.zeros(k, np.int64)
@@ -63,10 +64,11 @@ def _tijdeman(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Curriculum:
-    """Two choices, the first with a share that is a piecewise-linear function of the position; exact like `Quota`.
+    """Two choices, where the share of the first is a piecewise-linear function of the position; exact like `Quota`.
 
-    `points` are (position, share): linear in between, constant before the first and after the last. The first choice's
-    count after n positions is floor(∑_{s<n} share(s) + 1/2), in exact rational arithmetic.
+    `points` are (position, share): linear between them, constant before the first and after the last. The first
+    choice's count after n positions is floor(∑_{s<n} share(s) + 1/2), in exact rational arithmetic. A call returns the
+    choice at a position and how often it was made before.
     """
 
     def __init__(self, first: str, second: str, points: Sequence[tuple[int, Fraction]]):
@@ -93,7 +95,10 @@ class Curriculum:
 
 
 class CoinFlips:
-    """An independent random choice at every position, by share. The position itself is handed on."""
+    """An independent random choice at every position, by share, determined by `key`.
+
+    How often a choice was made before cannot be known in O(1), so a call returns the position itself in its place.
+    """
 
     def __init__(self, shares: Mapping[str, Fraction | int], key: int):
         self.choices = [name for name, share in shares.items() if share > 0]
@@ -107,9 +112,9 @@ class CoinFlips:
 
 
 def size_shares(sizes: Mapping[str, int], exponent: float) -> dict[str, int]:
-    """Whole-number shares proportional to size^exponent: 1 gives proportional, 0 uniform, in between smoothed.
+    """Integer shares proportional to size^exponent: exponent 1 is proportional, 0 uniform, smoothed in between.
 
-    They sum to MAX_CYCLE (largest remainders), and no choice gets less than one of them.
+    They are at least 1 and sum to MAX_CYCLE (rounded by largest remainders); for exponent 0 each is 1.
     """
     if exponent == 0:
         return dict.fromkeys(sizes, 1)
@@ -121,37 +126,3 @@ def size_shares(sizes: Mapping[str, int], exponent: float) -> dict[str, int]:
         picked = order[:short] if short > 0 else [i for i in order[::-1] if shares[i] > 1][:-short]
         shares[picked] += 1 if short > 0 else -1
     return {name: int(share) for name, share in zip(sizes, shares, strict=True)}
-
-
-def permute(positions: np.ndarray, size: int, key: int) -> np.ndarray:
-    """uint64[n]: where a pseudo-random permutation of range(size), chosen by `key`, sends `positions`.
-
-    A Feistel network over a grid of about √size × √size cells, walked until it lands inside the range (Black & Rogaway,
-    "Ciphers with arbitrary finite domains", 2002): distinct positions give distinct values, at O(1) each.
-    """
-    width = np.uint64(max(1, math.isqrt(size - 1) + 1))
-    height = np.uint64(-(-size // int(width)))
-    keys = mix(np.arange(8, dtype=np.uint64) ^ np.uint64(key))
-    values = positions.astype(np.uint64)
-    outside = np.arange(len(values))
-    while len(outside):
-        row, column = np.divmod(values[outside], width)
-        for even, odd in keys.reshape(-1, 2):
-            row = (row + mix(column ^ even) % height) % height
-            column = (column + mix(row ^ odd) % width) % width
-        values[outside] = row * width + column
-        outside = outside[values[outside] >= size]
-    return values
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """uint64[n]: SplitMix64's finaliser (Steele et al., 2014), a bijection whose outputs look random."""
-    z = values + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def hash_ints(*parts: int | str | None) -> int:
-    """A 64-bit hash of the parts, equal on every machine and Python."""
-    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "little")

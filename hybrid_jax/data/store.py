@@ -1,14 +1,12 @@
-"""The store: a dataset's rows as memory-mapped arrays, random-access and lazily read whatever it was read from.
+"""The store: a dataset's rows as memory-mapped arrays, for random access whatever the dataset's format was.
 
-`write_store` reads a source once; `Store` opens the folder in milliseconds and touches only what is asked for. A
-*record* is all rows of one id; an *entry* is a record in one language; a *text* is a distinct string.
+`write_store` reads a dataset once; `Store` opens the folder in milliseconds and reads from disk only what is used. A
+*record* is all rows of one id, an *entry* a record in one language, a *text* a distinct string.
 
     texts.bin, text_offsets.npy   all distinct texts, UTF-8           text_group.npy    int32 per text
     entries.npy                   ENTRY per entry, by record          negatives.npy     int32 text numbers
     record_offsets.npy            first entry of each record          record_hash.npy   uint64 per record
     single_language.json          records without a translation       ids.json, meta.json
-
-Knows: rows, languages, pools, groups. Does not know: file formats, tokens, the schedule's draws.
 """
 
 import json
@@ -23,10 +21,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from hybrid_jax.data.hashing import hash_ints, mix
 from hybrid_jax.data.records import DataError, OnBadRow, Row
 from hybrid_jax.data.schedule import KINDS, Kind, Pools
-from hybrid_jax.data.shares import hash_ints, mix
-from hybrid_jax.disk.folders import whole_folder
+from hybrid_jax.disk.files import atomic_folder
 
 ENTRY = np.dtype(
     [
@@ -43,13 +41,13 @@ ENTRY = np.dtype(
 class Store:
     """A dataset on disk: `store.texts[i]`, `store.entries`, `store.pools(...)`.
 
-    Attributes: `languages` (codes; entries refer to them by number), `entries` (ENTRY[entries], sorted by record),
-    `record_offsets` (int64[records + 1]), `text_group` (int32[texts]), `negatives` (int32), `meta`, and
-    `kinds`, those that the dataset is used for.
+    Attributes: `languages` (codes; entries have their numbers), `entries` (ENTRY[entries], sorted by record),
+    `record_offsets` (int64[records + 1]), `text_group` (int32[texts]), `negatives` (int32), `meta`, and `kinds` (of
+    pairs that the dataset is used for).
 
-    A *group* names a passage up to translation: two texts are in one group when they are passages of the same record,
-    or share a passage id, or are linked by a chain of such texts. A passage in the group of a query's positive is never
-    that query's negative.
+    A *group* is a passage with its translations and copies: two texts are in one group if they are passages of the same
+    record, have the same passage id, or are linked by a chain of such texts. A passage in the group of a query's
+    positive is never that query's negative.
     """
 
     def __init__(self, folder: Path, kinds: tuple[Kind, ...] = KINDS):
@@ -70,15 +68,17 @@ class Store:
 
     @cached_property
     def record_group(self) -> np.ndarray:
-        """int32[records]: the group of each record's passages (-1 for a record without any)."""
+        """int32[records]: the group of each record's passages, -1 if it has none."""
         groups = np.full(len(self.record_offsets) - 1, -1, np.int32)
-        held = self.entries["passage"] >= 0
-        groups[self.entries["record"][held]] = self.text_group[self.entries["passage"][held]]
+        with_passage = self.entries[self.entries["passage"] >= 0]
+        groups[with_passage["record"]] = self.text_group[with_passage["passage"]]
         return groups
 
     def held_out(self, fraction: float) -> np.ndarray:
-        """bool[records]: a share of the records chosen by hash, whole groups at a time, so that no held-out passage is
-        trained on in another record or language."""
+        """bool[records]: a share of the records, chosen by hash, for the held-out loss.
+
+        Whole groups are chosen, so that no held-out passage is in the training data in another record or language.
+        """
         hashes = np.load(self.folder / "record_hash.npy")
         group = np.where(self.record_group >= 0, self.record_group, len(self.texts) + np.arange(len(hashes)))
         smallest = np.full(len(self.texts) + len(hashes), np.iinfo(np.uint64).max, np.uint64)
@@ -86,24 +86,27 @@ class Store:
         return mix(smallest[group]) / 2.0**64 < fraction
 
     def pools(self, kind: Kind, records: np.ndarray) -> dict[str | None, np.ndarray]:
-        """The rows of each pool of `kind` among `records` (bool[records]): entry numbers by language for monolingual
-        (languages as codes), record numbers under None for the kinds that mix languages."""
+        """The rows of each pool of a kind, among `records` (bool[records]).
+
+        For the monolingual kind, entry numbers by language code. For kinds that mix languages, record numbers under the
+        key None. {} if the dataset is not used for this kind.
+        """
         if kind not in self.kinds:
             return {}
         has_query, has_passage = self.entries["query"] >= 0, self.entries["passage"] >= 0
-        of = self.entries["record"]
-        both = has_query & has_passage & records[of]
+        record = self.entries["record"]
+        both = has_query & has_passage & records[record]
         if kind == "monolingual":
             langs = self.entries["lang"]
             pools = {self.languages[lang]: np.flatnonzero(both & (langs == lang)) for lang in np.unique(langs[both])}
             return dict(sorted(pools.items()))
         if kind == "same_language":
-            return {None: np.unique(of[both])}
+            return {None: np.unique(record[both])}
         return {None: np.setdiff1d(np.flatnonzero(records), _single_language(self.entries, len(records)))}
 
     def check_cross_lingual(self, on_bad: OnBadRow) -> None:
-        """Reports every record that cannot be a cross-lingual pair; when `on_bad` returns, the record is left out of
-        that kind only."""
+        """Passes an error to `on_bad` for every record that cannot give a cross-lingual pair. If `on_bad` returns, the
+        record is left out of that kind only."""
         for record, where in json.loads((self.folder / "single_language.json").read_text()).items():
             lang = self.languages[self.entries["lang"][self.record_offsets[int(record)]]]
             on_bad(
@@ -131,18 +134,18 @@ class Texts(Sequence[str]):
 
 
 def pool_sizes(pools: dict[Kind, dict[str | None, np.ndarray]]) -> Pools:
-    """The sizes that the schedule needs."""
-    mono = {str(lang): len(rows) for lang, rows in pools.get("monolingual", {}).items() if len(rows)}
-    mixed = {kind: sum(len(rows) for rows in of.values()) for kind, of in pools.items()}
-    return Pools(mono, mixed.get("same_language", 0), mixed.get("cross_lingual", 0))
+    """The pools' sizes, for the schedule."""
+    monolingual = {str(lang): len(rows) for lang, rows in pools.get("monolingual", {}).items() if len(rows)}
+    mixed = {kind: sum(map(len, by_language.values())) for kind, by_language in pools.items()}
+    return Pools(monolingual, mixed.get("same_language", 0), mixed.get("cross_lingual", 0))
 
 
 def write_store(rows: Iterable[Row], folder: Path, meta: Callable[[], dict[str, Any]]) -> None:
-    """Reads all rows and writes the store to `folder`, which appears complete or not at all.
+    """Reads all rows and writes their store to `folder` atomically.
 
-    `meta()` is asked after the last row, so that it can tell what the reading found.
+    `meta()` is called after the last row, so that it can report on the reading. Raises DataError if there are no rows.
     """
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         _write(rows, part, meta)
 
 
@@ -186,7 +189,7 @@ def _write(rows: Iterable[Row], part: Path, meta: Callable[[], dict[str, Any]]) 
 
 
 class _TextWriter:
-    """Numbers distinct texts and appends each new one to the file."""
+    """Gives each distinct text a number, and appends new ones to a file."""
 
     def __init__(self, out):
         self._out, self._numbers, self.offsets = out, {}, array("q", [0])
@@ -206,7 +209,7 @@ class _TextWriter:
 
 
 def _single_language(table: np.ndarray, records: int) -> np.ndarray:
-    """int[n]: the records that have no query and passage in two different languages."""
+    """int[n]: numbers of the records that do not have a query and a passage in two different languages."""
     has_query, has_passage = table["query"] >= 0, table["passage"] >= 0
     queries, passages, pairs = (
         np.bincount(table["record"][mask], minlength=records)
@@ -216,9 +219,9 @@ def _single_language(table: np.ndarray, records: int) -> np.ndarray:
 
 
 def _groups(table: np.ndarray, texts: int, records: int, same_passage: list[tuple[int, int]], ids: int) -> np.ndarray:
-    """int32[texts]: connected components over texts, the records whose passages they are, and passage ids."""
-    held = table[table["passage"] >= 0]
-    links = [np.stack([held["passage"], texts + held["record"]])]
+    """int32[texts]: each text's group: its connected component among texts, their records and passage ids."""
+    with_passage = table[table["passage"] >= 0]
+    links = [np.stack([with_passage["passage"], texts + with_passage["record"]])]
     if same_passage:
         links.append(np.array(same_passage).T + np.array([[0], [texts + records]]))
     ends = np.concatenate(links, axis=1)

@@ -1,7 +1,6 @@
 """Tokenizers: any Hugging Face tokenizer folder, or a Unigram model trained on a run's own text.
 
-Raw `tokenizers` in the hot path (about twice as fast as AutoTokenizer, equal ids). Knows: texts and token ids.
-Does not know: datasets, batches, models.
+Texts are encoded by the `tokenizers` library itself, about twice as fast as by AutoTokenizer, with equal ids.
 """
 
 import json
@@ -15,7 +14,7 @@ import tokenizers
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_jax.data.records import DataError
-from hybrid_jax.disk.folders import whole_folder
+from hybrid_jax.disk.files import atomic_folder
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
 """Ids 0 to 3 of a tokenizer trained by us, as in XLM-R."""
@@ -33,11 +32,11 @@ class TokenizerConfig(BaseModel):
     vocab_size: int = Field(default=32_000, ge=300)
     """Size of the Unigram vocabulary that is trained when path is None."""
     training_characters: int = Field(default=3_000_000, ge=1)
-    """How much of the run's text trains it, in equal parts from every language as far as there is text."""
+    """How much of the run's text to train it on; the same amount from each language that has enough."""
 
 
 class Tokenizer:
-    """A tokenizer folder: the same ids as transformers' AutoTokenizer gives, whatever the folder's format.
+    """The tokenizer in a folder; it gives the same ids as transformers' AutoTokenizer, whatever the folder's format.
 
     Attributes: `vocab_size`, `pad_id`, `digest` (sha256 of the tokenizer in its canonical form).
     Raises FileNotFoundError for a folder without a tokenizer, DataError for one that cannot be read or names no padding
@@ -87,8 +86,8 @@ class Tokenizer:
 
 
 _VERBATIM = "PreTrainedTokenizerFast"
-"""With this class name, transformers 4 and 5 both use tokenizer.json as it is. With BertTokenizer and others, 5 makes
-the tokenizer anew from its vocabulary and a few flags, whatever tokenizer.json says."""
+"""With this class name, transformers 4 and 5 both use tokenizer.json as it is. With BertTokenizer and others, 5 builds
+a tokenizer from the vocabulary and a few flags, whatever tokenizer.json says."""
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 
 
@@ -102,15 +101,15 @@ def _open(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     try:
         path = folder / "tokenizer_config.json"
         config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        alone = not path.exists() and not (folder / "config.json").exists()  # nothing to make it anew from
+        alone = not path.exists() and not (folder / "config.json").exists()  # nothing to build it from
         if (alone or config.get("tokenizer_class") == _VERBATIM) and (folder / "tokenizer.json").exists():
             names = {name: _content(token) for name, token in config.items() if name.endswith("_token") and token}
             return _exact((folder / "tokenizer.json").read_text(encoding="utf-8")), names
         from transformers import AutoTokenizer  # takes a second, and a run's own tokenizer does without
 
-        found = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        names = {name: str(token) for name, token in found.special_tokens_map.items() if isinstance(token, str)}
-        return _exact(found.backend_tokenizer.to_str()), names
+        slow = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        names = {name: str(token) for name, token in slow.special_tokens_map.items() if isinstance(token, str)}
+        return _exact(slow.backend_tokenizer.to_str()), names
     except Exception as error:  # noqa: BLE001 (both libraries raise bare ones, and whatever their parts raise)
         raise DataError(f"{folder}: its tokenizer cannot be read: {' '.join(str(error).split())[:300]}") from None
 
@@ -161,7 +160,7 @@ def train_unigram(texts: Iterable[str], vocab_size: int, folder: Path) -> Tokeni
     tokenizer.train_from_iterator(texts, trainer)
     trained = json.loads(tokenizer.to_str())
     trained["model"]["vocab"] = _reproducible([(piece, score) for piece, score in trained["model"]["vocab"]])
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         (part / "tokenizer.json").write_text(json.dumps(trained, ensure_ascii=False), encoding="utf-8")
         names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
         config = {"tokenizer_class": _VERBATIM, **names, "cls_token": "<s>", "sep_token": "</s>"}

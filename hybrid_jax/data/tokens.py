@@ -1,7 +1,4 @@
-"""The token table: a store's texts, tokenised once, so that training never waits for a tokenizer.
-
-Knows: texts as queries and as passages, their prefixes and lengths. Does not know: pairs, batches.
-"""
+"""The token table: a store's texts, tokenised once with their prompt, so that training never waits for a tokenizer."""
 
 import json
 from pathlib import Path
@@ -10,15 +7,15 @@ import numpy as np
 
 from hybrid_jax.data.store import Store
 from hybrid_jax.data.tokenizer import Tokenizer
-from hybrid_jax.disk.folders import whole_folder
+from hybrid_jax.disk.files import atomic_folder
 
 _CHUNK = 8192
 
 
 class TokenTable:
-    """One side's token ids of a store's texts, memory-mapped: `padded` makes the rows of a batch.
+    """The token ids of a store's queries or passages, memory-mapped; `padded` returns rows of a batch.
 
-    `truncated` counts the texts that were longer than the limit and were cut.
+    Attributes: `texts`, how many were tokenised, and `truncated`, how many of them were cut at the length limit.
     """
 
     def __init__(self, folder: Path, pad_id: int):
@@ -30,37 +27,37 @@ class TokenTable:
         self.truncated: int = meta["truncated"]
 
     def lengths(self, texts: np.ndarray) -> np.ndarray:
-        """int64[texts]: token counts; 0 for a text that is not used on this side."""
+        """int64[texts]: token counts; 0 for a text that was not tokenised."""
         return self._offsets[texts + 1] - self._offsets[texts]
 
     def padded(self, texts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Token ids and segments, int32[texts, length] both: segment 1 for a token, 0 for padding."""
         place = np.arange(length)
-        held = place < self.lengths(texts)[:, None]
-        tokens = self._tokens[np.where(held, self._offsets[texts][:, None] + place, 0)]
-        return np.where(held, tokens, self._pad_id).astype(np.int32), held.astype(np.int32)
+        inside = place < self.lengths(texts)[:, None]
+        tokens = self._tokens[np.where(inside, self._offsets[texts][:, None] + place, 0)]
+        return np.where(inside, tokens, self._pad_id).astype(np.int32), inside.astype(np.int32)
 
 
 def write_tokens(
     store: Store,
     texts: np.ndarray,
     tokenizer: Tokenizer,
-    prefix: str,
+    prompt: str,
     max_length: int,
     folder: Path,
 ) -> TokenTable:
-    """Tokenises the texts with these numbers (sorted) and writes `folder`, which appears complete or not at all."""
+    """Tokenises the texts with these numbers (sorted), each after `prompt`, and writes `folder` atomically."""
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     lengths = np.zeros(len(store.texts) + 1, np.int64)
     truncated = 0
     chunks = [np.zeros(0, dtype)]
     for start in range(0, len(texts), _CHUNK):
         numbers = texts[start : start + _CHUNK]
-        ids, cut = tokenizer.encode([prefix + store.texts[i] for i in numbers], max_length)
+        ids, cut = tokenizer.encode([prompt + store.texts[i] for i in numbers], max_length)
         truncated += cut
         lengths[numbers + 1] = [len(row) for row in ids]
         chunks.append(np.concatenate(ids).astype(dtype))
-    with whole_folder(folder) as part:
+    with atomic_folder(folder) as part:
         np.save(part / "tokens.npy", np.concatenate(chunks))
         np.save(part / "offsets.npy", np.cumsum(lengths))
         (part / "meta.json").write_text(json.dumps({"texts": len(texts), "truncated": truncated}))

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hybrid_jax.data import formats
+from hybrid_jax.data import fields, formats
 from hybrid_jax.data.jsonl import first_object, read_objects
 from hybrid_jax.data.records import DataError, Row
 from hybrid_jax.debias.fit import fit
@@ -117,14 +117,14 @@ def _rows(path: Path) -> Iterator[Row]:
         shape = _text_rows
     else:
         shape = formats.LINE_FORMATS[_shape(first, path)]
-    repairs = formats.Repairs()
+    repairs = fields.Repairs()
     for number, record in read_objects(path, _stop):
         # Rows without an id get the hash of their content, so that the order of lines does not matter.
         content = sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-        yield from shape(record, formats.Place(f"{path}:{number}", content, repairs))
+        yield from shape(record, fields.Place(f"{path}:{number}", content, repairs))
 
 
-def _text_rows(record: dict[str, Any], place: formats.Place) -> list[Row]:
+def _text_rows(record: dict[str, Any], place: fields.Place) -> list[Row]:
     """Reads {"lang", "text"} with an optional "id"; a text without one has no translations."""
     text, lang = place.text(record, "text"), place.language(place.get(record, "lang"), "lang")
     return [Row(place.record_id(record) if "id" in record else text, lang, None, text, where=place.where)]

@@ -1,8 +1,6 @@
 """Named arrays and a header that describes them, in one .npz file without pickle.
 
-Knows: numpy's zip of arrays, a header as a pydantic model. Does not know: what is in it, who writes such files.
-
-The header lies among the arrays as `header`: its JSON in UTF-8, as bytes.
+The header is a pydantic model. It is stored as one more array, `header`: its JSON in UTF-8, as uint8.
 """
 
 import json
@@ -15,29 +13,29 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file
 
 Header = TypeVar("Header", bound=BaseModel)
 
 
 def save_arrays(path: Path, header: BaseModel, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes the whole file or nothing. Raises OSError in one line."""
+    """Writes the header and the arrays, compressed, as one file. Raises OSError as `atomic_file` does."""
     text = np.frombuffer(header.model_dump_json().encode(), np.uint8)
-    with whole_file(path) as stream:
+    with atomic_file(path) as stream:
         np.savez_compressed(stream, allow_pickle=False, header=text, **arrays)
 
 
 def load_arrays(
     path: Path, kind: type[Header], names: Callable[[Header], Iterable[str]], fix: str
 ) -> tuple[Header, dict[str, np.ndarray]]:
-    """The header and the arrays that it says are there.
+    """Reads the header, of type `kind`, and the arrays that `names(header)` lists.
 
-    Raises ValueError in one line, which ends with `fix`, for a file that is missing, damaged or something else.
+    Raises ValueError in one line that ends with `fix` if the file is missing, damaged or not such a file.
     """
     if not path.is_file():
         raise ValueError(f"no file {path}: {fix}")
     try:
-        # np.load alone leaks a bad file
+        # opened here, as np.load leaves a damaged file open
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             header = kind.model_validate(json.loads(archive["header"].tobytes()))
             return header, {name: archive[name] for name in names(header)}

@@ -1,9 +1,8 @@
-"""Files that are whole or not there.
+"""Files and folders that are complete or absent, also after a crash or a full disk; and the hash of a file."""
 
-Knows: the file system. Does not know: what is in a file.
-"""
-
+import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,62 +11,98 @@ from typing import BinaryIO
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A stream whose content is `path` once the block has ended, and nothing if it ends by an error.
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yields a binary stream; when the block ends, what was written there replaces `path` in one step.
 
-    Raises OSError in one line with the path and what to do.
+    If the block raises, `path` stays as it was. Missing parent folders are created.
+
+    Raises OSError in one line, with the path and what to do.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, stream = _beside(path)
+        temporary, stream = _open_temporary(path)
         with stream:
             yield stream
-            _finish(stream)
+            _flush(stream)
         temporary.replace(path)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise _explained(path, error) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def whole_files(folder: Path, contents: Mapping[str, bytes], how: str = "") -> None:
-    """Writes {name: content} into the folder: all of them, or (disk full, no permission) none.
+def atomic_files(folder: Path, contents: Mapping[str, bytes], how: str = "") -> None:
+    """Writes several files, {name: content}, into `folder`: all of them, or none if the disk is full or read-only.
 
-    Raises OSError in one line with the path and what to do; `how` says how another folder is named.
+    Raises OSError in one line, with the path and what to do; `how` says how the user names another folder, such as
+    "with --out".
     """
-    waiting: list[tuple[Path, Path]] = []
+    temporaries: list[tuple[Path, Path]] = []
     target = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             target = folder / name
-            temporary, stream = _beside(target)
-            waiting.append((temporary, target))
+            temporary, stream = _open_temporary(target)
+            temporaries.append((temporary, target))
             with stream:
                 stream.write(content)
-                _finish(stream)
-        for temporary, target in waiting:
+                _flush(stream)
+        for temporary, target in temporaries:
             temporary.replace(target)
     except OSError as error:
-        raise _refused(target, error, how) from None
+        raise _explained(target, error, how) from None
     finally:
-        for temporary, _ in waiting:
+        for temporary, _ in temporaries:
             temporary.unlink(missing_ok=True)
 
 
-def _beside(path: Path) -> tuple[Path, BinaryIO]:
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yields a new empty folder to write to, which is renamed to `folder` when the block ends.
+
+    If the block raises, it is removed. If another process has created `folder` in the meantime, that one is kept, so
+    use names that determine the content, such as a hash.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    try:
+        yield temporary
+        try:
+            temporary.replace(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces the file's content by `text`, in UTF-8 and in one step. Raises OSError as `atomic_file` does."""
+    with atomic_file(path) as stream:
+        stream.write(text.encode())
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of the file's content, as 64 hexadecimal digits. Raises OSError if it cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file in the same folder, since a rename is atomic only within one file system."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     return Path(name), os.fdopen(handle, "wb")
 
 
-def _finish(stream: BinaryIO) -> None:
+def _flush(stream: BinaryIO) -> None:
     stream.flush()
     os.fchmod(stream.fileno(), 0o644)  # mkstemp makes files that only their owner can read
     os.fsync(stream.fileno())
 
 
-def _refused(path: Path, error: OSError, how: str = "") -> OSError:
+def _explained(path: Path, error: OSError, how: str = "") -> OSError:
     reason = error.strerror or str(error)
     return OSError(error.errno, f"cannot write {path}: {reason}; make room or name another folder {how}".rstrip())

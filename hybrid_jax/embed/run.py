@@ -40,7 +40,8 @@ def read_config(folder: Path) -> Config:
         raise ConfigError(
             f"{folder} is not a run (no config.yaml and tokenizer/): give the --workdir of a training run"
         )
-    return parse_config((folder / "config.yaml").read_text(encoding="utf-8"))
+    path = folder / "config.yaml"
+    return parse_config(path.read_text(encoding="utf-8"), str(path))
 
 
 def read_run(folder: Path) -> Run:
@@ -62,7 +63,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder,
         config.model,
-        TextRules(data.query_prefix, data.passage_prefix, data.max_query_length, data.max_passage_length),
+        TextRules(data.query_prompt, data.passage_prompt, data.max_query_length, data.max_passage_length),
         Tokenizer(folder / "tokenizer"),
         config.seed,
         config.pretrained,

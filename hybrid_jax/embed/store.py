@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from hybrid_jax.disk.files import sha256_of
 from hybrid_jax.embed.quantization import dequantize
-from hybrid_jax.embed.store_format import StoreError, damaged_shard, ids_path, read_manifest, sha256_of, vectors_path
+from hybrid_jax.embed.store_format import StoreError, damaged_shard, ids_path, read_manifest, vectors_path
 
 ROWS_PER_BLOCK = 16_384
 

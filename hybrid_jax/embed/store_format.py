@@ -9,14 +9,13 @@ that is killed at any moment leaves a store that can be resumed. The bytes of a 
 in how many attempts it was written.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import write_text
 from hybrid_jax.embed.quantization import Dtype, QuantizationLoss
 
 MANIFEST = "manifest.json"
@@ -105,9 +104,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Replaces the manifest in one step."""
-    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
-    with whole_file(folder / MANIFEST) as stream:
-        stream.write(text.encode())
+    write_text(folder / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
 
 
 def damaged_shard(path: Path, cause: str) -> StoreError:
@@ -115,9 +112,3 @@ def damaged_shard(path: Path, cause: str) -> StoreError:
     return StoreError(
         f"{path}: this shard is damaged ({cause}): run the command that made it again, it encodes damaged shards again"
     )
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of the file's content, as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file, sha256_of, write_text
 from hybrid_jax.embed.quantization import measure_loss, quantize
 from hybrid_jax.embed.store import EmbeddingStore
 from hybrid_jax.embed.store_format import (
@@ -24,7 +24,6 @@ from hybrid_jax.embed.store_format import (
     StoreError,
     ids_path,
     read_manifest,
-    sha256_of,
     vectors_path,
     write_manifest,
 )
@@ -96,10 +95,9 @@ def _write_shard(
     if manifest.dim not in (None, vectors.shape[1]):
         raise StoreError(f"{path}: the encoder gave {vectors.shape[1]} numbers per text, and {manifest.dim} before")
     stored = quantize(vectors, dtype)
-    with whole_file(path) as stream:
+    with atomic_file(path) as stream:
         np.save(stream, stored, allow_pickle=False)
-    with whole_file(ids_path(folder, number)) as stream:
-        stream.write(json.dumps(ids, ensure_ascii=False).encode())
+    write_text(ids_path(folder, number), json.dumps(ids, ensure_ascii=False))
     shard = Shard(
         rows=len(ids),
         vectors_sha256=sha256_of(path),
@@ -150,7 +148,7 @@ def _differences(actual: Any, requested: Any, name: str = "") -> list[str]:
 
 
 def _remove_temporary_files(folder: Path) -> None:
-    """Removes what `whole_file` leaves if it is killed: a file named after its target, hidden."""
+    """Removes what `atomic_file` leaves if it is killed: a file named after its target, hidden."""
     for pattern in (f".{MANIFEST}.*", ".*.npy.*", ".*.ids.json.*"):
         for path in folder.glob(pattern):
             path.unlink()

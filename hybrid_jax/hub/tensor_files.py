@@ -1,57 +1,41 @@
 """Tensors in safetensors files, single or sharded, read piece by piece.
 
-Knows: the files' layout and how to read a part of a tensor without holding its file in memory. Does not know: what the
-tensors mean. Nothing in a file is executed, and no file outside the folder is opened.
+Nothing in a file is executed, and no file outside the folder is opened.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import ml_dtypes  # noqa: F401 (gives numpy the bfloat16 that safetensors asks it for)
+import ml_dtypes  # noqa: F401 (registers bfloat16 with numpy, which safetensors needs)
 import numpy as np
 import safetensors
 
+from hybrid_jax.hub.json_files import PretrainedError, read_json
+
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-MAX_JSON_BYTES = 64 * 2**20
 PIECE_BYTES = 32 * 2**20
 _FLOATS = {"F32", "F16", "BF16"}
-_ALIGNMENT = 64  # of an array that jax's CPU devices take as it is, without a copy
+_ALIGNMENT = 64  # bytes; jax's CPU devices use an array without a copy only when it is aligned so
 
 Index = tuple[slice, ...]
 
 
-class PretrainedError(ValueError):
-    """A model folder that cannot be used. The message names the file and what to do."""
-
-
 class Stored(NamedTuple):
-    """Where a tensor lies."""
+    """Where a tensor is stored, and as what."""
 
     file: Path
     shape: tuple[int, ...]
     dtype: str
 
 
-def read_json(path: Path) -> Any:
-    """The parsed file. Raises PretrainedError when it is missing, damaged or far too large."""
-    try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise PretrainedError(f"{path} has {path.stat().st_size:,} bytes: no model's configuration is so large")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        if isinstance(error, PretrainedError):
-            raise
-        raise PretrainedError(f"{path}: cannot be read ({error}): get the folder again") from None
-
-
 class TensorFiles:
-    """The tensors of a folder: `names`, and `read(name, index)`.
+    """The tensors of a folder. Opening it reads the files' headers; `read` reads a part of one tensor.
 
-    Raises PretrainedError for a folder without safetensors, a damaged file, an index that names files elsewhere.
+    Raises PretrainedError for a folder without safetensors, for a damaged file, and for an index that names files
+    outside the folder.
     """
 
     def __init__(self, folder: Path, single: str = SINGLE):
@@ -80,35 +64,37 @@ class TensorFiles:
 
     @property
     def names(self) -> list[str]:
+        """The names of all tensors, as the files spell them."""
         return list(self._stored)
 
     def __getitem__(self, name: str) -> Stored:
         return self._stored[name]
 
     def read(self, name: str, index: Index, transposed: bool = False) -> np.ndarray:
-        """A part of a tensor as float32; `index` counts in the transposed tensor when `transposed`.
+        """The part `index` of a tensor, as float32. With `transposed`, `index` is one into the transposed tensor.
 
-        Reads 32 MiB at a time and lets go of the file in between, so that no more than the result is held.
+        Reads 32 MiB at a time and closes the file in between, so memory holds little more than the result.
         """
         stored = self._stored[name]
-        wanted = [range(*part.indices(size)) for part, size in zip(index, self.shape(name, transposed), strict=True)]
-        result = _aligned(tuple(map(len, wanted)))
-        source = result.T if transposed else result
-        parts = tuple(slice(r.start, r.stop) for r in (reversed(wanted) if transposed else wanted))
+        ranges = [range(*part.indices(size)) for part, size in zip(index, self.shape(name, transposed), strict=True)]
+        result = _aligned(tuple(map(len, ranges)))
+        as_stored = result.T if transposed else result
+        parts = tuple(slice(r.start, r.stop) for r in (reversed(ranges) if transposed else ranges))
         if not parts:
             with safetensors.safe_open(stored.file, "np") as file:
                 result[...] = file.get_tensor(name)
             return result
-        row_bytes = 4 * max(1, math.prod(source.shape[1:]))
+        row_bytes = 4 * max(1, math.prod(as_stored.shape[1:]))
         step = max(1, PIECE_BYTES // row_bytes)
-        for start in range(0, source.shape[0], step):
-            stop = min(start + step, source.shape[0])
+        for start in range(0, as_stored.shape[0], step):
+            stop = min(start + step, as_stored.shape[0])
             rows = slice(parts[0].start + start, parts[0].start + stop)
             with safetensors.safe_open(stored.file, "np") as file:
-                source[start:stop] = file.get_slice(name)[(rows, *parts[1:])]
+                as_stored[start:stop] = file.get_slice(name)[(rows, *parts[1:])]
         return result
 
     def shape(self, name: str, transposed: bool = False) -> tuple[int, ...]:
+        """A tensor's shape in the file, reversed with `transposed`."""
         shape = self._stored[name].shape
         return tuple(reversed(shape)) if transposed else shape
 
@@ -123,7 +109,7 @@ def _sharded(index: Path) -> set[Path]:
     if not isinstance(listed, dict) or not listed:
         raise PretrainedError(f"{index}: has no weight_map: get the folder again")
     for name in listed.values():
-        # Names with a path could read any file of this machine.
+        # A name with a path could make us read any file of this machine.
         if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
             raise PretrainedError(
                 f"{index}: {name!r} is not the plain name of a safetensors file: do not use this folder"
@@ -136,24 +122,24 @@ def _sharded(index: Path) -> set[Path]:
 def _header(path: Path) -> Iterator[tuple[str, Stored]]:
     try:
         with safetensors.safe_open(path, "np") as file:
-            for name in file.keys():  # noqa: SIM118 (no mapping)
+            for name in file.keys():  # noqa: SIM118 (not a mapping)
                 part = file.get_slice(name)
                 yield name, Stored(path, tuple(part.get_shape()), part.get_dtype())
     except (safetensors.SafetensorError, OSError) as error:
-        raise PretrainedError(f"{path}: damaged or cut short ({error}): get it again") from None
+        raise PretrainedError(f"{path}: damaged or truncated ({error}): get it again") from None
 
 
 def is_float(dtype: str) -> bool:
-    """Whether a tensor of this safetensors dtype can be a parameter: float32, float16 or bfloat16."""
+    """Whether a safetensors dtype is one that we load: float32, float16 or bfloat16."""
     return dtype in _FLOATS
 
 
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """An uninitialised float32 array that begins at a multiple of 64 bytes."""
+    """An uninitialized float32 array whose address is a multiple of 64."""
     size = 4 * math.prod(shape)
-    room = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
-    return room[start : start + size].view(np.float32).reshape(shape)
+    buffer = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[start : start + size].view(np.float32).reshape(shape)
 
 
 def _missing(folder: Path) -> str:

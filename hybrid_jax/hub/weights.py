@@ -1,69 +1,65 @@
-"""Weights of Hugging Face and sentence-transformers folders -> our parameters, straight to where they belong.
-
-Knows: how files, names and parameters meet. Does not know: devices (it is given shardings), tokenizers, training.
+"""Weights of Hugging Face and sentence-transformers folders -> our parameters, placed on devices.
 
     pretrained = open_pretrained("sentence-transformers/LaBSE")       # a folder or a hub id; reads configurations only
-    tower = load_tower(pretrained, pretrained.model, sharding)        # every tensor accounted for, or PretrainedError
+    tower = load_tower(pretrained, pretrained.model, sharding)        # uses every tensor, or raises PretrainedError
 
-One tensor is read at a time, only the part that this process needs, and 32 MiB of it at a time: the host holds
-the parameters it was asked for and hardly anything else.
+Tensors are read one at a time, 32 MiB at a time, and only the part that this process needs: memory on the host holds
+little more than the parameters themselves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Sharding
 
-from hybrid_jax.hub.folders import Pretrained, find, open_pretrained
-from hybrid_jax.hub.names import DENSE, ENCODERS, POOLER, Row, is_ignored, ours
-from hybrid_jax.hub.tensor_files import PretrainedError, TensorFiles, is_float
+from hybrid_jax.hub.folders import Pretrained, open_pretrained
+from hybrid_jax.hub.json_files import PretrainedError
+from hybrid_jax.hub.names import is_ignored, parameter_name
+from hybrid_jax.hub.sentence_transformers import DENSE
+from hybrid_jax.hub.tensor_files import TensorFiles, is_float
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract
+from hybrid_jax.model.families import family_of
+from hybrid_jax.model.family import Row
 
-__all__ = [
-    "Pretrained",
-    "PretrainedError",
-    "find",
-    "load_parameters",
-    "load_tower",
-    "open_pretrained",
-    "weights_digest",
-]
+__all__ = ["Pretrained", "PretrainedError", "load_parameters", "load_tower", "open_pretrained", "weights_digest"]
 
 Shardings = Callable[[Sequence[int]], Sharding]
-"""The shape of a parameter -> where it lies."""
+"""The shape of a parameter -> its sharding."""
+
+
+class Source(NamedTuple):
+    """Tensor files and what their tensors are called; see `Family` for the last three."""
+
+    files: TensorFiles
+    rows: Sequence[Row]
+    prefixes: Sequence[str] = ()
+    ignored: Sequence[str] = ()
 
 
 def load_parameters(pretrained: Pretrained, config: ModelConfig, sharding: Shardings, fresh: Parameters) -> Parameters:
-    """`fresh` with every tower's parameters replaced by the folder's, one at a time.
+    """`fresh` with the parameters of every tower replaced by the folder's.
 
-    Kept as they are: the temperature, and a projection that the folder does not have.
+    The temperature stays as it is, and so does a projection that the folder does not have.
     """
     towers = ["tower"] if config.tied else ["query_tower", "passage_tower"]
-    found = dict(fresh)
-    for tower in towers:
-        found[tower] = {**fresh[tower], **load_tower(pretrained, config, sharding)}
-    return found
+    loaded = {name: {**fresh[name], **load_tower(pretrained, config, sharding)} for name in towers}
+    return {**fresh, **loaded}
 
 
 def load_tower(pretrained: Pretrained, config: ModelConfig, sharding: Shardings) -> Parameters:
-    """The parameters of a tower of `config`: "encoder", and "projection" where both the config and the folder have one.
+    """The parameters of one tower of `config`: "encoder", and "projection" when both config and folder have the same.
 
-    Raises PretrainedError, once, with everything that does not fit: parameters that no tensor fills, tensors that
-    nothing uses, shapes.
+    Raises one PretrainedError that lists everything that does not fit: parameters without a tensor, tensors that
+    nothing uses, wrong shapes, wrong types.
     """
     shapes = abstract(config.model_copy(update={"tied": True, "learn_temperature": False}))[1]["tower"]
     has_projection = pretrained.projection is not None and same_projection(pretrained.model, config)
-    wanted = _flat({name: tree for name, tree in shapes.items() if name == "encoder" or has_projection})
-    rows: list[Row] = [(theirs, f"encoder.{name}") for theirs, name in ENCODERS[config.encoder.architecture]]
-    rows += POOLER if has_projection and pretrained.projection == "pooler" else ()
-    sources = [(TensorFiles(pretrained.transformer), rows)]
-    if has_projection and isinstance(pretrained.projection, Path):
-        sources.append((TensorFiles(pretrained.projection), list(DENSE)))
-
-    found, problems = _match(wanted, sources)
+    expected = _flat({name: tree for name, tree in shapes.items() if name == "encoder" or has_projection})
+    sources = _sources(pretrained, config, has_projection)
+    tensors, problems = _match(expected, sources)
     if problems:
         shown = "\n  ".join(problems[:20])
         more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
@@ -71,21 +67,32 @@ def load_tower(pretrained: Pretrained, config: ModelConfig, sharding: Shardings)
             f"{pretrained.folder}: {len(problems)} problems with its weights, none loaded:\n  {shown}{more}"
         )
     tower: Parameters = {}
-    for name, (files, source) in found.items():
-        shape, place = wanted[name].shape, sharding(wanted[name].shape)
-        read = files.reader(source, transposed=name.endswith(".kernel"))
-        _put(tower, name, jax.make_array_from_callback(shape, place, read))
+    for name, (files, tensor) in tensors.items():
+        shape = expected[name].shape
+        read = files.reader(tensor, transposed=name.endswith(".kernel"))
+        _put(tower, name, jax.make_array_from_callback(shape, sharding(shape), read))
     return tower
 
 
-def same_projection(one: ModelConfig, other: ModelConfig) -> bool:
-    """Whether two models have the same layer after pooling."""
+def _sources(pretrained: Pretrained, config: ModelConfig, has_projection: bool) -> list[Source]:
+    """The files to read, with their tables of names in which parameters are those of a tower."""
+    family = family_of(config.encoder)
+    rows: list[Row] = [(tensor, f"encoder.{parameter}") for tensor, parameter in family.tensor_names]
+    rows += family.pooler if has_projection and pretrained.projection == "pooler" else ()
+    sources = [Source(TensorFiles(pretrained.transformer), rows, family.prefixes, family.ignored)]
+    if has_projection and isinstance(pretrained.projection, Path):
+        sources.append(Source(TensorFiles(pretrained.projection), DENSE))
+    return sources
+
+
+def same_projection(left: ModelConfig, right: ModelConfig) -> bool:
+    """Whether two models have the same pooling and the same layer after it."""
     fields = ("pooling", "projection_dim", "projection_activation", "projection_bias")
-    return all(getattr(one, name) == getattr(other, name) for name in fields)
+    return all(getattr(left, name) == getattr(right, name) for name in fields)
 
 
 def weights_digest(pretrained: Pretrained) -> str:
-    """sha256 over all its weight files, read in full: tells whether a resumed run began from the same weights."""
+    """sha256 of all weight files. A resumed run compares it with that of the weights it started from."""
     digest = sha256()
     folders = [pretrained.transformer, *([pretrained.projection] if isinstance(pretrained.projection, Path) else [])]
     for path in (file for folder in folders for file in TensorFiles(folder).files):
@@ -96,48 +103,44 @@ def weights_digest(pretrained: Pretrained) -> str:
 
 
 def _match(
-    wanted: Mapping[str, Any], sources: Sequence[tuple[TensorFiles, Sequence[Row]]]
+    expected: Mapping[str, Any], sources: Sequence[Source]
 ) -> tuple[dict[str, tuple[TensorFiles, str]], list[str]]:
-    """The tensor of each wanted parameter, and everything that is wrong."""
-    found: dict[str, tuple[TensorFiles, str]] = {}
+    """The file and tensor of each expected parameter, and a line for everything that does not fit."""
+    matched: dict[str, tuple[TensorFiles, str]] = {}
+    tried: set[str] = set()
     problems: list[str] = []
-    for files, rows in sources:
-        for source in files.names:
-            stored, name = files[source], ours(source, rows)
-            if name is None or name not in wanted:
-                if not is_ignored(source):
-                    problems.append(f"{source} {list(stored.shape)} in {stored.file}: the model has no such parameter")
+    for files, rows, prefixes, ignored in sources:
+        for tensor in files.names:
+            stored, name = files[tensor], parameter_name(tensor, rows, prefixes)
+            if name is None or name not in expected:
+                if not is_ignored(tensor, ignored, prefixes):
+                    problems.append(f"{tensor} {list(stored.shape)} in {stored.file}: the model has no such parameter")
                 continue
-            shape = files.shape(source, transposed=name.endswith(".kernel"))
-            if name in found:
-                problems.append(f"{source} in {stored.file}: {found[name][1]} is {name} already")
-            elif shape != tuple(wanted[name].shape):
-                expected = (
-                    wanted[name].shape if len(shape) < 2 or not name.endswith(".kernel") else wanted[name].shape[::-1]
-                )
-                problems.append(
-                    f"{source} {list(stored.shape)} in {stored.file}: config.json asks for {list(expected)}"
-                )
+            tried.add(name)
+            transposed, shape = name.endswith(".kernel"), tuple(expected[name].shape)
+            if name in matched:
+                problems.append(f"{tensor} in {stored.file}: {matched[name][1]} is {name} already")
+            elif files.shape(tensor, transposed) != shape:
+                in_file = list(reversed(shape) if transposed else shape)
+                problems.append(f"{tensor} {list(stored.shape)} in {stored.file}: config.json asks for {in_file}")
             elif not is_float(stored.dtype):
-                problems.append(f"{source} in {stored.file}: {stored.dtype}, expected float32, float16 or bfloat16")
+                problems.append(f"{tensor} in {stored.file}: {stored.dtype}, expected float32, float16 or bfloat16")
             else:
-                found[name] = files, source
-    # What did not fit was named above; here only what is not there at all.
-    named = {ours(source, rows) for files, rows in sources for source in files.names}
-    problems += [f"{name} {list(leaf.shape)}: no tensor for it" for name, leaf in wanted.items() if name not in named]
-    return {name: found[name] for name in wanted if name in found}, problems
+                matched[name] = files, tensor
+    problems += [f"{name} {list(leaf.shape)}: no tensor for it" for name, leaf in expected.items() if name not in tried]
+    return {name: matched[name] for name in expected if name in matched}, problems
 
 
-def _flat(tree: Mapping[Any, Any], above: str = "") -> dict[str, Any]:
-    """Leaves by dotted names."""
+def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """The leaves of a tree by their dotted names."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
-        leaves |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return leaves
 
 
 def _put(tree: dict[Any, Any], name: str, value: jax.Array) -> None:
-    """Places a leaf; the numbers in a name are the integer keys of layers."""
+    """Sets a leaf by its dotted name. Numbers in the name become integer keys, as layers have them."""
     *parents, last = [int(part) if part.isdecimal() else part for part in name.split(".")]
     for part in parents:
         tree = tree.setdefault(part, {})

@@ -1,7 +1,4 @@
-"""Activation functions by the names that configs use, ours and those of Hugging Face and PyTorch.
-
-Knows: names. A name that is not here is refused by whoever reads the config, with the list of those that are.
-"""
+"""Activation functions by the names that our configs use, and the names that Hugging Face and PyTorch have for them."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -37,7 +34,7 @@ HUGGING_FACE: dict[str, Activation] = {
     "tanh": "tanh",
     "sigmoid": "sigmoid",
 }
-"""`hidden_act` of a transformers config -> ours; the first of several names is the one we write."""
+"""The names in a transformers config -> ours. Where several mean the same function, the first is the one we write."""
 
 TORCH: dict[str, Activation] = {
     "Identity": "identity",
@@ -50,4 +47,4 @@ TORCH: dict[str, Activation] = {
     "ELU": "elu",
     "Mish": "mish",
 }
-"""The class name in `activation_function` of a sentence-transformers Dense module -> ours, made without arguments."""
+"""The class of a sentence-transformers Dense module's `activation_function`, made without arguments -> ours."""

@@ -1,11 +1,8 @@
 """The dual encoder: token ids of queries and passages -> unit vectors whose dot product is their score.
 
-Knows: towers, pooling, projection, the temperature, and how parameters and code come apart and together again.
-Does not know: batches, losses, tokenizers, devices.
-
-Parameters live outside the model as a plain nested dict of float32 arrays (`Parameters`): the optimizer, the checkpoint
-and the mesh need no Flax. `abstract` gives the model's code and its parameters' shapes without computing anything,
-`initialize` draws parameters, `bind` puts both together:
+Parameters are kept outside the model, as a nested dict of float32 arrays (`Parameters`), so the optimizer, the
+checkpoint and the mesh need no Flax. `abstract` returns the model's code and the shapes of its parameters without
+computing anything, `initialize` draws parameters, and `bind` combines code and parameters:
 
     code, shapes = abstract(config)
     model = bind(code, initialize(config, seed=0))
@@ -13,57 +10,46 @@ and the mesh need no Flax. `abstract` gives the model's code and its parameters'
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.bert.encoder import DropoutKey, Encoder, EncoderConfig, fold
-from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig
+from hybrid_jax.model.families import DEFAULT, EncoderConfig, family_of
+from hybrid_jax.model.layers import DropoutKey, fold
 
 MIN_TEMPERATURE = 0.01
-"""A learned temperature stays above this (CLIP's limit, arXiv 2103.00020): below it, single pairs rule the loss."""
+"""A learned temperature stays above this (CLIP's limit, arXiv 2103.00020): below it, single pairs dominate the loss."""
 
 Parameters = dict[str, Any]
-"""Nested names -> arrays, e.g. ["tower"]["encoder"]["layers"][0]["output"]["kernel"]."""
-
-
-def _architecture(value: Any) -> str:
-    """What a config file means by `encoder`: BERT unless it says otherwise."""
-    return value.get("architecture", "bert") if isinstance(value, dict) else getattr(value, "architecture", "bert")
-
-
-AnyEncoderConfig = Annotated[
-    Annotated[EncoderConfig, Tag("bert")] | Annotated[ModernBertConfig, Tag("modernbert")], Discriminator(_architecture)
-]
-"""One config class per architecture; `architecture` tells which."""
+"""A nested dict of arrays, e.g. ["tower"]["encoder"]["layers"][0]["output"]["kernel"]."""
 
 
 class ModelConfig(BaseModel):
-    """The dual encoder: its encoder, and what makes one vector of a text."""
+    """The dual encoder: the transformer, and how the vectors of a text's tokens become one vector."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encoder: AnyEncoderConfig = EncoderConfig()
-    """The transformer (each of the two when untied)."""
+    encoder: EncoderConfig = DEFAULT
+    """The transformer; each of the two when untied."""
     tied: bool = True
-    """One tower for queries and passages; false = two towers of the same shape with their own parameters."""
+    """One tower for queries and passages. When false: two towers of the same shape with their own parameters."""
     pooling: Literal["mean", "cls"] = "mean"
     """A text's vector: the mean of its tokens' vectors, or its first token's."""
     projection_dim: int | None = Field(default=None, ge=1)
-    """Size of a linear layer after pooling, and so of the vectors; none = no such layer, vectors of hidden_size."""
+    """Outputs of a linear layer after pooling, hence the size of the vectors. None: no such layer, and hidden_size."""
     projection_activation: Activation = "identity"
-    """Applied to the projection: tanh for BERT's pooler and LaBSE (pooling cls, projection_dim 768)."""
+    """Applied after the projection: tanh for BERT's pooler and LaBSE (pooling cls, projection_dim 768)."""
     projection_bias: bool = True
     """Whether the projection adds a bias."""
     temperature: float = Field(default=0.05, ge=MIN_TEMPERATURE)
-    """Scores are divided by it in the loss; with learn_temperature, where it starts."""
+    """Scores are divided by it in the loss. With learn_temperature, its first value."""
     learn_temperature: bool = False
-    """Train the temperature with the rest; it stays above 0.01."""
+    """Train the temperature with the other parameters; it stays above 0.01."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelConfig":
@@ -82,7 +68,10 @@ def pool(
     method: Literal["mean", "cls"],
     texts_per_row: int,
 ) -> Float[Array, "rows texts hidden"]:
-    """One float32 vector per text: "mean" over its tokens or its first token ("cls"); zeros where there is none."""
+    """One float32 vector per text: the mean of its tokens ("mean") or its first token ("cls").
+
+    Vector [row, n] is that of segment n + 1, and zero when the row has no such segment.
+    """
     number = jnp.arange(1, texts_per_row + 1)
     member = segments[:, None, :] == number[:, None]
     if method == "cls":
@@ -93,18 +82,17 @@ def pool(
 
 
 def unit(vectors: Float[Array, "*shape dim"]) -> Float[Array, "*shape dim"]:
-    """`vectors` scaled to length 1 in float32; a zero vector stays zero, with a finite gradient."""
+    """`vectors` scaled to length 1, in float32. A zero vector stays zero and has a finite gradient."""
     vectors = vectors.astype(jnp.float32)
     return vectors * jax.lax.rsqrt(jnp.maximum(jnp.sum(vectors**2, axis=-1, keepdims=True), 1e-24))
 
 
 class Tower(nnx.Module):
-    """Encoder, pooling, optional projection, L2 norm."""
+    """Encoder, pooling, optional projection, L2 normalization."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         self.config = config
-        encoder = config.encoder
-        self.encoder = ModernBert(encoder, rngs) if isinstance(encoder, ModernBertConfig) else Encoder(encoder, rngs)
+        self.encoder = family_of(config.encoder).module_class(config.encoder, rngs)
         if config.projection_dim is not None:
             init = nnx.initializers.normal(0.02)
             self.projection = nnx.Linear(
@@ -132,9 +120,9 @@ class Tower(nnx.Module):
 class DualEncoder(nnx.Module):
     """Queries and passages -> float32 unit vectors.
 
-    `tokens` and `segments` are int[rows, length]; `segments` is 0 for padding, 1 for a row's text (1, 2, ... when
-    several are packed in a row). With `dropout_key` None the result depends on nothing else; with a key, queries and
-    passages draw different masks from it.
+    `tokens` and `segments` are int[rows, length]. `segments` is 0 for padding and 1 for the text of a row, or 1, 2, ...
+    when several texts are packed in a row. Without `dropout_key` there is no dropout; with one, queries and passages
+    get different masks from the same key.
     """
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
@@ -145,14 +133,14 @@ class DualEncoder(nnx.Module):
             self.query_tower = Tower(config, rngs)
             self.passage_tower = Tower(config, rngs)
         if config.learn_temperature:
-            # The logarithm of the distance to the floor: the temperature cannot cross it, and its gradient never dies
-            # as that of a clamped value does.
+            # The parameter is the logarithm of the distance to the floor. The temperature cannot cross the floor, and
+            # its gradient does not vanish there, as it would if the temperature were clamped.
             start = math.log(config.temperature - MIN_TEMPERATURE)
             self.log_temperature_above_floor = nnx.Param(jnp.asarray(start, jnp.float32))
 
     @property
     def temperature(self) -> Float[Array, ""]:
-        """What scores are divided by in the loss."""
+        """The scalar that scores are divided by in the loss."""
         if self.config.learn_temperature:
             return MIN_TEMPERATURE + jnp.exp(self.log_temperature_above_floor[...])
         return jnp.asarray(self.config.temperature, jnp.float32)
@@ -160,13 +148,13 @@ class DualEncoder(nnx.Module):
     def encode_queries(
         self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey = None
     ) -> Float[Array, "rows dim"]:
-        """One query per row -> one vector per row."""
+        """One vector per row, for rows of one query."""
         return self.encode_packed_queries(tokens, segments, 1, dropout_key)[:, 0]
 
     def encode_passages(
         self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey = None
     ) -> Float[Array, "rows dim"]:
-        """One passage per row -> one vector per row."""
+        """One vector per row, for rows of one passage."""
         return self.encode_packed_passages(tokens, segments, 1, dropout_key)[:, 0]
 
     def encode_packed_queries(
@@ -176,7 +164,7 @@ class DualEncoder(nnx.Module):
         texts_per_row: int,
         dropout_key: DropoutKey = None,
     ) -> Float[Array, "rows texts dim"]:
-        """Up to `texts_per_row` queries per row -> vector [row, n] for segment n + 1, or zeros."""
+        """Vectors of up to `texts_per_row` queries per row: [row, n] is that of segment n + 1, or zero without it."""
         tower = self.tower if self.config.tied else self.query_tower
         return tower(tokens, segments, texts_per_row, fold(dropout_key, 0))
 
@@ -187,23 +175,22 @@ class DualEncoder(nnx.Module):
         texts_per_row: int,
         dropout_key: DropoutKey = None,
     ) -> Float[Array, "rows texts dim"]:
-        """Up to `texts_per_row` passages per row -> vector [row, n] for segment n + 1, or zeros."""
+        """Vectors of up to `texts_per_row` passages per row: [row, n] is that of segment n + 1, or zero without it."""
         tower = self.tower if self.config.tied else self.passage_tower
         return tower(tokens, segments, texts_per_row, fold(dropout_key, 1))
 
 
 def abstract(config: ModelConfig) -> tuple[nnx.GraphDef[DualEncoder], Parameters]:
-    """The model's code, and its parameters as `jax.ShapeDtypeStruct`s. Computes nothing."""
+    """The model's code, and the shapes of its parameters as `jax.ShapeDtypeStruct`s. Computes nothing."""
     code, shapes = nnx.split(nnx.eval_shape(lambda: DualEncoder(config, nnx.Rngs(0))))
     return code, nnx.to_pure_dict(shapes)
 
 
 def initialize(config: ModelConfig, seed: int | Int[Array, ""]) -> Parameters:
-    """Fresh parameters: weights normal with deviation 0.02 (ModernBERT: as Hugging Face draws them), biases 0,
-    LayerNorm scales 1. A pure function: jit it."""
+    """Random parameters: weights as the encoder's family draws them, biases 0, LayerNorm scales 1. Can be jitted."""
     return nnx.to_pure_dict(nnx.state(DualEncoder(config, nnx.Rngs(jax.random.key(seed)))))
 
 
 def bind(code: nnx.GraphDef[DualEncoder], parameters: Parameters) -> DualEncoder:
-    """The model with these parameters. Cheap, and works inside jit and grad."""
+    """The model with these parameters. Cheap; works inside jit and grad."""
     return nnx.merge(code, parameters)

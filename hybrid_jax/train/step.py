@@ -17,8 +17,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from hybrid_jax.hub.weights import Pretrained, load_parameters
-from hybrid_jax.model.bert.encoder import DropoutKey
 from hybrid_jax.model.dual_encoder import DualEncoder, ModelConfig, Parameters, abstract, bind, initialize
+from hybrid_jax.model.layers import DropoutKey
 from hybrid_jax.runtime.mesh import batch_sharding, parameter_sharding, replicated
 from hybrid_jax.train.loss import LossConfig, Metrics, contrastive_loss
 from hybrid_jax.train.optim import Schedule

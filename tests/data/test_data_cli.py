@@ -54,8 +54,8 @@ def test_preview_in_a_process_of_its_own_shows_the_batches_of_training(config_fi
 
 
 def test_preview_prints_texts_as_the_model_reads_them(command: Command, capsys: pytest.CaptureFixture[str]):
-    prefixes = ["--data.query_prefix", "water ", "--data.passage_prefix", "street "]  # the tokenizer knows few letters
-    assert command("preview", "--steps", "0:2", "--texts", *prefixes) == 0
+    prompts = ["--data.query_prompt", "water ", "--data.passage_prompt", "street "]  # the tokenizer knows few letters
+    assert command("preview", "--steps", "0:2", "--texts", *prompts) == 0
     lines = capsys.readouterr().out.splitlines()[-6:]
     assert [line.split(",")[0] for line in lines[::3]] == ["step 0", "step 1"]
     assert all(line.startswith("  water ") for line in lines[1::3])

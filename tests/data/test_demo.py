@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import unicodedata
+from collections import Counter
+from importlib.resources import files
 
 import pytest
 
 from hybrid_jax.data.corpora import demo
-from hybrid_jax.data.corpora.demo_templates import LANGUAGES, RELATIONS, TEMPLATES
-from hybrid_jax.data.records import Row, check_language
+from hybrid_jax.data.corpora.demo_templates import LANGUAGES, RELATIONS, TEMPLATES, parse
+from hybrid_jax.data.records import DataError, Row, check_language
 
 SCRIPTS = {"ar": "ARABIC", "el": "GREEK", "hi": "DEVANAGARI", "ru": "CYRILLIC", "th": "THAI", "zh": "CJK"}
 
@@ -67,7 +69,7 @@ def test_every_record_has_a_query_and_a_passage_in_each_language_once(every: lis
         check_language(lang)
 
 
-def test_heldout_records_recombine_what_training_has_seen(train: list[Row], heldout: list[Row]):
+def test_heldout_records_recombine_trained_entities_and_relations(train: list[Row], heldout: list[Row]):
     assert not _ids(train) & _ids(heldout)
     assert _entities(heldout) <= _entities(train)
     assert _relations(heldout) == _relations(train) == set(RELATIONS)
@@ -82,56 +84,94 @@ def test_size(train: list[Row], heldout: list[Row]):
     assert "Unicode-3.0" in described
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
-def test_no_two_records_look_alike(every: list[Row], lang: str):
+def test_no_two_records_look_alike(every: list[Row]):
     """Two records with one query would have two right answers; two with one passage would be false negatives."""
-    of_lang = [row for row in every if row.lang == lang]
-    assert len({row.query for row in of_lang}) == len(of_lang)
-    assert len({row.passage for row in of_lang}) == len(of_lang)
+    texts = Counter((row.lang, side, getattr(row, side)) for row in every for side in ("query", "passage"))
+    assert [text for text, count in texts.items() if count > 1] == []
 
 
 def test_no_placeholder_is_left(every: list[Row]):
-    for row in every:
-        assert not {"{", "}", "|"} & set(f"{row.query}{row.passage}"), row
-        assert "None" not in f"{row.query} {row.passage}", row
+    def is_filled_in(text: str | None) -> bool:
+        return text is not None and not {"{", "}", "|"} & set(text) and "None" not in text
+
+    assert [row for row in every if not (is_filled_in(row.query) and is_filled_in(row.passage))] == []
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
-def test_texts_are_in_the_script_of_their_language(every: list[Row], lang: str):
-    expected = SCRIPTS.get(lang, "LATIN")
-    for row in every:
-        if row.lang == lang:
-            for text in (row.query, row.passage):
-                found = _scripts(text or "")
-                assert found.count(expected) > len(found) / 2, row
-                # Codes such as "ISO 639" are Latin everywhere; no other script may slip in.
-                assert set(found) <= {expected, "LATIN", "MODIFIER"}, row
+def test_texts_are_in_the_script_of_their_language(every: list[Row]):
+    def is_in_script(text: str | None, script: str) -> bool:
+        """Codes such as "ISO 639" are Latin everywhere; no other script may slip in."""
+        scripts = _scripts(text or "")
+        return scripts.count(script) > len(scripts) / 2 and set(scripts) <= {script, "LATIN", "MODIFIER"}
+
+    wrong = [
+        (row.id, row.lang, text)
+        for row in every
+        for text in (row.query, row.passage)
+        if not is_in_script(text, SCRIPTS.get(row.lang, "LATIN"))
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
-@pytest.mark.parametrize("relation", RELATIONS)
-def test_templates_ask_in_two_ways_or_more_and_answer(relation: str, lang: str):
-    template = TEMPLATES[lang][relation]
-    assert len(set(template.questions)) >= 2
-    for question in template.questions:
-        assert question.count("{entity}") == 1
-        assert "{answer}" not in question
-    assert template.passage.count("{entity}") == template.passage.count("{answer}") == 1
+def test_templates_ask_in_two_ways_or_more_and_answer():
+    assert set(TEMPLATES) == set(LANGUAGES)
+    wrong = [
+        (lang, relation)
+        for lang, templates in TEMPLATES.items()
+        for relation in RELATIONS
+        for questions, passage in [templates[relation]]
+        if len(set(questions)) < 2
+        or any(question.count("{entity}") != 1 or "{answer}" in question for question in questions)
+        or not passage.count("{entity}") == passage.count("{answer}") == 1
+    ]
+    assert wrong == []
+
+
+def test_a_mistake_in_a_language_file_is_named_with_file_and_line():
+    good = (files("hybrid_jax.data.corpora") / "wording" / "en.txt").read_text(encoding="utf-8")
+    assert parse(good, "en.txt") == TEMPLATES["en"]
+    lines = good.splitlines()
+    assert lines[3].startswith("[currency]")
+    assert [line[0] for line in lines[4:7]] == ["?", "?", "="]
+
+    def message(changes: dict[int, str]) -> str:
+        with pytest.raises(DataError) as raised:
+            parse("\n".join(changes.get(number, line) for number, line in enumerate(lines, 1)), "en.txt")
+        return str(raised.value)
+
+    mistakes = {
+        "en.txt:4: unknown relation 'currencies', use one of currency, official, ": {4: "[currencies]"},
+        "en.txt:4: [currency] needs two or more different questions": {6: ""},
+        "en.txt:4: [currency] needs two or more different questions ": {6: lines[4]},
+        "en.txt:4: [currency] has 0 passages (=), write exactly one": {7: ""},
+        "en.txt:4: [currency] has 2 passages (=), write exactly one": {8: lines[6]},
+        "en.txt:5: {entity} must occur once, occurs 0 times": {5: "? What is the currency?"},
+        "en.txt:5: only {entity} can be filled in here, remove other braces": {5: "? {entity}: {answer}?"},
+        "en.txt:7: {answer} must occur once, occurs 2 times": {7: "= {entity}: {answer} {answer}"},
+        "en.txt:7: only {entity} and {answer} can be filled in here": {7: "= {entity}: {answer} {0}"},
+        'en.txt:8: expected [relation], "? question" or "= passage", got \'Question?\'': {8: "Question?"},
+        "en.txt:3: expected [relation], ": {3: "? {entity}?"},
+        "en.txt:8: [currency] is in line 4 already, remove one of them": {8: "[currency]"},
+        "en.txt: no [currency], add its questions and passage": dict.fromkeys(range(4, 8), "# removed"),
+    }
+    told = {expected: message(changes) for expected, changes in mistakes.items()}
+    assert {expected: actual for expected, actual in told.items() if not actual.startswith(expected)} == {}
 
 
 def test_every_wording_is_used_in_training(train: list[Row]):
     queries = {(lang, relation): "\n" for lang in LANGUAGES for relation in RELATIONS}
     for row in train:
         queries[row.lang, row.id.split("-")[1]] += f"{row.query}\n"
-    for (lang, relation), text in queries.items():
-        for question in TEMPLATES[lang][relation].questions:
-            fixed_part = max(question.split("{entity}"), key=len)
-            assert fixed_part in text, (lang, relation, question)
+    unused = [
+        (lang, relation, question)
+        for (lang, relation), text in queries.items()
+        for question in TEMPLATES[lang][relation].questions
+        if max(question.split("{entity}"), key=len) not in text
+    ]
+    assert unused == []
 
 
-@pytest.mark.parametrize(
-    ("id_", "lang", "entity", "answer"),
-    [
+def test_known_facts(every: list[Row]):
+    facts = [
         ("JP-currency", "en", "Japan", "Japanese Yen"),
         ("BR-official", "de", "Brasilien", "Portugiesisch"),
         ("BG-script", "tr", "Bulgaristan", "Kiril"),
@@ -143,15 +183,15 @@ def test_every_wording_is_used_in_training(train: list[Row]):
         ("vi-language_code", "vi", "Tiếng Việt", " vi."),
         ("KWD-currency_code", "ar", "دينار كويتي", "KWD"),
         ("KWD-decimals", "hi", "कुवैती दिनार", "3"),
-    ],
-)
-def test_known_facts(every: list[Row], id_: str, lang: str, entity: str, answer: str):
-    (row,) = [row for row in every if (row.id, row.lang) == (id_, lang)]
-    assert row.query is not None
-    assert row.passage is not None
-    assert entity in row.query
-    assert entity in row.passage
-    assert answer in row.passage
+    ]
+    rows = {(row.id, row.lang): row for row in every}
+    wrong = [
+        (id_, lang)
+        for id_, lang, entity, answer in facts
+        for query, passage in [(rows[id_, lang].query or "", rows[id_, lang].passage or "")]
+        if not (entity in query and entity in passage and answer in passage)
+    ]
+    assert wrong == []
 
 
 def test_the_corpus_is_the_same_in_every_process(every: list[Row]):

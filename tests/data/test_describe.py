@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from hybrid_jax.data.describe import aligned, describe, language_pairs, preview
+from hybrid_jax.data.describe import describe, language_pairs, preview
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.data.records import Row
 from hybrid_jax.data.store import Store
@@ -17,14 +17,6 @@ ROWS = [
     Row("b", "de", None, "p5"),
     Row("c", "de", "q6", "p6"),
 ]
-
-
-def test_columns_line_up():
-    assert aligned([["name", "n", "what"], ["a", "1,000", "x"], ["longer", "7", ""]], left=(0, 2)) == [
-        "name        n  what",
-        "a       1,000  x",
-        "longer      7",
-    ]
 
 
 def test_language_pairs_are_counted_as_by_hand(make_store: MakeStore):

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hybrid_jax.data import formats
-from hybrid_jax.data.formats import LINE_FORMATS, Place, Repairs, detect_format, squad_rows, supported_kinds
+from hybrid_jax.data.fields import Place, Repairs
+from hybrid_jax.data.formats import LINE_FORMATS, detect_format, squad_rows, supported_kinds
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Row
 
 ALIGNED = {"id": "q1", "lang": "de", "query": "Wer?", "passage": "Niemand."}

@@ -1,4 +1,4 @@
-"""Pairs are in the languages their kind asks for, drawn by weight; hard negatives are in the passage's language."""
+"""Pairs are in the languages of their kind, chosen by weight; hard negatives are in the passage's language."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 
+from hybrid_jax.data.hashing import mix
 from hybrid_jax.data.pairing import Pairs, pair
 from hybrid_jax.data.records import Row
 from hybrid_jax.data.schedule import BatchPlan, Kind
-from hybrid_jax.data.shares import mix
 from hybrid_jax.data.store import Store
 
 MakeStore = Callable[[Iterable[Row]], Store]
@@ -28,11 +28,11 @@ def _rows(records: int, negatives: int = 0) -> Iterator[Row]:
 def _pairs(
     store: Store, kind: Kind, weights: dict[str, float] | None = None, hard_negatives: int = 0, repeats: int = 1
 ) -> tuple[Pairs, np.ndarray]:
-    """All rows of a kind's pool (monolingual: of German), `repeats` times with other draws."""
+    """All rows of a kind's pool (monolingual: of German), `repeats` times with other random numbers."""
     pool = store.pools(kind, np.ones(len(store.record_offsets) - 1, bool))["de" if kind == "monolingual" else None]
     rows = np.tile(np.arange(len(pool)), repeats)
-    draws = mix(np.arange(len(rows), dtype=np.uint64))
-    plan = BatchPlan(0, kind, "made", "de" if kind == "monolingual" else None, rows, draws)
+    random = mix(np.arange(len(rows), dtype=np.uint64))
+    plan = BatchPlan(0, kind, "made", "de" if kind == "monolingual" else None, rows, random)
     return pair(store, pool, plan, weights or EQUAL, hard_negatives), pool[rows]
 
 
@@ -84,28 +84,28 @@ def test_language_pairs_come_in_proportion_to_both_weights(make_store: MakeStore
         assert abs(found[choice] - n * share) < 5 * np.sqrt(n * share)
 
 
-def test_pairs_follow_their_draws(make_store: MakeStore):
+def test_pairs_follow_their_random_numbers(make_store: MakeStore):
     store = make_store(_rows(12))
     pool = store.pools("cross_lingual", np.ones(12, bool))[None]
 
-    def queries(draws: np.ndarray) -> list[int]:
+    def queries(random: np.ndarray) -> list[int]:
         return pair(
-            store, pool, BatchPlan(0, "cross_lingual", "made", None, np.arange(12), draws), EQUAL
+            store, pool, BatchPlan(0, "cross_lingual", "made", None, np.arange(12), random), EQUAL
         ).queries.tolist()
 
-    draws = mix(np.arange(12, dtype=np.uint64))
-    assert queries(draws) == queries(draws) != queries(mix(draws))
-    # A row's pair depends on its own draw alone: this is why hosts may cut a batch anywhere.
-    other = np.where(np.arange(12) < 6, draws, mix(draws))
-    assert queries(other)[:6] == queries(draws)[:6]
+    random = mix(np.arange(12, dtype=np.uint64))
+    assert queries(random) == queries(random) != queries(mix(random))
+    # A row's pair depends on its own random number alone: this is why hosts may cut a batch anywhere.
+    other = np.where(np.arange(12) < 6, random, mix(random))
+    assert queries(other)[:6] == queries(random)[:6]
 
 
 @pytest.mark.parametrize("extreme", [0, 2**64 - 1])
-def test_the_outermost_draws_are_pairs_too(make_store: MakeStore, extreme: int):
+def test_the_smallest_and_largest_random_numbers_give_pairs_too(make_store: MakeStore, extreme: int):
     store = make_store(_rows(12))
     pool = store.pools("cross_lingual", np.ones(12, bool))[None]
-    draws = np.full(12, extreme, np.uint64)
-    pairs = pair(store, pool, BatchPlan(0, "cross_lingual", "made", None, np.arange(12), draws), EQUAL)
+    random = np.full(12, extreme, np.uint64)
+    pairs = pair(store, pool, BatchPlan(0, "cross_lingual", "made", None, np.arange(12), random), EQUAL)
     _check_languages(store, pairs)
     assert (pairs.query_langs != pairs.passage_langs).all()
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.pipeline import Batch, DataConfig, Pipeline, prefetch
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import MixtureConfig
-from hybrid_jax.data.sources import DatasetConfig
 from hybrid_jax.data.tokenizer import TokenizerConfig
 
 Write = Callable[[Path, Iterable[Any]], Path]
@@ -43,7 +43,7 @@ def test_arrays_have_the_agreed_names_shapes_and_padding(tiny_pipeline: Pipeline
             assert (tokens[segments == 0] == tiny_pipeline.tokenizer.pad_id).all()
 
 
-def test_rows_hold_their_records_texts_with_prefixes(tiny_pipeline: Pipeline, tiny_rows: list[dict[str, Any]]):
+def test_rows_hold_their_records_texts_with_prompts(tiny_pipeline: Pipeline, tiny_rows: list[dict[str, Any]]):
     config, of = tiny_pipeline.config, {(row["id"], row["lang"]): row for row in tiny_rows}
     for step in STEPS:
         batch = tiny_pipeline.batch(step)

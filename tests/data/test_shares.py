@@ -1,4 +1,4 @@
-"""Draws keep their shares after any number of positions, and answer for any position as if they had counted."""
+"""Sequences of choices keep their shares after any number of positions, and know each choice's count at any."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hybrid_jax.data.shares import MAX_CYCLE, CoinFlips, Curriculum, Quota, hash_ints, permute, size_shares
+from hybrid_jax.data.shares import MAX_CYCLE, CoinFlips, Curriculum, Quota, size_shares
 
 FAR = 10**12
 SHARES = st.lists(st.integers(1, 30), min_size=1, max_size=5).map(
@@ -24,11 +24,11 @@ POINTS = st.lists(
 ).map(sorted)
 
 
-def _count_up(draw: Callable[[int], tuple[str, int]], positions: int) -> list[Counter[str]]:
+def _count_up(choices: Callable[[int], tuple[str, int]], positions: int) -> list[Counter[str]]:
     """The counts after 0, 1, 2, … positions; asserts that each answer tells its own choice's count so far."""
     counts = [Counter[str]()]
     for position in range(positions):
-        choice, before = draw(position)
+        choice, before = choices(position)
         assert before == counts[-1][choice]
         counts.append(counts[-1] + Counter([choice]))
     return counts
@@ -125,33 +125,3 @@ def test_smoothed_shares_are_powers_of_sizes():
 def test_the_smallest_choice_is_never_starved():
     shares = size_shares({"huge": 10**9, "tiny": 1, "small": 5}, 1.0)
     assert shares == {"huge": MAX_CYCLE - 2, "tiny": 1, "small": 1}
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(1, 700), st.integers(0, 2**64 - 1))
-def test_permute_is_a_bijection(size: int, key: int):
-    image = permute(np.arange(size, dtype=np.uint64), size, key)
-    assert np.array_equal(np.sort(image), np.arange(size))
-
-
-@pytest.mark.parametrize("size", [2**31 + 11, 10**12])
-def test_permute_keeps_positions_of_huge_ranges_apart(size: int):
-    positions = np.concatenate([np.arange(5000), size - 1 - np.arange(5000)]).astype(np.uint64)
-    image = permute(positions, size, key=3)
-    assert len(np.unique(image)) == len(positions)
-    assert image.max() < size
-
-
-def test_permute_sends_every_row_anywhere():
-    """Over many keys, each of 12 rows lands on each of 12 places about equally often."""
-    size, keys = 12, 900
-    landed = np.zeros((size, size), int)
-    for key in range(keys):
-        landed[np.arange(size), permute(np.arange(size, dtype=np.uint64), size, key)] += 1
-    expected = keys / size
-    assert np.abs(landed - expected).max() < 5 * np.sqrt(expected)
-
-
-def test_hashes_of_different_parts_differ():
-    parts = [(1, "a"), ("1", "a"), (1, None), ("1a",), (1, "a", 0), (11, "a")]
-    assert len({hash_ints(*of) for of in parts}) == len(parts)

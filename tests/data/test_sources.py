@@ -9,16 +9,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hybrid_jax.data.formats import Repairs
+from hybrid_jax.data.dataset import DatasetConfig
+from hybrid_jax.data.fields import Repairs
+from hybrid_jax.data.locate import resolve_files
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Row
-from hybrid_jax.data.sources import (
-    BadRows,
-    DatasetConfig,
-    fingerprint,
-    read_rows,
-    resolve_files,
-    resolve_kinds,
-)
+from hybrid_jax.data.sources import BadRows, fingerprint, read_rows, resolve_kinds
 
 REAL_TRAIN = (
     "bitext_docs",

@@ -10,8 +10,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from hybrid_jax.data.corpora import aligned_tfds
+from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.records import DataError, Row
-from hybrid_jax.data.sources import BadRows, DatasetConfig, fingerprint, prepare_tfds, read_rows
+from hybrid_jax.data.sources import BadRows, fingerprint, prepare_tfds, read_rows
 
 ROWS = [
     Row("q1", "en", "Who?", "Nobody.", "Odyssey", ("Somebody.", "Anybody."), "p1", "a:1"),

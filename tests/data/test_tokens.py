@@ -13,7 +13,7 @@ from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.data.tokens import TokenTable, write_tokens
 
 MakeStore = Callable[[Iterable[Row]], Store]
-PREFIX = "w7 "
+PROMPT = "w7 "
 LIMIT = 6
 
 
@@ -39,13 +39,13 @@ def _store(make_store: MakeStore, vocab_size: int) -> Store:
 
 def _table(store: Store, tokenizer: Tokenizer, folder: Path, side: str = "passage") -> tuple[TokenTable, np.ndarray]:
     texts = np.unique(store.entries[side])
-    return write_tokens(store, texts, tokenizer, PREFIX, LIMIT, folder), texts
+    return write_tokens(store, texts, tokenizer, PROMPT, LIMIT, folder), texts
 
 
 def test_the_table_equals_tokenising_directly(make_store: MakeStore, tokenizer: Tokenizer, tmp_path: Path):
     store = _store(make_store, tokenizer.vocab_size)
     table, texts = _table(store, tokenizer, tmp_path / "tokens")
-    expected, cut = tokenizer.encode([PREFIX + store.texts[i] for i in texts], LIMIT)
+    expected, cut = tokenizer.encode([PROMPT + store.texts[i] for i in texts], LIMIT)
     assert (table.texts, table.truncated) == (len(texts), cut)
     assert cut > 0
     assert table.lengths(texts).tolist() == [len(row) for row in expected]

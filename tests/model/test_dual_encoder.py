@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.dual_encoder import DualEncoder, ModelConfig, abstract, bind, initialize, pool, unit
 
-ENCODER = EncoderConfig(vocab_size=23, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_length=12)
+ENCODER = BertConfig(vocab_size=23, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=32, max_length=12)
 TOKENS = np.array([[3, 5, 7, 0, 0], [11, 2, 0, 0, 0]], np.int32)
 SEGMENTS = (TOKENS > 0).astype(np.int32)
 

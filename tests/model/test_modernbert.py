@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from pydantic import ValidationError
 
-from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig, rotate, rotation, view
+from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig, make_view, rotate, rotation
 
 TINY = ModernBertConfig(
     vocab_size=23,
@@ -208,7 +208,7 @@ def test_dropout_is_a_function_of_key_and_place(rate: str):
 def parts(model: ModernBert, tokens, segments, key):
     """What embeddings, attention and feed-forward of the first layer give, each fed with the embeddings."""
     embedded = model.embeddings(tokens, None)
-    attended = model.layers[0].attention(embedded, view("global", segments, model.config), key)
+    attended = model.layers[0].attention(embedded, make_view("global", segments, model.config), key)
     return model.embeddings(tokens, key), attended, model.layers[0].mlp(embedded, key)
 
 

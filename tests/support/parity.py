@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybrid_jax.embed.load import load
-from hybrid_jax.hub.names import ENCODERS, ours
+from hybrid_jax.hub.names import parameter_name
 from hybrid_jax.hub.weights import load_tower, open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig, abstract, bind
+from hybrid_jax.model.families import family_of
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 from hybrid_jax.train.loss import contrastive_loss
 
@@ -45,7 +46,7 @@ def check(folder: Path, expected: Mapping[str, np.ndarray], texts: list[str]) ->
     reference = {key.removeprefix("gradient/"): value for key, value in expected.items() if key.startswith("gradient/")}
     whole = float(np.sqrt(sum((value**2).sum() for value in reference.values())))
     for source, value in reference.items():
-        name = ours(source, ENCODERS[plain.encoder.architecture])
+        name = parameter_name(source, family_of(plain.encoder).tensor_names)
         assert name is not None, f"{source} has a gradient but no name here"
         mine = _leaf(gradients, name)
         mine = mine.T if name.endswith(".kernel") else mine

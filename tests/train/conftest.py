@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.dual_encoder import ModelConfig
 
 ROWS, HARD_NEGATIVES, LENGTH = 16, 1, 6
@@ -11,7 +11,7 @@ ROWS, HARD_NEGATIVES, LENGTH = 16, 1, 6
 
 @pytest.fixture(scope="session")
 def model_config() -> ModelConfig:
-    encoder = EncoderConfig(
+    encoder = BertConfig(
         vocab_size=24, hidden_size=8, num_layers=1, num_heads=2, intermediate_size=16, max_length=LENGTH
     )
     return ModelConfig(encoder=encoder, learn_temperature=True, temperature=0.05)

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from hybrid_jax.model.bert.encoder import EncoderConfig
+from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.dual_encoder import ModelConfig, abstract
 from hybrid_jax.train.optim import OptimizerConfig, decays, make_optimizer, make_schedule
 
@@ -43,7 +43,7 @@ def test_impossible_runs_are_refused(config: OptimizerConfig, message: str):
 
 
 def test_only_matrices_decay():
-    encoder = EncoderConfig(vocab_size=11, hidden_size=8, num_layers=1, num_heads=2, intermediate_size=16, max_length=4)
+    encoder = BertConfig(vocab_size=11, hidden_size=8, num_layers=1, num_heads=2, intermediate_size=16, max_length=4)
     _, parameters = abstract(ModelConfig(encoder=encoder, projection_dim=4, learn_temperature=True))
     mask = {
         jax.tree_util.keystr(path): decay for path, decay in jax.tree_util.tree_leaves_with_path(decays(parameters))

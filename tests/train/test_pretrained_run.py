@@ -50,22 +50,22 @@ def test_the_config_is_completed_by_the_folder_and_stands_where_it_speaks(tmp_pa
         16,
         "tanh",
     )
-    assert (config.data.query_prefix, config.data.tokenizer.path) == ("", str(folder))
+    assert (config.data.query_prompt, config.data.tokenizer.path) == ("", str(folder))
     assert config.model.encoder.model_dump()["attention_dropout"] == 0.0
     assert config.model.encoder.model_dump()["dropout"] == 0.1
     assert parse_config(dump_config(config)) == config
 
     assert config_of(tmp_path, folder, "--model.temperature", "0.1").model.temperature == 0.1
-    assert config_of(tmp_path, folder, "--data.query_prefix", "q: ").data.query_prefix == "q: "
+    assert config_of(tmp_path, folder, "--data.query_prompt", "q: ").data.query_prompt == "q: "
     other = config_of(tmp_path, folder, "--pretrained", str(FIXTURES / "e5"))
     assert (other.pretrained, other.model.pooling) == (str(FIXTURES / "e5"), "mean")
-    assert (other.data.query_prefix, other.data.passage_prefix) == ("query: ", "passage: ")
+    assert (other.data.query_prompt, other.data.passage_prompt) == ("query: ", "passage: ")
     with pytest.raises(ConfigError, match=r"exceeds model\.encoder\.max_length 40"):
         config_of(tmp_path, folder, "--data.max_query_length", "99")
 
 
 def test_modernbert_runs_from_a_config_too(tmp_path: Path):
-    config = config_of(tmp_path, FIXTURES / "modernbert", "--data.query_prefix", "q: ")
+    config = config_of(tmp_path, FIXTURES / "modernbert", "--data.query_prompt", "q: ")
     assert config.model.encoder.architecture == "modernbert"
     assert parse_config(dump_config(config)) == config
 

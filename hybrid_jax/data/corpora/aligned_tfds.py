@@ -1,10 +1,9 @@
-"""TFDS without TensorFlow: a builder of our own for aligned records, and the reader of every prepared dataset.
+"""TFDS without TensorFlow: a builder for aligned records, and a reader of prepared datasets.
 
-Datasets are ArrayRecord files, the one format that TFDS reads and writes without TensorFlow and whose split slices it
-honours. `read` takes our own records and the QA datasets of TFDS (xquad, mlqa, tydi_qa, squad: features id, title,
-context, question, answers) straight from the prepared folder: no builder code is looked up and no network touched.
+Datasets are ArrayRecord files, the only format that TFDS reads and writes without TensorFlow and with slices of splits.
+`read` accepts our own records and the QA datasets of TFDS (xquad, mlqa, tydi_qa, squad: features id, title, context,
+question, answers). It reads the prepared folder, without builder code and without a network.
 
-Knows: TFDS, its folders and features, its QA datasets' languages. Does not know: other sources, what rows are for.
 This module imports tensorflow_datasets (1 s): import it inside the function that needs it.
 """
 
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from hybrid_jax.data.formats import Place
+from hybrid_jax.data.fields import Place
 from hybrid_jax.data.records import DataError, OnBadRow, Row, check_language
 
 _TYDI_LANGUAGES = {
@@ -40,7 +39,7 @@ _ROW_TEXTS = ("lang", "query", "passage", "title", "passage_id", "where")
 
 
 class AlignedTfds(tfds.core.GeneratorBasedBuilder):
-    """One example is one record: its id and, for each language it exists in, one row. "" stands for None."""
+    """Each example is a record: its id and a row for each of its languages. "" stands for None."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "A record's rows as parallel lists."}  # noqa: RUF012  # TFDS reads it from the class
@@ -99,7 +98,7 @@ def write(rows: Iterable[Row], name: str, split: str, out_dir: Path) -> Path:
 
 
 class _Gathered(Iterable[list[Row]]):
-    """Rows on disk, given back record by record."""
+    """Rows in a temporary database, iterated record by record."""
 
     def __init__(self, file: Path):
         self._database = sqlite3.connect(file)
@@ -127,15 +126,15 @@ def _row_from_json(text: str) -> Row:
 
 
 def find_prepared(folder: Path) -> Path:
-    """The prepared dataset (the folder of its dataset_info.json) at or below `folder`, of several versions the highest.
+    """The folder of the prepared dataset (that of its dataset_info.json) at or below `folder`; the highest version.
 
-    Raises DataError when there is none, or more than one dataset or config.
+    Raises DataError if there is none, or more than one dataset or config.
     """
-    found = sorted(path.parent for path in folder.rglob("dataset_info.json")) if folder.is_dir() else []
-    datasets = sorted({path.parent for path in found if path != folder})
-    if folder in found:
+    prepared = sorted(path.parent for path in folder.rglob("dataset_info.json")) if folder.is_dir() else []
+    datasets = sorted({path.parent for path in prepared if path != folder})
+    if folder in prepared:
         return folder
-    if not found:
+    if not prepared:
         raise DataError(
             f"{folder}: no prepared TFDS dataset (no dataset_info.json), prepare it there on a machine with a network: "
             f"tfds build NAME --file_format=array_record --data_dir=…"
@@ -143,11 +142,11 @@ def find_prepared(folder: Path) -> Path:
     if len(datasets) > 1:
         names = ", ".join(str(path.relative_to(folder)) for path in datasets[:12])
         raise DataError(f"{folder}: holds several TFDS datasets, name one of them: {names}")
-    return max(found, key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")])
+    return max(prepared, key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")])
 
 
 def open_examples(folder: Path, split: str) -> Sequence[dict[str, Any]]:
-    """The examples of a prepared dataset: random access, each read from disk when asked for; raises DataError."""
+    """The examples of a prepared dataset, read from disk one by one at any index. Raises DataError."""
     builder = _builder(folder)
     splits = sorted(builder.info.splits)
     if split.partition("[")[0] not in splits:
@@ -161,7 +160,10 @@ def open_examples(folder: Path, split: str) -> Sequence[dict[str, Any]]:
 
 
 def read(folder: Path, split: str, lang: str | None, place: Callable[[str], Place], on_bad: OnBadRow) -> Iterator[Row]:
-    """All rows of a prepared dataset, `lang` given or None for what the dataset says; `place(where)` checks texts."""
+    """All rows of a prepared dataset, in language `lang`, or if None in the one that the dataset names.
+
+    `place(where)` returns the `Place` that checks the texts of an example.
+    """
     builder = _builder(folder)
     features = set(builder.info.features or ())
     name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
@@ -218,7 +220,7 @@ def _qa_row(example: dict[str, Any], place: Place, lang: str | None) -> Row:
 
 
 def _language(name: str, config: str | None, split: str, example: dict[str, Any]) -> str | None:
-    """The language of an example of one of TFDS's QA datasets; None where it cannot be known."""
+    """The language of an example of one of TFDS's QA datasets; None if it is not known."""
     if name == "squad":
         return "en"
     if name == "tydi_qa":
@@ -235,9 +237,9 @@ def _language(name: str, config: str | None, split: str, example: dict[str, Any]
 
 def _builder(folder: Path) -> Any:
     builder = tfds.builder_from_directory(folder)
-    if (found := builder.info.file_format) is not tfds.core.FileFormat.ARRAY_RECORD:
+    if (format := builder.info.file_format) is not tfds.core.FileFormat.ARRAY_RECORD:
         raise DataError(
-            f"{folder}: stored as {found.value if found else 'unknown'}, which needs TensorFlow or ignores split "
+            f"{folder}: stored as {format.value if format else 'unknown'}, which needs TensorFlow or ignores split "
             f"slices, prepare it again with --file_format=array_record"
         )
     return builder

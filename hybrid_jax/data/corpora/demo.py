@@ -1,11 +1,10 @@
-"""The demo corpus: facts of Unicode CLDR as aligned questions and passages in 11 languages, built when it is asked for.
+"""The demo corpus: facts from Unicode CLDR as aligned questions and passages in 11 languages, generated on demand.
 
-Knows: which facts CLDR states beyond doubt (about territories, languages and currencies), their names in each
-language, and which records are held out. Does not know: how a sentence is worded (`demo_templates`), files, batches.
-
-A record is one relation of one entity: "TR-currency" in Arabic, German, Greek and so on. The held-out split keeps
-(entity, relation) combinations that training never sees, while every entity and every relation is trained on: answering
-it takes recombination. It needs no file and no network, only the `babel` package, which carries the CLDR.
+A record is one relation of one entity, a territory, language or currency: "TR-currency" in Arabic, German, Greek and so
+on. Only facts that CLDR states unambiguously, with names in every language, are used. The held-out split consists of
+(entity, relation) combinations that are not in the training split, although each entity and each relation is: to answer
+them, a model has to recombine what it learned. Sentences come from `demo_templates.py`; the facts need no file and no
+network, only the `babel` package, which contains the CLDR.
 """
 
 import hashlib
@@ -33,7 +32,7 @@ HELDOUT_SHARE = 0.15
 MAX_OFFICIAL_LANGUAGES = 3
 LATIN_SCRIPT = ("de", "en", "es", "tr", "vi")
 AS_OF = date(2026, 1, 1)
-"""Currencies change; the corpus must not change with the clock of the machine that builds it."""
+"""Currencies change; the corpus must not depend on the day on which it is generated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,9 @@ class _Fact:
 
 
 def rows(split: Split) -> Iterator[Row]:
-    """The records of a split, each in all 11 languages, in a fixed order. Rows of one id follow one another.
+    """The rows of a split, in a fixed order: each record in all 11 languages before the next record.
 
-    Raises DataError when there is no such split.
+    Raises DataError if there is no such split.
     """
     if split not in get_args(Split):
         raise DataError(f"demo: unknown split {split!r}: choose 'train' or 'heldout'")
@@ -62,7 +61,7 @@ def rows(split: Split) -> Iterator[Row]:
         for lang in LANGUAGES:
             template = TEMPLATES[lang][fact.relation]
             entity, answer = fact.entity_names[lang], fact.answers[lang]
-            # The paraphrase depends on the language too, so that translations do not give their wording away.
+            # The paraphrase depends on the language too, so a question does not tell how its translation is worded.
             paraphrase = int(_unit_hash(f"{fact.id}/{lang}") * len(template.questions))
             query = template.questions[paraphrase].format(entity=entity)
             passage = template.passage.format(entity=entity, answer=answer)
@@ -70,7 +69,7 @@ def rows(split: Split) -> Iterator[Row]:
 
 
 def describe() -> str:
-    """One paragraph for reports: where the texts come from, under which licence, and how many there are."""
+    """A paragraph for reports: the texts' source, licence and number."""
     facts, heldout = _facts(), _heldout()
     entities = len({fact.entity for fact in facts})
     return (
@@ -83,26 +82,25 @@ def describe() -> str:
 
 
 def _unit_hash(text: str) -> float:
-    """A number in [0, 1) that is the same in every process and on every machine, unlike `hash`."""
-    # 53 bits, not 64: a float64 holds no more, and rounding up to exactly 1.0 would index past the last paraphrase.
+    """A number in [0, 1) that, unlike `hash`, is the same in every process and on every machine."""
+    # 53 bits, as a float64 has no more: 64 bits could round up to 1.0, which would index past the last paraphrase.
     return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 11) / 2**53
 
 
 @cache
 def _heldout() -> frozenset[str]:
-    """Ids of the held-out records: a share by hash, sparing one record of every entity for training."""
-    of_entity: dict[str, list[str]] = {}
+    """Ids of the held-out records: a share chosen by hash, which leaves at least one record of each entity."""
+    ids_by_entity: dict[str, list[str]] = {}
     for fact in _facts():
-        of_entity.setdefault(fact.entity, []).append(fact.id)
-    spared = {max(ids, key=_unit_hash) for ids in of_entity.values()}
-    return frozenset(
-        id_ for ids in of_entity.values() for id_ in ids if _unit_hash(id_) < HELDOUT_SHARE and id_ not in spared
-    )
+        ids_by_entity.setdefault(fact.entity, []).append(fact.id)
+    always_train = {max(ids, key=_unit_hash) for ids in ids_by_entity.values()}
+    every_id = (id_ for ids in ids_by_entity.values() for id_ in ids)
+    return frozenset(id_ for id_ in every_id if _unit_hash(id_) < HELDOUT_SHARE and id_ not in always_train)
 
 
 @cache
 def _facts() -> tuple[_Fact, ...]:
-    """Every fact whose entity and answer have a name in all languages, in a fixed order."""
+    """All facts whose entity and answer have a name in every language, in a fixed order."""
     territories = _territories()
     facts = [fact for territory in territories for fact in _about_territory(territory)]
     facts += [fact for language in _official_languages(territories) for fact in _about_language(language)]
@@ -116,24 +114,24 @@ def _locales() -> dict[str, Locale]:
 
 
 def _names(table: Literal["territories", "languages", "scripts", "currencies"], code: str) -> Names | None:
-    """What `code` is called in each language, or None where CLDR leaves one of them out."""
+    """The name of `code` in each language, or None if CLDR has none in one of them."""
     names = {lang: getattr(locale, table).get(code) for lang, locale in _locales().items()}
     return names if all(names.values()) else None
 
 
-def _same(text: str) -> Names:
-    """An answer that reads alike in every language: a code or a number."""
+def _same_in_all(text: str) -> Names:
+    """An answer that is the same in every language: a code or a number."""
     return dict.fromkeys(LANGUAGES, text)
 
 
 def _fact(entity: str, relation: str, entity_names: Names | None, answers: Names | None) -> Iterator[_Fact]:
-    """The fact, unless CLDR lacks one of its names or does not settle its answer."""
+    """Yields the fact, unless CLDR has no unambiguous answer or lacks a name."""
     if entity_names and answers:
         yield _Fact(entity, relation, entity_names, answers)
 
 
 def _territories() -> list[str]:
-    """Countries and territories (two letters; the other codes are continents) that have an official language."""
+    """Codes of territories that have an official language; codes of other than two letters are continents."""
     codes = sorted(str(code) for code in _locales()["en"].territories)
     return [code for code in codes if len(code) == 2 and get_official_languages(code, de_facto=True)]
 
@@ -158,33 +156,33 @@ def _currency_of(territory: str) -> Names | None:
 
 
 def _official_languages_in(territory: str) -> list[str]:
-    """Languages without their script ("sr_Cyrl" and "sr_Latn" are one), most speakers first."""
+    """Language codes without script ("sr_Cyrl" and "sr_Latn" are one), most speakers first."""
     return list(dict.fromkeys(code.split("_")[0] for code in get_official_languages(territory, de_facto=True)))
 
 
 def _official_languages_of(territory: str) -> Names | None:
     codes = _official_languages_in(territory)
-    each = [names for code in codes if (names := _names("languages", code))]
-    if len(each) < len(codes) or len(each) > MAX_OFFICIAL_LANGUAGES:
+    names_of_all = [names for code in codes if (names := _names("languages", code))]
+    if len(names_of_all) < len(codes) or len(codes) > MAX_OFFICIAL_LANGUAGES:
         return None
-    return {lang: format_list([names[lang] for names in each], locale=lang) for lang in LANGUAGES}
+    return {lang: format_list([names[lang] for names in names_of_all], locale=lang) for lang in LANGUAGES}
 
 
 def _likely_subtags(*tags: str) -> tuple[str, str, str] | None:
-    """(language, script, territory) that CLDR takes the first tag it knows ("pa_PK", else "pa") to stand for."""
-    known = get_global("likely_subtags")
+    """(language, script, territory) that CLDR considers likely for the first of the tags that it lists, if any."""
+    likely = get_global("likely_subtags")
     for tag in tags:
-        if tag in known:
-            language, script, territory = known[tag].split("_")
+        if tag in likely:
+            language, script, territory = likely[tag].split("_")
             return language, script, territory
     return None
 
 
 def _script_of_territory(territory: str) -> Names | None:
-    """The script of the official languages, where they share one."""
-    each = [_likely_subtags(f"{code}_{territory}", code) for code in _official_languages_in(territory)]
-    scripts = {subtags[1] for subtags in each if subtags}
-    return _names("scripts", scripts.pop()) if len(scripts) == 1 and None not in each else None
+    """The script of the official languages, if they share one."""
+    likely = [_likely_subtags(f"{code}_{territory}", code) for code in _official_languages_in(territory)]
+    scripts = {subtags[1] for subtags in likely if subtags}
+    return _names("scripts", scripts.pop()) if len(scripts) == 1 and None not in likely else None
 
 
 def _first_weekday_of(territory: str) -> Names | None:
@@ -200,33 +198,34 @@ def _zones_of(territory: str) -> list[str]:
 
 
 def _clock_city_of(territory: str) -> Names | None:
-    """The city that stands for the only time zone."""
+    """The city after which the time zone is named, if the territory has only one zone."""
     zones = _zones_of(territory)
     if len(zones) != 1:
         return None
     cities = {lang: locale.time_zones.get(zones[0], {}).get("city") for lang, locale in _locales().items()}
-    # Where CLDR names no city, the identifier ("Europe/Rome") does (UTS 35, "Time Zone Format"), in Latin letters.
+    # CLDR leaves out cities that the identifier ("Europe/Rome") names already (UTS 35, "Time Zone Format").
     from_identifier = zones[0].split("/")[-1].replace("_", " ")
     cities |= {lang: cities[lang] or from_identifier for lang in LATIN_SCRIPT}
-    # Island zones may be named after the island itself ("Pacific/Fiji"): that is no city, and no answer.
+    # Zones of islands may be named after the island itself ("Pacific/Fiji"), which is no answer.
     named_after_itself = cities["en"] == _locales()["en"].territories.get(territory)
     return cities if all(cities.values()) and not named_after_itself else None
 
 
 def _time_name_of(territory: str) -> Names | None:
-    """What standard time is called, where all time zones of the territory share a name."""
-    kinds = {get_global("meta_zones").get(zone) for zone in _zones_of(territory)}
-    kind = kinds.pop() if len(kinds) == 1 else None
-    if kind is None:
+    """The name of standard time, if all time zones of the territory share one."""
+    meta_zones = {get_global("meta_zones").get(zone) for zone in _zones_of(territory)}
+    meta_zone = meta_zones.pop() if len(meta_zones) == 1 else None
+    if meta_zone is None:
         return None
     names = {
-        lang: locale.meta_zones.get(kind, {}).get("long", {}).get("standard") for lang, locale in _locales().items()
+        lang: locale.meta_zones.get(meta_zone, {}).get("long", {}).get("standard")
+        for lang, locale in _locales().items()
     }
     return names if all(names.values()) else None
 
 
 def _official_languages(territories: list[str]) -> list[str]:
-    """Languages that are official somewhere, if only in a region, in alphabetical order."""
+    """Codes of languages that are official in some territory or region, sorted."""
     tags = {tag for code in territories for tag in get_official_languages(code, regional=True, de_facto=True)}
     return sorted({tag.split("_")[0] for tag in tags})
 
@@ -236,15 +235,15 @@ def _about_language(language: str) -> Iterator[_Fact]:
     if likely:
         yield from _fact(language, "writing", names, _names("scripts", likely[1]))
         yield from _fact(language, "home", names, _names("territories", likely[2]))
-    yield from _fact(language, "language_code", names, _same(language))
+    yield from _fact(language, "language_code", names, _same_in_all(language))
 
 
 def _currencies(territories: list[str]) -> list[str]:
-    """Currencies that are legal tender somewhere, in alphabetical order."""
+    """Codes of currencies that are legal tender in some territory, sorted."""
     return sorted({currency for territory in territories for currency in _tender(territory)})
 
 
 def _about_currency(currency: str) -> Iterator[_Fact]:
     names = _names("currencies", currency)
-    yield from _fact(currency, "currency_code", names, _same(currency))
-    yield from _fact(currency, "decimals", names, _same(str(get_currency_precision(currency))))
+    yield from _fact(currency, "currency_code", names, _same_in_all(currency))
+    yield from _fact(currency, "decimals", names, _same_in_all(str(get_currency_precision(currency))))

@@ -175,11 +175,11 @@ def unbiased(task: RetrievalTask) -> dict[str, float]:
 def _blind_share(found: bias.Answers, pool: Int[np.ndarray, " languages"]) -> Float[np.ndarray, " queries"]:
     """The query language's share of the first `DEPTH` if its answers came first, and then anything of any language."""
     answers = (found.ranks != 0).sum(axis=1)
-    own = ((found.languages == found.asked[:, None]) & (found.ranks != 0)).sum(axis=1)
+    own = ((found.languages == found.query_languages[:, None]) & (found.ranks != 0)).sum(axis=1)
     size = int(pool.sum())
     shown = min(DEPTH, size)
     first = np.minimum(answers, shown)
-    rest = (pool[found.asked] - own) / np.maximum(size - answers, 1)
+    rest = (pool[found.query_languages] - own) / np.maximum(size - answers, 1)
     return (first * own / answers + (shown - first) * rest) / shown
 
 

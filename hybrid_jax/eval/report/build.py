@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hybrid_jax.disk.files import whole_files
+from hybrid_jax.disk.files import atomic_files
 from hybrid_jax.eval.measures.macro import headline
 from hybrid_jax.eval.report import published
 from hybrid_jax.eval.report.page import html
@@ -91,5 +91,5 @@ def write_report(out_dir: Path, report: Report) -> list[Path]:
         "report.md": markdown(report),
         "report.html": html(report),
     }
-    whole_files(out_dir, {name: content.encode() for name, content in contents.items()}, "with --out")
+    atomic_files(out_dir, {name: content.encode() for name, content in contents.items()}, "with --out")
     return [out_dir / name for name in contents]

@@ -29,7 +29,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.measures.panel import MEASURES, Measure
 from hybrid_jax.eval.report.file_names import FileNames
 from hybrid_jax.eval.report.layout import Pairs, by_script, curve_lines, places, quality_span, script, short_rank
@@ -81,7 +81,7 @@ def write(folder: Path, report: Mapping[str, Any]) -> list[Path]:
                 path = folder / f"{name}.{form}"
                 content = BytesIO()
                 figure.savefig(content, format=form, metadata=metadata)
-                with whole_file(path) as file:
+                with atomic_file(path) as file:
                     file.write(content.getvalue())
                 paths.append(path)
     return paths

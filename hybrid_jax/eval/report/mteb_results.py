@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.languages import language
 from hybrid_jax.eval.measures.per_query import RANK_DISTANCE, SETTINGS
 from hybrid_jax.eval.report.file_names import FileNames
@@ -104,7 +104,7 @@ def write(folder: Path, report: Mapping[str, Any]) -> list[Path]:
     paths = []
     for file_name, content in contents.items():
         path = place / f"{file_name}.json"
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write((json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
         paths.append(path)
     return paths

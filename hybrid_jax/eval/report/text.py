@@ -5,7 +5,7 @@ Knows: the rows of its tables (`rows.py`). Does not know: HTML.
 
 from collections.abc import Iterable, Sequence
 
-from hybrid_jax.data.describe import aligned
+from hybrid_jax.disk.tables import aligned
 from hybrid_jax.eval.measures.per_query import SETTINGS
 from hybrid_jax.eval.report.listings import listings
 from hybrid_jax.eval.report.rows import (

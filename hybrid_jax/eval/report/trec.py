@@ -28,7 +28,7 @@ from urllib.parse import quote
 import numpy as np
 from jaxtyping import Float, Float32
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.measures.metrics import Run
 from hybrid_jax.eval.measures.panel import Ranking
 from hybrid_jax.eval.report.file_names import FileNames
@@ -140,7 +140,7 @@ def _escaped(name: str) -> str:
 def _compressed(path: Path) -> Iterator[io.TextIOWrapper]:
     """A text file that is the same bytes whenever it is written: without the time and name that gzip would put in."""
     with (
-        whole_file(path) as raw,
+        atomic_file(path) as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=COMPRESSION, mtime=0) as packed,
         io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text,
     ):

@@ -1,4 +1,4 @@
-"""Metrics: values worked out by hand, bounds, and trec_eval's own numbers on random runs full of ties."""
+"""Retrieval metrics: values worked out by hand, bounds, and trec_eval's values on random runs with many ties."""
 
 import ir_measures
 import numpy as np
@@ -42,7 +42,7 @@ def test_eleven_relevant_at_the_top_are_perfect_but_for_recall_at_10():
     assert metrics.rank_distance(ranks) == 10
 
 
-def test_a_query_without_relevant_candidates_is_refused():
+def test_a_query_without_relevant_candidates_is_an_error():
     for metric in (metrics.average_precision, metrics.reciprocal_rank, metrics.rank_distance):
         with pytest.raises(ValueError, match="row 1 has no relevant candidate"):
             metric(np.array([[1, 2], [0, 0]]))
@@ -98,7 +98,7 @@ TREC = {
 
 
 def random_run(rng: np.random.Generator, name: str) -> tuple[Run, Qrels]:
-    """Few distinct scores, some equal in float32 only; repeated candidates; queries on one side only; empty lists."""
+    """A run and qrels with ties (some in float32 only), repeated candidates, missing queries and empty lists."""
     ids = [str(number) for number in rng.permutation(40)] + ["é", "z", "Ω", "𝛀"]
     scores = [-2.5, 0.0, 1.0, 1.0 + 1e-12, 1.5, 300.0, *rng.standard_normal(3)]
     run: Run = {}
@@ -116,16 +116,18 @@ def random_run(rng: np.random.Generator, name: str) -> tuple[Run, Qrels]:
 def test_equal_to_trec_eval_on_a_thousand_runs_with_ties_duplicates_and_missing_and_empty_rankings():
     rng = np.random.default_rng(0)
     runs, judgements = zip(*(random_run(rng, f"run{number}") for number in range(1000)), strict=True)
-    # One call for all: every value is one query's.
-    run: Run = {query: docs for one in runs for query, docs in one.items()}
-    qrels: Qrels = {query: graded for one in judgements for query, graded in one.items()}
+    # A single call to trec_eval for all runs, because every value belongs to one query.
+    run: Run = {query: docs for each in runs for query, docs in each.items()}
+    qrels: Qrels = {query: graded for each in judgements for query, graded in each.items()}
     docs = [ir_measures.ScoredDoc(query, name, score) for query in run for name, score in run[query]]
-    wanted = [ir_measures.Qrel(query, name, grade) for query in qrels for name, grade in qrels[query].items()]
+    judgements_of_all = [
+        ir_measures.Qrel(query, name, grade) for query in qrels for name, grade in qrels[query].items()
+    ]
     judged = metrics.judge(run, qrels)
     ours = {measure: metrics.per_query(judged, metric) for measure, metric in TREC.items()}
-    for value in ir_measures.pytrec_eval.iter_calc(list(TREC), wanted, docs):
+    for value in ir_measures.pytrec_eval.iter_calc(list(TREC), judgements_of_all, docs):
         assert ours[value.measure].pop(value.query_id) == pytest.approx(value.value, abs=1e-9), value
-    assert not any(ours.values())  # ir-measures has given a value to every query that we have
+    assert not any(ours.values())  # ir-measures has a value for every query that we have
 
 
 def test_how_a_run_is_read():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_jax.disk.files import whole_file
+from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval import pools
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.measures import metrics
@@ -181,7 +181,7 @@ def test_file_names_are_safe_and_never_shared():
 
 def test_a_file_is_whole_or_not_there(tmp_path):
     def write(path: Path, then: Exception | None = None) -> None:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(b"half")
             if then:
                 raise then

@@ -1,0 +1,144 @@
+"""The fields of one JSON object as usable texts, ids and language codes, or an error that names file and line."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, check_language
+
+_UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+@dataclass(slots=True)
+class Repairs:
+    """Counts the texts that were changed while reading, for reports."""
+
+    cut: int = 0
+    """Texts cut to MAX_TEXT_CHARS."""
+    control_characters: int = 0
+    """Texts in which control characters (NUL, backspace, escape, …) became spaces."""
+    unused_positives: int = 0
+    """Positive passages that were ignored because a row has several (see `tevatron_rows`)."""
+    first: dict[str, str] = field(default_factory=dict)
+    """Where each of the three occurred first."""
+
+    def summary(self) -> str:
+        """One line; "" if nothing was changed."""
+        counts = {
+            "cut": f"{self.cut} texts cut at {MAX_TEXT_CHARS} characters",
+            "control_characters": f"{self.control_characters} texts freed of control characters",
+            "unused_positives": f"{self.unused_positives} further positives of a query not used",
+        }
+        return "; ".join(f"{counts[name]} (first: {where})" for name, where in self.first.items())
+
+    def note(self, name: Literal["cut", "control_characters", "unused_positives"], where: str, count: int = 1) -> None:
+        """Counts `count` more cases of `name` at `where`."""
+        setattr(self, name, getattr(self, name) + count)
+        self.first.setdefault(name, where)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object was read, and what applies to all rows of its file; checks and cleans the object's fields.
+
+    The methods raise DataError, with the place, for a value that cannot be used.
+    """
+
+    where: str
+    """"file:line", for messages."""
+    line_id: str
+    """An id made from the file's name and the line; the same on every machine."""
+    repairs: Repairs
+    lang: str | None = None
+    """The language of a file whose rows do not name theirs."""
+    own_ids: bool = True
+    """False: the objects' ids are ignored; each line is a record of its own."""
+
+    def bad(self, what: str) -> DataError:
+        """The error for this place."""
+        return DataError(f"{self.where}: {what}")
+
+    def get(self, record: dict[str, Any], key: str) -> Any:
+        """record[key]."""
+        if key not in record:
+            keys = ", ".join(list(record)[:12]) or "none"
+            raise self.bad(f"missing key {key!r} (keys here: {keys}), add it or set the dataset's format")
+        return record[key]
+
+    def text(self, record: dict[str, Any], key: str) -> str:
+        """record[key] as a text: stripped, not empty, without control characters, cut to MAX_TEXT_CHARS."""
+        return self.clean(self.get(record, key), key)
+
+    def text_or_null(self, record: dict[str, Any], key: str) -> str | None:
+        """Like `text`, but None if the value is null. The key must be there."""
+        return None if self.get(record, key) is None else self.text(record, key)
+
+    def title(self, record: dict[str, Any]) -> str | None:
+        """The title; None if it is absent, null or blank."""
+        value = record.get("title")
+        return None if value is None or (isinstance(value, str) and not value.strip()) else self.clean(value, "title")
+
+    def texts(self, record: dict[str, Any], key: str) -> list[str]:
+        """record[key] as a list of such texts; [] if it is absent or null."""
+        values = record.get(key)
+        if values is None:
+            return []
+        if not isinstance(values, list):
+            raise self.bad(f'{key!r} must be a list of texts, got {show(values)}, write ["…", "…"]')
+        return [self.clean(value, f"{key}[{i}]") for i, value in enumerate(values)]
+
+    def clean(self, value: Any, name: str) -> str:
+        """The value, cleaned as `text` says; `name` is its name in errors."""
+        if not isinstance(value, str):
+            raise self.bad(f"{name!r} must be a text, got {show(value)}, write it in quotes")
+        if _UNWANTED.search(value):
+            if _SURROGATE.search(value):
+                raise self.bad(
+                    f"{name!r} holds half of a surrogate pair (\\ud800-\\udfff), which no encoding can hold, remove it"
+                )
+            self.repairs.note("control_characters", self.where)
+            value = _UNWANTED.sub(" ", value)
+        value = value.strip()
+        if not value:
+            raise self.bad(f"{name!r} is empty, remove the line or fill it in")
+        if len(value) > MAX_TEXT_CHARS:
+            self.repairs.note("cut", self.where)
+            value = value[:MAX_TEXT_CHARS].rstrip()
+        return value
+
+    def identifier(self, value: Any, key: str) -> str:
+        """An id, given as a text or an integer, as text."""
+        if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+            raise self.bad(f"{key!r} must be a text or an integer, got {show(value)}, give the row an id")
+        if _SURROGATE.search(str(value)):
+            raise self.bad(
+                f"{key!r} holds half of a surrogate pair ({show(value)}), which no encoding can hold, remove it"
+            )
+        return str(value)
+
+    def record_id(self, record: dict[str, Any], key: str = "id") -> str:
+        """The record's id, or the line's if the file's ids are ignored."""
+        return self.identifier(self.get(record, key), key) if self.own_ids else self.line_id
+
+    def language(self, code: Any, key: str) -> str:
+        """The value as a language code that Unicode CLDR knows."""
+        if not isinstance(code, str) or not code.isascii():
+            raise self.bad(f'{key!r} must be a language code such as "de", got {show(code)}')
+        try:
+            check_language(code)
+        except ValueError as error:
+            raise self.bad(f"{key!r}: {error}") from None
+        return code
+
+    def file_language(self) -> str:
+        """The language that the config gives for the whole file."""
+        if self.lang is None:
+            raise self.bad("this format does not say its language, set the dataset's lang (e.g. lang: en)")
+        return self.lang
+
+
+def show(value: Any) -> str:
+    """The value's type and repr, cut to 40 characters, for an error message."""
+    shown = repr(value)
+    return f"{type(value).__name__} {shown if len(shown) <= 40 else shown[:40] + '…'}"

@@ -1,0 +1,35 @@
+"""config.json of a Hugging Face folder -> the config of our encoder."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from hybrid_jax.hub.json_files import PretrainedError, read_object
+from hybrid_jax.model.families import FAMILIES, EncoderConfig, family_of_model_type
+from hybrid_jax.model.hugging_face import HuggingFaceError, first_problem
+
+
+def read_encoder_config(folder: Path) -> EncoderConfig:
+    """The encoder that the folder's config.json describes. Fields it leaves out have the defaults of transformers.
+
+    Raises PretrainedError for a model type that no family reads, and for sizes or options that we do not support.
+    """
+    path = folder / "config.json"
+    model_type = read_object(path).get("model_type")
+    family = family_of_model_type(model_type)
+    if family is None:
+        problem = f"has model_type {model_type!r}" if path.is_file() else "does not exist"
+        supported = [name for family in FAMILIES for name in family.model_types]
+        raise PretrainedError(f"{path} {problem}: hybrid_jax reads {', '.join(supported)}")
+    from transformers import AutoConfig
+
+    try:
+        content = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
+    except Exception as error:  # noqa: BLE001 (transformers raises whatever its parts raise)
+        raise PretrainedError(f"{path}: transformers refuses it: {' '.join(str(error).split())[:300]}") from None
+    try:
+        return family.from_hugging_face(content)
+    except HuggingFaceError as error:
+        raise PretrainedError(f"{path}: {error}") from None
+    except ValidationError as error:
+        raise PretrainedError(f"{path}: {first_problem(error)}") from None

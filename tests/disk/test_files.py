@@ -1,0 +1,95 @@
+"""A file or folder is complete or as it was before, whatever interrupts its writing."""
+
+import hashlib
+import stat
+from pathlib import Path
+
+import pytest
+
+from hybrid_jax.disk.files import atomic_file, atomic_files, atomic_folder, sha256_of, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def interrupt(written: int):
+    assert written
+    raise KeyboardInterrupt
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path: Path):
+    path = tmp_path / "new" / "file"
+    with atomic_file(path) as stream:
+        stream.write(b"content")
+        stream.flush()
+        assert not path.exists()
+    assert path.read_bytes() == b"content"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert names(path.parent) == ["file"]
+
+
+def test_an_interrupted_block_leaves_the_file_as_it_was(tmp_path: Path):
+    path = tmp_path / "file"
+    write_text(path, "before")
+    with pytest.raises(KeyboardInterrupt), atomic_file(path) as stream:
+        interrupt(stream.write(b"half"))
+    assert path.read_text() == "before"
+    assert names(tmp_path) == ["file"]
+
+
+def test_text_is_written_as_utf8_without_changing_its_line_ends(tmp_path: Path):
+    write_text(tmp_path / "file", "größe\r\n")
+    assert (tmp_path / "file").read_bytes() == "größe\r\n".encode()
+
+
+def test_several_files_are_written_or_none(tmp_path: Path):
+    atomic_files(tmp_path, {"a": b"1", "b": b"2"})
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"1", b"2"]
+    with pytest.raises(
+        OSError, match=r"^\[Errno \d+\] cannot write .*no/c: .*; make room or name another folder with --out$"
+    ):
+        atomic_files(tmp_path, {"a": b"new", "no/c": b"3"}, "with --out")
+    assert (tmp_path / "a").read_bytes() == b"1"
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        OSError, match=r"^\[Errno \d+\] cannot write .*file/inside: [^\n]*; make room or name another folder$"
+    ):
+        write_text(tmp_path / "file" / "inside", "text")
+
+
+def test_a_folder_appears_when_the_block_ends_or_not_at_all(tmp_path: Path):
+    with atomic_folder(tmp_path / "new" / "folder") as part:
+        (part / "file").write_text("content")
+        assert not (tmp_path / "new" / "folder").exists()
+    assert names(tmp_path / "new") == ["folder"]
+    assert names(tmp_path / "new" / "folder") == ["file"]
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "other") as part:
+        interrupt((part / "file").write_text("half"))
+    assert names(tmp_path) == ["new"]
+
+
+def test_of_two_processes_that_write_a_folder_the_first_wins(tmp_path: Path):
+    with atomic_folder(tmp_path / "folder") as slow:
+        (slow / "file").write_text("slow")
+        with atomic_folder(tmp_path / "folder") as fast:
+            (fast / "file").write_text("fast")
+    assert (tmp_path / "folder" / "file").read_text() == "fast"
+    assert names(tmp_path) == ["folder"]
+
+
+def test_a_folder_does_not_replace_a_file(tmp_path: Path):
+    (tmp_path / "taken").write_text("file")
+    with pytest.raises(OSError), atomic_folder(tmp_path / "taken"):
+        pass
+    assert (tmp_path / "taken").read_text() == "file"
+
+
+def test_the_hash_is_that_of_the_content(tmp_path: Path):
+    content = b"x" * 3_000_000
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
