@@ -102,6 +102,7 @@ def round_trip(folder: Path) -> None:
     from hybrid_jax.data.tokenizer import train_unigram
     from hybrid_jax.embed.encoder import TextEncoder, TextRules
     from hybrid_jax.embed.load import load
+    from hybrid_jax.embed.origin import Origin
     from hybrid_jax.export.folder import plan, write_folder
     from hybrid_jax.export.verify import TEXTS
     from hybrid_jax.model.dual_encoder import initialize
@@ -128,7 +129,7 @@ def round_trip(folder: Path) -> None:
 
     parameters = jax.device_get(jax.jit(initialize, static_argnums=0)(config.model, 0))
     rules, mesh = TextRules("Query: ", "", 16, 16), make_mesh(MeshConfig(data=1))
-    original = TextEncoder(tokenizer, config.model, rules, parameters, mesh)
+    original = TextEncoder(tokenizer, config.model, rules, parameters, mesh, Origin(kind="run", folder=folder))
     for format in ("sentence-transformers", "hf"):
         out = folder / format
         assert write_folder(plan(original, format=format, dtype="float32"), out, card="# card\n") < 1e-12
