@@ -1,7 +1,7 @@
-"""Config: one run, composed of the parts' own configs; YAML in, typed overrides on the command line, YAML out.
+"""The config of a run, composed of the parts' configs: read from YAML, overridden on the command line, written as YAML.
 
-Knows: the parts' config classes and the rules that bind several of them. Only `__main__` files and the train loop see a
-whole Config; everything else takes the part it needs, or plain values.
+Only `__main__` files and the training loop take a whole Config; everything else takes the part that it needs, or plain
+values.
 """
 
 import difflib
@@ -20,9 +20,9 @@ from hybrid_jax.hub.folders import open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.families import FAMILIES
 from hybrid_jax.runs.checkpoint import CheckpointConfig
-from hybrid_jax.runtime.mesh import MeshConfig
+from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
 from hybrid_jax.train.loss import LossConfig
-from hybrid_jax.train.optim import OptimizerConfig
+from hybrid_jax.train.optim import OptimizerConfig, check_steps
 
 TAGS: dict[int | str, type[BaseModel]] = {family.architecture: family.config_class for family in FAMILIES}
 """The architectures, which pydantic puts into the location of an error, and their config classes."""
@@ -32,7 +32,7 @@ RENAMED = {"data.query_prefix": "data.query_prompt", "data.passage_prefix": "dat
 
 
 class ConfigError(ValueError):
-    """A config that cannot be used. The message names the field, the value and what to write instead."""
+    """The config cannot be used. The message names the field, its value and what to write instead."""
 
 
 class Config(BaseModel):
@@ -41,14 +41,14 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(default=0, ge=0)
-    """Everything random in the run follows from it: parameters, batches, dropout."""
+    """Determines everything random in the run: parameters, batches and dropout."""
     steps: int = Field(default=1000, ge=1)
-    """How many batches to train on; the learning rate's decay ends there."""
+    """Number of batches to train on; the learning rate decays until then."""
     batch_size: int = Field(default=64, ge=2)
-    """Pairs per batch, over all devices and hosts together."""
+    """Pairs per batch, over all devices and processes together."""
     pretrained: str | None = None
-    """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. Fields of `model`, the
-    tokenizer and the prompts that the config leaves out are the folder's."""
+    """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. The folder also gives the
+    tokenizer, the prompts and the fields of `model`, except those that the config sets."""
     data: DataConfig = DataConfig()
     mixture: MixtureConfig = MixtureConfig()
     model: ModelConfig = ModelConfig()
@@ -61,53 +61,52 @@ class Config(BaseModel):
     wandb_project: str | None = None
     """Also log to this project of Weights & Biases (needs the extra hybrid_jax[wandb])."""
     heldout_every: int = Field(default=0, ge=0)
-    """Steps between measurements of the held-out loss (see data.heldout_fraction); 0: never."""
+    """Steps between measurements of the held-out loss (see data.heldout_fraction); 0 = never."""
     heldout_batches: int = Field(default=8, ge=1)
-    """Batches per measurement, the same ones every time."""
+    """Batches per measurement; the same batches every time."""
 
 
 def check(config: Config) -> Config:
-    """Returns `config`; raises ConfigError where fields that are fine by themselves do not go together."""
-    data, devices = config.data, config.mesh.data * config.mesh.fsdp
+    """Returns `config`. Raises ConfigError when fields that are valid by themselves contradict each other."""
+    data, mesh, checkpoint = config.data, config.mesh, config.checkpoint
     longest, limit = max(data.max_query_length, data.max_passage_length), config.model.encoder.max_length
-    best, every, saved = config.checkpoint.best_metric, config.heldout_every, config.checkpoint.every
-    impossible = {
-        f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
-        f"raise the latter": longest > limit,
-        f"optimizer.warmup_steps {config.optimizer.warmup_steps} exceeds steps {config.steps}: lower it": (
-            config.optimizer.warmup_steps > config.steps
-        ),
-        f"steps {config.steps} is not a multiple of optimizer.accumulate {config.optimizer.accumulate}": (
-            config.steps % config.optimizer.accumulate != 0
-        ),
-        f"heldout_every {every} has nothing to measure: set data.heldout_fraction above 0": (
-            every > 0 and data.heldout_fraction == 0
-        ),
-        f"checkpoint.best_metric {best!r} is never measured: set heldout_every": (
-            best.startswith("heldout_") and every == 0
-        ),
-        f"checkpoint.every {saved} is not a multiple of heldout_every {every}: {best} must be there each time": (
-            best.startswith("heldout_") and every > 0 and saved % every != 0
-        ),
-        f"batch_size {config.batch_size} does not divide over mesh.data x mesh.fsdp = {devices}: use a multiple": (
-            config.mesh.data > 0 and config.batch_size % devices != 0
-        ),
-    }
-    for problem, holds in impossible.items():
-        if holds:
-            raise ConfigError(problem)
+    if longest > limit:
+        raise ConfigError(
+            f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
+            f"raise the latter"
+        )
+    try:
+        check_steps(config.optimizer, config.steps)
+        if mesh.data > 0:  # else the number of devices is not known yet
+            name = f"batch_size {config.batch_size} with mesh.data {mesh.data} and mesh.fsdp {mesh.fsdp}"
+            check_rows_divide(name, config.batch_size, mesh.data * mesh.fsdp)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if config.heldout_every > 0 and data.heldout_fraction == 0:
+        raise ConfigError(
+            f"heldout_every {config.heldout_every} has nothing to measure: set data.heldout_fraction above 0"
+        )
+    if checkpoint.best_metric.startswith("heldout_"):
+        if config.heldout_every == 0:
+            raise ConfigError(f"checkpoint.best_metric {checkpoint.best_metric!r} is never measured: set heldout_every")
+        if checkpoint.every % config.heldout_every:
+            raise ConfigError(
+                f"checkpoint.every {checkpoint.every} is not a multiple of heldout_every {config.heldout_every}: "
+                f"{checkpoint.best_metric} must be measured whenever a checkpoint is written"
+            )
     return config
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), prog: str = "hybrid_jax") -> Config:
-    """The config in the YAML file, with command-line overrides such as `--mixture.monolingual_fraction 0.3`.
+    """The config in a YAML file, with command-line overrides such as `--mixture.monolingual_fraction 0.3`.
 
-    Raises ConfigError for a file that cannot be read, an unknown or ill-typed field, or an impossible combination.
+    Raises ConfigError for an unreadable file, an unknown field, a value of the wrong type, or fields that contradict
+    each other (see `check`).
     """
     content = _read_yaml(path)
     config = _validate(content, str(path))
     config = override(config, overrides, prog) if overrides else config
-    if config.pretrained is not None:  # again, on top of what the folder says
+    if config.pretrained is not None:  # again, now on top of the folder's values
         config = _validate(_with_pretrained(content, config.pretrained), str(path))
         config = override(config, overrides, prog) if overrides else config
     return check(config)
@@ -122,9 +121,9 @@ def parse_config(text: str, source: str = "config.yaml") -> Config:
 
 
 def override(config: Config, arguments: Sequence[str], prog: str) -> Config:
-    """`config` with the command line's typed dotted overrides; `--help` lists every field with its present value.
+    """`config` with dotted command-line overrides; `--help` lists every field with its current value.
 
-    tyro prints what is wrong with an argument, and the nearest names, and exits with status 2.
+    If an argument is wrong, tyro prints why, and similar names, and exits with status 2.
     """
     return tyro.cli(
         Config,
@@ -137,12 +136,15 @@ def override(config: Config, arguments: Sequence[str], prog: str) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The whole config as YAML; `load_config` reads it back equal."""
+    """The whole config as YAML; `parse_config` returns an equal config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[str]:
-    """The fields in which two configs differ, as lines "name: value -> value", leaving out fields below `ignore`."""
+def differences(old: Config, new: Config, ignore: Sequence[str] = ()) -> list[str]:
+    """The fields in which two configs differ, as lines "name: old -> new", without the fields in `ignore`.
+
+    A name in `ignore` may be a field or a part, such as "mesh".
+    """
 
     def flat(value: Any, name: str) -> dict[str, Any]:
         if not isinstance(value, dict) or not value:
@@ -150,9 +152,9 @@ def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[
         parts = (flat(part, f"{name}.{key}" if name else key) for key, part in value.items())
         return {key: leaf for part in parts for key, leaf in part.items()}
 
-    a, b = flat(one.model_dump(mode="json"), ""), flat(other.model_dump(mode="json"), "")
-    names = [name for name in {**a, **b} if not any(name == i or name.startswith(f"{i}.") for i in ignore)]
-    return [f"{name}: {a.get(name)} -> {b.get(name)}" for name in names if a.get(name) != b.get(name)]
+    before, after = flat(old.model_dump(mode="json"), ""), flat(new.model_dump(mode="json"), "")
+    names = [name for name in {**before, **after} if not any(name == i or name.startswith(f"{i}.") for i in ignore)]
+    return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names if before.get(name) != after.get(name)]
 
 
 def _with_pretrained(content: dict[str, Any], path_or_id: str) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# N processes on this machine that form one run: what a cluster does, without a cluster.
+# Trains one run with N processes on this machine, as a cluster would.
 #   launch/local_multiprocess.sh 2 --config configs/demo.yaml --workdir runs/demo2
 # Process 0 writes to the terminal; the others write to $LOGS, by default a new folder under /tmp.
 set -euo pipefail
 if [[ ! "${1:-}" =~ ^[1-9][0-9]*$ ]]; then
-  echo "local_multiprocess.sh: '${1:-}' is no number of processes: type 'launch/local_multiprocess.sh 2 --config …'" >&2
+  echo "local_multiprocess.sh: '${1:-}' is not a number of processes: type 'launch/local_multiprocess.sh 2 --config …'" >&2
   exit 2
 fi
 N="$1"
@@ -31,7 +31,7 @@ done
 HYBRID_JAX_PROCESS_ID=0 "$PYTHON" -m hybrid_jax.train "$@" &
 pids+=("$!")
 
-# The first process to fail ends the run: the others would wait for it for ever.
+# If a process fails, end the run: the others would wait for it forever.
 for ((left = N; left > 0; left--)); do
   status=0
   wait -n || status=$?

@@ -10,7 +10,7 @@
 #SBATCH --time=24:00:00
 #SBATCH --output=%x-%j.log
 #SBATCH --requeue
-# A requeued job runs the same line again, and training resumes from its workdir.
+# A requeued job runs the same command again, and training resumes from its workdir.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?slurm.sh: not under Slurm: at the root of the repository type: sbatch launch/slurm.sh …}"
 PYTHON="${PYTHON:-.venv/bin/python}"

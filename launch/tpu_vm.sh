@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The same line on every worker of a TPU VM slice; jax finds the other workers by itself.
+# Runs the same command on every worker of a TPU VM slice; jax finds the other workers itself.
 #   TPU=my-slice ZONE=us-central2-b launch/tpu_vm.sh --config configs/demo.yaml --workdir /mnt/shared/runs/demo
 # Every worker needs the repository in its home folder, as $REMOTE (default hybrid_jax), with '.[tpu]' installed in
 # .venv: see launch/README.md.

@@ -88,7 +88,10 @@ def test_every_mistake_is_listed(tmp_path: Path):
     ("text", "message"),
     [
         ("data: {max_passage_length: 600}", "600 exceeds model.encoder.max_length 512"),
-        ("{steps: 10, optimizer: {warmup_steps: 11}}", "optimizer.warmup_steps 11 exceeds steps 10"),
+        (
+            "{steps: 10, optimizer: {warmup_steps: 11}}",
+            "optimizer.warmup_steps 11 exceeds the run's 10 steps: set it",
+        ),
         ("{steps: 1001, optimizer: {accumulate: 2}}", "steps 1001 is not a multiple of optimizer.accumulate 2"),
         ("heldout_every: 5", "heldout_every 5 has nothing to measure: set data.heldout_fraction"),
         ("checkpoint: {best_metric: heldout_loss}", "'heldout_loss' is never measured: set heldout_every"),
@@ -96,7 +99,10 @@ def test_every_mistake_is_listed(tmp_path: Path):
             "{data: {heldout_fraction: 0.1}, heldout_every: 30, checkpoint: {best_metric: heldout_loss, every: 40}}",
             "checkpoint.every 40 is not a multiple of heldout_every 30",
         ),
-        ("{batch_size: 10, mesh: {data: 2, fsdp: 2}}", "batch_size 10 does not divide over .* = 4: use a multiple"),
+        (
+            "{batch_size: 10, mesh: {data: 2, fsdp: 2}}",
+            "batch_size 10 with mesh.data 2 and mesh.fsdp 2 cannot be split over 4 devices",
+        ),
     ],
 )
 def test_an_impossible_combination_is_explained(tmp_path: Path, text: str, message: str):
@@ -108,7 +114,7 @@ def test_overrides_are_typed_and_checked(tmp_path: Path):
     config = load(tmp_path, "seed: 5", "--mixture.monolingual_fraction", "0.3", "--optimizer.learning-rate", "1e-4")
     assert (config.seed, config.mixture.monolingual_fraction, config.optimizer.learning_rate) == (5, 0.3, 1e-4)
     assert config.data == Config().data
-    with pytest.raises(ConfigError, match=r"warmup_steps 100 exceeds steps 5"):
+    with pytest.raises(ConfigError, match=r"warmup_steps 100 exceeds the run's 5 steps"):
         load(tmp_path, "seed: 5", "--steps", "5")
 
 

@@ -23,7 +23,7 @@ from hybrid_jax.eval.report.trec import TrecWriter
 from hybrid_jax.eval.tasks import Task
 from hybrid_jax.eval.watch import curve
 from hybrid_jax.runs.provenance import provenance
-from hybrid_jax.runs.trained_on import read_seen
+from hybrid_jax.runs.trained_on import read_trained_on
 
 Named = Mapping[str, tuple[Task, ...]]
 """The tasks behind each name asked for."""
@@ -161,7 +161,7 @@ def report(
 
 
 def _seen(encoder: TextEncoder) -> set[str] | None:
-    """The languages that a run had seen by its checkpoint's step; None for any other model."""
+    """The languages that a run was trained on up to its checkpoint's step; None for any other model."""
     origin = encoder.origin
-    seen = read_seen(origin.folder / "metrics.jsonl", origin.step or 0) if origin.is_run else None
-    return set(seen.languages) if seen else None
+    trained_on = read_trained_on(origin.folder / "metrics.jsonl", origin.step or 0) if origin.is_run else None
+    return set(trained_on.languages) if trained_on else None

@@ -74,7 +74,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from hybrid_jax.export.folder import check_free, plan, write_folder
     from hybrid_jax.export.verify import BOUNDS
     from hybrid_jax.runs.provenance import provenance
-    from hybrid_jax.runs.trained_on import read_seen
+    from hybrid_jax.runs.trained_on import read_trained_on
 
     out, dtype = arguments.out, arguments.dtype
     check_free(out)  # before a large model is read
@@ -82,8 +82,8 @@ def _export(arguments: argparse.Namespace) -> int:
     encoder = load(arguments.ckpt, step=arguments.step, warn=warn)
     origin = encoder.origin
     what = plan(encoder, format=arguments.format, dtype=dtype, tower=arguments.tower, debias=debias)
-    seen = read_seen(origin.folder / "metrics.jsonl", origin.step) if origin.step is not None else None
-    card = write_card(what, out.resolve().name, seen, _results(arguments.report, origin), provenance())
+    trained_on = read_trained_on(origin.folder / "metrics.jsonl", origin.step) if origin.step is not None else None
+    card = write_card(what, out.resolve().name, trained_on, _results(arguments.report, origin), provenance())
     distance = write_folder(what, out, card=card)
     print(f"wrote {out} for {arguments.format}, {dtype}: whole, and read back")
     original = "the original's" if debias is None else f"the original's debiased ({debias.name})"

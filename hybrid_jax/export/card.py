@@ -1,7 +1,7 @@
 """The model card of an exported folder, written from the run's own files: README.md for people, its header for the hub.
 
 Knows: what can honestly be said of a run, and how to say it in Markdown so that no text of a config or of data changes
-the page. Does not know: where the facts were read (`data/seen.py`, `results.py`).
+the page. Does not know: where the facts were read (`runs/trained_on.py`, `results.py`).
 """
 
 import json
@@ -18,7 +18,7 @@ from hybrid_jax.export import settings
 from hybrid_jax.export.folder import Plan
 from hybrid_jax.export.results import Results
 from hybrid_jax.export.verify import BOUNDS
-from hybrid_jax.runs.trained_on import Seen
+from hybrid_jax.runs.trained_on import TrainedOn
 
 KINDS = ("monolingual", "same_language", "cross_lingual")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -58,10 +58,10 @@ def _longest_ticks(text: str) -> int:
 
 
 def write_card(
-    what: Plan, name: str, seen: Seen | None, results: Results | None, exported_with: Mapping[str, Any]
+    what: Plan, name: str, trained_on: TrainedOn | None, results: Results | None, exported_with: Mapping[str, Any]
 ) -> str:
-    """The card of what is exported as `name`. A model that is no run of ours has neither `seen` nor `results` of a
-    training; `results` must be of this very model."""
+    """The card of what is exported as `name`. `trained_on` is None for a model that we did not train; `results` must be
+    of this very model."""
     origin = what.encoder.origin
     config = origin.config
     environment = Environment(
@@ -80,15 +80,15 @@ def write_card(
         config=config,
         encoder=what.encoder,
         model=what.encoder.model,
-        seen=seen,
+        trained_on=trained_on,
         results=results,
         exported_with=exported_with,
         snippets=_snippets(what, name),
         base=_base_model(origin),
         sources=[] if config is None else list(_sources(config, origin.training_data or {})),
-        seen_kinds=[] if seen is None else list(_kinds(seen)),
-        seen_languages=[] if seen is None else list(_languages(seen)),
-        limits=list(_limits(what, seen, results)),
+        seen_kinds=[] if trained_on is None else list(_kinds(trained_on)),
+        seen_languages=[] if trained_on is None else list(_languages(trained_on)),
+        limits=list(_limits(what, trained_on, results)),
         alpha=None if config is None else _alpha(config["mixture"]),
         resolved=None if config is None else yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         table=table,
@@ -96,15 +96,16 @@ def write_card(
         quoted=quoted,
         matrix=_matrix,
     )
-    header = yaml.safe_dump(_header(what, seen), sort_keys=False, allow_unicode=True)
+    header = yaml.safe_dump(_header(what, trained_on), sort_keys=False, allow_unicode=True)
     return f"---\n{header}---\n\n{page}"
 
 
-def _header(what: Plan, seen: Seen | None) -> dict[str, Any]:
+def _header(what: Plan, trained_on: TrainedOn | None) -> dict[str, Any]:
     """What the hub reads. A licence is for the model's owner to add."""
     library = "sentence-transformers" if what.format == "sentence-transformers" else "transformers"
     task = "sentence-similarity" if what.format == "sentence-transformers" else "feature-extraction"
-    header: dict[str, Any] = {} if seen is None or not seen.languages else {"language": seen.languages}
+    languages = [] if trained_on is None else trained_on.languages
+    header: dict[str, Any] = {"language": languages} if languages else {}
     header |= {"library_name": library, "pipeline_tag": task}
     header["tags"] = [library, "sentence-similarity", "feature-extraction", "dual-encoder", "retrieval", "hybrid_jax"]
     base, is_hub_id = _base_model(what.encoder.origin)
@@ -139,24 +140,24 @@ def _sources(config: Mapping[str, Any], found: Mapping[str, Any]) -> Iterable[li
             yield [dataset["name"], dataset["path"], label, shown, licence]
 
 
-def _kinds(seen: Seen) -> Iterable[list[str]]:
+def _kinds(trained_on: TrainedOn) -> Iterable[list[str]]:
     for kind in KINDS:
-        if batches := seen.batches[kind]:
-            yield [kind, f"{batches:,}", f"{batches / seen.logged:.4f}", f"{seen.pairs[kind]:,}"]
+        if batches := trained_on.batches[kind]:
+            yield [kind, f"{batches:,}", f"{batches / trained_on.logged:.4f}", f"{trained_on.pairs[kind]:,}"]
 
 
-def _languages(seen: Seen) -> Iterable[list[str]]:
+def _languages(trained_on: TrainedOn) -> Iterable[list[str]]:
     """Rows of language, pairs in monolingual batches, in same-language ones, queries and passages in cross-lingual
     ones."""
-    for language in seen.languages:
-        same = [seen.queries[kind, language] for kind in KINDS[:2]]
-        across = [side["cross_lingual", language] for side in (seen.queries, seen.passages)]
+    for language in trained_on.languages:
+        same = [trained_on.queries[kind, language] for kind in KINDS[:2]]
+        across = [side["cross_lingual", language] for side in (trained_on.queries, trained_on.passages)]
         yield [language, *(f"{count:,}" for count in (*same, *across))]
 
 
-def _matrix(seen: Seen) -> Markdown:
-    queries, passages = (sorted({pair[side] for pair in seen.language_pairs}) for side in (0, 1))
-    rows = [[query, *(f"{seen.language_pairs[query, other]:,}" for other in passages)] for query in queries]
+def _matrix(trained_on: TrainedOn) -> Markdown:
+    queries, passages = (sorted({pair[side] for pair in trained_on.language_pairs}) for side in (0, 1))
+    rows = [[query, *(f"{trained_on.language_pairs[query, other]:,}" for other in passages)] for query in queries]
     return table(["", *passages], rows)
 
 
@@ -171,7 +172,7 @@ def _alpha(mixture: Mapping[str, Any]) -> str:
     return f"monolingual_fraction (the paper's α) {points}, linear between"
 
 
-def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[str]:
+def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -> Iterable[str]:
     origin, rules = what.encoder.origin, what.rules
     config = origin.config
     if len(what.sides) == 1:
@@ -190,12 +191,13 @@ def _limits(what: Plan, seen: Seen | None, results: Results | None) -> Iterable[
             yield "The evaluation is of the embeddings before they were debiased."
     if config is None:
         yield "What it was trained on is not known to the tool that converted it: see the original's own card."
-    if seen is not None and seen.languages:
-        yield f"Trained on {len(seen.languages)} languages ({', '.join(seen.languages)}): this run saw no others."
-        if results is not None and (unseen := [lang for lang in results.languages if lang not in seen.languages]):
+    if trained_on is not None and (languages := trained_on.languages):
+        yield f"Trained on {len(languages)} languages ({', '.join(languages)}): this run saw no others."
+        if results is not None and (unseen := [lang for lang in results.languages if lang not in languages]):
             yield f"Evaluated without training data in: {', '.join(unseen)}."
-    if seen is not None and seen.logged < seen.steps:
-        yield f"The run's log holds {seen.logged:,} of {seen.steps:,} batches: the counts above are too low."
+    if trained_on is not None and trained_on.logged < trained_on.steps:
+        logged, steps = f"{trained_on.logged:,}", f"{trained_on.steps:,}"
+        yield f"The run's log holds {logged} of {steps} batches: the counts above are too low."
     if len(what.sides) == 2 and rules.max_query_length != rules.max_passage_length:
         yield (
             f"Queries are meant to be cut at {rules.max_query_length} tokens, passages at {rules.max_passage_length}, "

@@ -1,8 +1,7 @@
-"""Checkpoints: complete or absent, written by Orbax while training goes on, restored onto any mesh.
+"""Checkpoints: complete or absent, written by Orbax while training continues, restored onto any mesh.
 
-One folder per step, which Orbax writes under another name and renames when it is complete. A run deletes its old ones;
-what must outlive that is held elsewhere by hard links. Knows: trees of arrays, steps, folders. Does not know: what is
-in the trees, what makes a step the best.
+There is one folder per step; Orbax writes it under a temporary name and renames it when it is complete. A run deletes
+its older checkpoints. To keep one of them longer, `hold` links it into another folder.
 """
 
 import json
@@ -17,7 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hybrid_jax.runs.workdir import write_text
+from hybrid_jax.disk.files import atomic_files
 
 Tree = TypeVar("Tree")
 
@@ -28,51 +27,55 @@ class CheckpointConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     every: int = Field(default=200, ge=1)
-    """Steps between checkpoints; the last step is always saved."""
+    """Steps between checkpoints; there is always one after the last step."""
     keep: int = Field(default=2, ge=1)
-    """How many of the latest to keep, beside the best one."""
+    """How many of the latest checkpoints to keep, beside the best one."""
     best_metric: Literal["loss", "accuracy", "heldout_loss", "heldout_accuracy"] = "loss"
-    """The metric of a checkpoint's step that names the best one."""
+    """The metric that decides which checkpoint is the best; its value at the checkpoint's step counts."""
     best: Literal["lowest", "highest"] = "lowest"
-    """Whether the lowest or the highest value is the best."""
+    """Whether the lowest or the highest value of the metric is the best."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, cannot be used or cannot be written; the message says where and what to do."""
+    """A checkpoint is missing, unusable or cannot be written; the message says which one and what to do."""
 
 
 class DamagedError(CheckpointError):
-    """A checkpoint that was asked for by its step and is not whole; others may be."""
+    """The checkpoint of the requested step is damaged; those of other steps may be usable."""
 
 
 class Best(BaseModel):
-    """Which checkpoint is the best, and by what: best.json of the folder that keeps it."""
+    """Which checkpoint is the best and why: the content of best.json, beside the checkpoint."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step: int
-    """Batches that it was trained on."""
+    """The checkpoint's step: how many batches it was trained on."""
     metric: str
-    """What was measured, as an evaluation names it."""
+    """The name of the metric that decided, as in evaluations."""
     value: float
     """The metric's value."""
 
 
 class Checkpoints:
-    """Writes the checkpoints of a run that goes on from step `start`. A context manager: leaving waits for the last.
+    """Writes the checkpoints of a run that starts or resumes at step `start`.
 
-    A folder that is in the way (of a step after `start`, or without readable metrics: `restore` found it damaged) is
-    renamed to "N.damaged". Raises CheckpointError, here or when it waits, for what cannot be written.
+    A context manager; leaving it waits until the last checkpoint is written. Checkpoints that `restore` passed over
+    because they are damaged (those of later steps than `start`, or without readable metrics) are renamed to
+    "N.damaged".
+
+    Raises CheckpointError when a checkpoint cannot be written, from `save` or on leaving.
     """
 
     def __init__(self, folder: Path, config: CheckpointConfig, start: int):
         self._folder, self._best_metric = folder, config.best_metric
         if jax.process_index() == 0:
-            _set_aside(folder / str(step) for step in steps(folder) if step > start or not _metrics(folder / str(step)))
+            later_or_unreadable = (step for step in steps(folder) if step > start or not _metrics(folder / str(step)))
+            _rename_damaged(folder / str(step) for step in later_or_unreadable)
         worst = math.inf if config.best == "lowest" else -math.inf
 
         def metric(metrics: dict[str, float]) -> float:
-            return metrics.get(config.best_metric, worst)  # one saved when another metric named the best
+            return metrics.get(config.best_metric, worst)  # absent if it was saved under another best_metric
 
         policies = ocp.training.preservation_policies
         best = policies.BestN(get_metric_fn=metric, reverse=config.best == "lowest", n=1)
@@ -90,66 +93,70 @@ class Checkpoints:
         try:
             self._orbax.close()
         except Exception as error:
-            if kind is None:  # else what went wrong first is already on its way
+            if kind is None:  # otherwise an earlier error is already being raised
                 raise self._unwritten(error) from error
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
-        """Starts to save; the state may be donated at once. An earlier save that still runs is waited for."""
+        """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
         try:
             self._orbax.save_async(step, state, force=True, metrics=dict(metrics))
-        except Exception as error:  # of this save, or of the one before, whatever its type
+        except Exception as error:  # from this save or the one before; Orbax raises many types
             raise self._unwritten(error) from error
 
     def _unwritten(self, error: Exception) -> CheckpointError:
         cause = str(error).split("\n")[0][:300]
         return CheckpointError(
-            f"cannot write a checkpoint below {self._folder}: {cause}: the ones before it are whole; "
+            f"cannot write a checkpoint in {self._folder}: {cause}: the earlier ones are complete; "
             f"make room, and the same command resumes the run"
         )
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps of all finished checkpoints in `folder`, ascending; none when there is no such folder."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(int(path.name) for path in found if path.name.isdecimal())
+    """The steps of all complete checkpoints in `folder`, ascending; empty if the folder does not exist."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(int(path.name) for path in paths if path.name.isdecimal())
 
 
 def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | None = None) -> tuple[int, Tree]:
-    """The step and the state of the latest checkpoint, or of `step`; shapes and shardings as in `like`.
+    """The step and the state of the latest checkpoint, or of `step`, with the shapes and shardings of `like`.
 
-    A damaged checkpoint is reported to `warn` and the one before it is taken, unless it was asked for by its step.
-    Parts of a checkpoint that `like` lacks are not read. Raises CheckpointError when there is no usable one, or it
-    holds another architecture; DamagedError when `step`'s is not whole.
+    If the latest checkpoint is damaged, this says so to `warn` and takes the one before it. Parts of a checkpoint that
+    `like` lacks are not read.
+
+    Raises CheckpointError when no checkpoint is usable or when it has another architecture, and DamagedError when
+    `step` is given and its checkpoint is damaged.
     """
-    known = steps(folder)
-    if step is not None and step not in known:
-        raise CheckpointError(f"{folder} has no checkpoint of step {step}; it has {known or 'none'}")
+    available = steps(folder)
+    if step is not None and step not in available:
+        raise CheckpointError(f"{folder} has no checkpoint of step {step}; it has {available or 'none'}")
     for path in sorted(folder.glob("*.orbax-checkpoint-tmp*")):
         warn(f"{path} was never finished: taking the last complete checkpoint")
-    for candidate in [step] if step is not None else reversed(known):
+    for candidate in [step] if step is not None else reversed(available):
         path = folder / str(candidate)
         try:
             return candidate, _load(path, like)
         except CheckpointError:
             raise
         except Exception as error:
-            # For damaged files Orbax raises one of these, or, of an array cut short, a bare Exception.
+            # Orbax raises one of these for a damaged file, but a plain Exception for a truncated array.
             if type(error) is not Exception and not isinstance(error, KeyError | ValueError | TypeError | OSError):
                 raise
             cause = str(error.__cause__ or error).split("\n")[0].split(". ")[0][:150]
             damaged = f"{path} is damaged ({cause})"
             if step is not None:
-                raise DamagedError(f"{damaged}: choose another step of {known}") from None
+                raise DamagedError(f"{damaged}: choose another step of {available}") from None
             warn(f"{damaged}: taking the checkpoint before it")
-    found = f"none of {known} is usable" if known else "there is none"
-    raise CheckpointError(f"{folder}: no complete checkpoint ({found})")
+    reason = f"none of {available} is usable" if available else "there is none"
+    raise CheckpointError(f"{folder}: no complete checkpoint ({reason})")
 
 
 def hold(folder: Path, step: int, into: Path) -> bool:
-    """Puts the finished checkpoint of `step` in `into` as well, where it stays when `folder` loses it.
+    """Links the complete checkpoint of `step` into the folder `into`, where it stays when the run deletes its own.
 
-    Hard links: no room is taken until then. Files are copied where the file system, or another owner, forbids links.
-    False when it is gone, or goes while this works; whole or absent in `into`, whenever this is killed.
+    Hard links take no disk space until then; files are copied where links are not possible or not permitted. In `into`
+    the checkpoint is complete or absent, even if this is killed.
+
+    Returns False when the checkpoint is gone, or is deleted meanwhile.
     """
     source, target, part = folder / str(step), into / str(step), into / f"{step}.part"
     if target.is_dir():
@@ -160,41 +167,41 @@ def hold(folder: Path, step: int, into: Path) -> bool:
         for name in names:
             (part / name).parent.mkdir(parents=True, exist_ok=True)
             _link(source / name, part / name)
-        whole = bool(names) and _files(source) == names  # else the run has begun to delete it
+        complete = bool(names) and _files(source) == names  # otherwise the run has begun to delete it
     except FileNotFoundError:
-        whole = False
-    if whole:
+        complete = False
+    if complete:
         part.rename(target)
     else:
         shutil.rmtree(part, ignore_errors=True)
-    return whole
+    return complete
 
 
-def keep_best(folder: Path, held: Path, best: Best) -> None:
-    """Moves the best checkpoint from `held` to `folder` and notes it there; the one before it is dropped.
+def keep_best(folder: Path, candidates: Path, best: Best) -> None:
+    """Moves the best checkpoint from `candidates` to `folder`, writes best.json and removes the previous best.
 
-    Killed on its way, it leaves one of the two, noted and whole, and may be called again.
+    If this is killed, the previous or the new best is complete and named by best.json; call it again to finish.
     """
     folder.mkdir(exist_ok=True)
     if not (folder / str(best.step)).is_dir():
-        (held / str(best.step)).rename(folder / str(best.step))
-    write_text(folder / "best.json", best.model_dump_json() + "\n")
+        (candidates / str(best.step)).rename(folder / str(best.step))
+    atomic_files(folder, {"best.json": f"{best.model_dump_json()}\n".encode()})
     for step in steps(folder):
         if step != best.step:
             drop(folder, step)
 
 
 def drop(folder: Path, step: int) -> None:
-    """Removes a checkpoint; a kill on the way leaves nothing that looks like one."""
-    for old in folder.glob("*.old"):  # what such a kill left
+    """Removes a checkpoint. It is renamed first, so that a kill cannot leave half a checkpoint under its name."""
+    for old in folder.glob("*.old"):  # left by a kill
         shutil.rmtree(old)
     shutil.rmtree((folder / str(step)).rename(folder / f"{step}.old"))
 
 
 def read_best(folder: Path) -> Best:
-    """What `keep_best` noted. Raises CheckpointError where it did not, or the note is damaged."""
+    """The content of best.json. Raises CheckpointError when it is missing or damaged."""
     path = folder / "best.json"
-    fix = f"python -m hybrid_jax.eval watch {folder.parent} names the best step"
+    fix = f"python -m hybrid_jax.eval watch {folder.parent} finds the best step"
     try:
         return Best.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -217,13 +224,13 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _load(path: Path, like: Tree) -> Tree:
-    """Raises CheckpointError for another architecture, and whatever Orbax does for damaged files."""
+    """The checkpoint at `path`. Raises CheckpointError for another architecture, and Orbax's errors for damage."""
     if not _metrics(path):
         raise ValueError("its metrics cannot be read")
-    held = ocp.metadata(str(path.absolute())).metadata
-    if held is None:
+    metadata = ocp.metadata(str(path.absolute())).metadata
+    if metadata is None:
         raise ValueError("its metadata cannot be read")
-    _check_shapes(path, _shapes(held), _shapes(like))
+    _check_shapes(path, _shapes(metadata), _shapes(like))
     context = ocp.Context()
     context.pytree_options.loading.partial_load = True
     with context:
@@ -231,21 +238,25 @@ def _load(path: Path, like: Tree) -> Tree:
 
 
 def _metrics(path: Path) -> dict[str, float]:
-    """What was saved as the checkpoint's metrics; empty when it cannot be read."""
+    """The metrics that were saved with the checkpoint; empty when they cannot be read."""
     try:
         return json.loads((path / "metrics" / "metrics").read_bytes())
     except (OSError, ValueError):
         return {}
 
 
-def _set_aside(paths: Iterable[Path]) -> None:
+def _rename_damaged(paths: Iterable[Path]) -> None:
     for path in paths:
         number = sum(1 for _ in path.parent.glob(f"{path.name}.damaged*"))
         path.rename(path.with_name(f"{path.name}.damaged{number or ''}"))
 
 
-def _check_shapes(path: Path, held: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, ...]]) -> None:
-    wrong = [f"{n} is {held.get(n, 'missing')}, not {shape}" for n, shape in wanted.items() if held.get(n) != shape]
+def _check_shapes(path: Path, actual: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
+    wrong = [
+        f"{name} is {actual.get(name, 'missing')}, not {shape}"
+        for name, shape in expected.items()
+        if actual.get(name) != shape
+    ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise CheckpointError(
@@ -255,6 +266,6 @@ def _check_shapes(path: Path, held: dict[str, tuple[int, ...]], wanted: dict[str
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes by name; names do not tell a NamedTuple's field or a list's index from a dict's key."""
+    """Shapes by dotted name, in which NamedTuple fields, list indices and dict keys look alike."""
     named = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
     return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in named}

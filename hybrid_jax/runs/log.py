@@ -1,7 +1,4 @@
-"""A run's log: metrics.jsonl, TensorBoard, and what a person sees: a progress bar on a terminal, plain lines elsewhere.
-
-Knows: flat records of a step. Does not know: what they mean, except which few are shown.
-"""
+"""A run's log: metrics.jsonl, TensorBoard, and a progress bar on a terminal or plain lines elsewhere."""
 
 import json
 import math
@@ -17,15 +14,19 @@ from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttribut
 from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tqdm import tqdm
 
+from hybrid_jax.disk.files import atomic_files
+
 BAR = "{percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}  {desc}"
 
 
 class RunLog:
-    """Writes one record per step. On a process that is not `primary` it does nothing.
+    """Writes one record per step. Does nothing on a process that is not `primary`.
 
-    What an interrupted run logged from `first_step` on is dropped, so that metrics.jsonl has every step once.
-    `metrics.jsonl` holds all fields, null for a number that is not finite; TensorBoard, and the Weights & Biases
-    `project` when there is one, the numbers among them. Raises ValueError when wandb is wanted and not installed.
+    metrics.jsonl has all fields of a record, with null for a number that is not finite. TensorBoard has the finite
+    numbers, and so has the Weights & Biases `project`, if one is named. Lines that an interrupted run logged from
+    `first_step` on are removed at the start, so that metrics.jsonl has every step once.
+
+    Raises ValueError when a `project` is named and wandb is not installed.
     """
 
     def __init__(
@@ -39,10 +40,8 @@ class RunLog:
         self._wandb = _wandb_run(project, folder) if project is not None else None
         path = folder / "metrics.jsonl"
         kept = [line for line in _complete_lines(path) if json.loads(line)["step"] < first_step]
-        part = path.with_suffix(".part")
-        part.write_text("".join(kept), encoding="utf-8")
-        part.replace(path)
-        # A line is on its way to the disk before the step's checkpoint is: a killed run has logged what it saved.
+        atomic_files(folder, {path.name: "".join(kept).encode()})
+        # Line-buffered: a step's line is in the file before its checkpoint is written, even if the run is then killed.
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._board = _Board(folder / "tensorboard")
         self._bar = tqdm(
@@ -55,7 +54,7 @@ class RunLog:
 
     def __exit__(self, *exception: object) -> None:
         if self._primary:
-            with ExitStack() as stack:  # all are closed, even when the disk is full
+            with ExitStack() as stack:  # closes all of them, even when closing one fails because the disk is full
                 stack.callback(self._file.close)
                 stack.callback(self._board.close)
                 if self._wandb is not None:
@@ -63,12 +62,12 @@ class RunLog:
                 stack.callback(self._bar.close)
 
     def say(self, line: str) -> None:
-        """Prints a line, above the progress bar where there is one."""
+        """Prints a line, above the progress bar if there is one."""
         if self._primary:
             tqdm.write(line, file=sys.stderr)
 
     def record(self, step: int, rows: int, record: dict[str, Any]) -> None:
-        """Logs one step of `rows` pairs; adds `pairs_per_second`, null for the first step, which is compiled."""
+        """Logs one step of `rows` pairs, and adds `pairs_per_second` (null for the first step, which is compiled)."""
         if not self._primary:
             return
         per_second = self._rate(step)
@@ -91,7 +90,7 @@ class RunLog:
 
 
 def _wandb_run(project: str, folder: Path) -> Any:
-    """The folder's run in a Weights & Biases project, continued when there is one."""
+    """The Weights & Biases run of this folder; a resumed run continues it."""
     try:
         import wandb  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -103,9 +102,9 @@ def _wandb_run(project: str, folder: Path) -> Any:
 
 
 class _Board:
-    """TensorBoard's event file, written at once: SummaryWriter's thread hangs the run when the disk is full.
+    """TensorBoard's event file, written without a thread: SummaryWriter's thread hangs the run when the disk is full.
 
-    Steps that an interrupted run logged a second time are drawn once: they are the same numbers.
+    A resumed run logs some steps a second time, with the same numbers; TensorBoard draws them once.
     """
 
     def __init__(self, folder: Path):
@@ -119,7 +118,7 @@ class _Board:
 
 
 class _Rate:
-    """Steps per second, averaged over about the last 50; None at the first step, whose time is mostly compilation."""
+    """Steps per second, averaged over about the last 50; None at the first step, which is mostly compilation."""
 
     def __init__(self, first_step: int):
         self._first, self._at, self._seconds = first_step, 0.0, None
@@ -129,7 +128,7 @@ class _Rate:
         took, self._at = now - self._at, now
         if step == self._first:
             return None
-        weight = max(0.02, 1 / (step - self._first))  # the plain mean of the first 50 steps, then a moving one
+        weight = max(0.02, 1 / (step - self._first))  # the mean of the first 50 steps, then a moving one
         self._seconds = took if self._seconds is None else self._seconds + weight * (took - self._seconds)
         return 1 / max(self._seconds, 1e-9)
 
@@ -139,7 +138,7 @@ def _finite(value: Any) -> Any:
 
 
 def _complete_lines(path: Path) -> list[str]:
-    """The lines of a log whose last one a kill may have cut."""
+    """The lines of a log, without a last one that was cut short by a kill."""
     if not path.exists():
         return []
     return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]

@@ -1,4 +1,4 @@
-"""Where a number comes from: the code's commit and the versions and devices it ran on."""
+"""The code and the machine that produced a result: git commit, package versions and devices."""
 
 import importlib.metadata
 import platform
@@ -12,7 +12,10 @@ _PACKAGES = ("hybrid_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint",
 
 
 def provenance() -> dict[str, Any]:
-    """Commit ("…-dirty" with uncommitted changes; None outside a git checkout), versions and devices, as plain JSON."""
+    """The git commit, the versions of Python and the main packages, and the devices, as plain JSON.
+
+    The commit ends in "-dirty" if there are uncommitted changes, and is None outside a git checkout.
+    """
     return {
         "git_commit": _git_commit(),
         "python": platform.python_version(),
@@ -25,7 +28,7 @@ def provenance() -> dict[str, Any]:
 def _git_commit() -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        described = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return described.stdout.strip() or None

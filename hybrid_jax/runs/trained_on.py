@@ -1,7 +1,4 @@
-"""What a run has really seen, counted from its log: batches and pairs by kind and dataset, languages, language pairs.
-
-Knows: metrics.jsonl. Does not know: what the config promised (`schedule.py`), who asks (model cards, evaluations).
-"""
+"""What a run was trained on, counted from its metrics.jsonl: batches and pairs by kind, dataset and language."""
 
 import json
 from collections import Counter
@@ -15,82 +12,86 @@ Pair = tuple[str, str]
 
 
 @dataclass
-class Seen:
-    """The first `steps` batches of a run."""
+class TrainedOn:
+    """Counts over the first `steps` batches of a run."""
 
     steps: int
     logged: int = 0
-    """Batches that the log holds; fewer than `steps` where a part of it is lost."""
+    """Number of batches in the log; fewer than `steps` if a part of it is lost."""
     batches: Counter[str] = field(default_factory=Counter)
-    """By kind."""
+    """Number of batches by kind."""
     pairs: Counter[str] = field(default_factory=Counter)
-    """By kind."""
+    """Number of pairs by kind."""
     datasets: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    """(dataset, kind) -> batches and pairs."""
+    """Numbers of batches and pairs by (dataset, kind)."""
     queries: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By kind and language."""
+    """Number of queries by (kind, language)."""
     passages: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By kind and language."""
+    """Number of passages by (kind, language)."""
     language_pairs: Counter[Pair] = field(default_factory=Counter)
+    """Number of pairs by (query language, passage language)."""
     unpaired: int = 0
-    """Pairs whose two languages are in `queries` and `passages`, but not together in `language_pairs`."""
+    """Number of pairs missing from `language_pairs`, because older logs have only each side's languages."""
 
     @property
     def languages(self) -> list[str]:
+        """All languages of queries and passages, sorted."""
         return sorted({language for counter in (self.queries, self.passages) for _, language in counter})
 
 
-def read_seen(path: Path, steps: int) -> Seen | None:
-    """Counts the records before `steps` in a run's metrics.jsonl; None when there is no such file.
+def read_trained_on(path: Path, steps: int) -> TrainedOn | None:
+    """Counts the records of steps below `steps` in a run's metrics.jsonl; None if the file does not exist.
 
-    Raises DataError for a line that is no record of a step. A last line that a kill has cut does not count.
+    A last line that was cut short by a kill is ignored. Raises DataError for any other line that is not
+    a step's record.
     """
     if not path.is_file():
         return None
-    seen = Seen(steps)
+    trained_on = TrainedOn(steps)
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if line.endswith("\n"):
                 try:
-                    _count(seen, _nested(json.loads(line)))
+                    _count(trained_on, _mapping(json.loads(line)))
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
                     reason = f"{type(error).__name__}: {error}"
-                    raise DataError(f"{path}, line {number}: not the record of a step ({reason}): restore it") from None
-    return seen
+                    raise DataError(f"{path}, line {number}: not a step's record ({reason}): restore it") from None
+    return trained_on
 
 
-def _count(seen: Seen, record: dict[str, object]) -> None:
+def _count(trained_on: TrainedOn, record: dict[str, object]) -> None:
     step, kind, dataset = (record[name] for name in ("step", "kind", "dataset"))
     if not (isinstance(step, int) and isinstance(kind, str) and isinstance(dataset, str)):
         raise TypeError(f"step {step!r}, kind {kind!r}, dataset {dataset!r}")
-    if step >= seen.steps:
+    if step >= trained_on.steps:
         return
     queries, passages = (_counts(record[name]) for name in ("query_languages", "passage_languages"))
     size = sum(queries.values())
-    seen.logged += 1
-    seen.batches[kind] += 1
-    seen.pairs[kind] += size
-    batches, pairs = seen.datasets.get((dataset, kind), (0, 0))
-    seen.datasets[dataset, kind] = batches + 1, pairs + size
-    seen.queries.update({(kind, language): count for language, count in queries.items()})
-    seen.passages.update({(kind, language): count for language, count in passages.items()})
+    trained_on.logged += 1
+    trained_on.batches[kind] += 1
+    trained_on.pairs[kind] += size
+    batches, pairs = trained_on.datasets.get((dataset, kind), (0, 0))
+    trained_on.datasets[dataset, kind] = batches + 1, pairs + size
+    trained_on.queries.update({(kind, language): count for language, count in queries.items()})
+    trained_on.passages.update({(kind, language): count for language, count in passages.items()})
     if (together := record.get("language_pairs")) is not None:
-        for language, others in _nested(together).items():
-            seen.language_pairs.update({(language, other): count for other, count in _counts(others).items()})
+        for query_language, passage_counts in _mapping(together).items():
+            for passage_language, count in _counts(passage_counts).items():
+                trained_on.language_pairs[query_language, passage_language] += count
     elif kind != "cross_lingual":
-        seen.language_pairs.update({(language, language): count for language, count in queries.items()})
+        trained_on.language_pairs.update({(language, language): count for language, count in queries.items()})
     else:
-        seen.unpaired += size
+        trained_on.unpaired += size
 
 
-def _nested(value: object) -> dict[str, object]:
+def _mapping(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is no mapping")
+        raise TypeError(f"{value!r} is not an object")
     return value
 
 
 def _counts(value: object) -> dict[str, int]:
-    counts = _nested(value)
+    counts = _mapping(value)
     if not all(isinstance(count, int) for count in counts.values()):
-        raise TypeError(f"{value!r} has a count that is no whole number")
+        raise TypeError(f"{value!r} has a count that is not a whole number")
     return {language: count for language, count in counts.items() if isinstance(count, int)}

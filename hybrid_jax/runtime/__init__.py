@@ -1,0 +1,4 @@
+"""The machine: processes and devices (mesh.py, which to open first), and the host's memory allocator (allocator.py).
+
+Imports nothing of the other rooms.
+"""

@@ -1,10 +1,8 @@
-"""The machine as a grid of devices: joining processes, building the mesh, and which array lies where.
+"""The devices as a mesh: joining processes, building the mesh, and how arrays are split over it.
 
-Knows: processes, devices, the two mesh axes and the few shardings made of them. Does not know: models, losses, data
-sources. This is the one place where a sharding is spelled out; the rest of the code asks for it by name.
-
-The mesh has two axes, "data" and "fsdp". A batch's rows are split over both; matrices of parameters (and their Adam
-moments) are split over "fsdp" only, and are whole on every device when `fsdp` is 1.
+The mesh has two axes, "data" and "fsdp". A batch's rows are split over both. Matrices of parameters (and their Adam
+moments) are split over "fsdp" only; with `fsdp` 1 every device has all of them. No other file writes a PartitionSpec:
+the rest of the code asks for a sharding by name.
 """
 
 import os
@@ -25,24 +23,24 @@ _DISTRIBUTED = "HYBRID_JAX_DISTRIBUTED"
 
 
 class MeshConfig(BaseModel):
-    """How the devices are arranged. Their product is the number of devices used; rows are split over all of them."""
+    """How the devices are arranged: data x fsdp of them are used, and a batch's rows are split over all of these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: int = Field(default=-1, ge=-1)
-    """Devices along "data", each holding a whole copy of the parameters (per fsdp group); -1 = all that are left."""
+    """How many groups of `fsdp` devices; each group has its own copy of the parameters. -1 = as many as there are."""
     fsdp: int = Field(default=1, ge=1)
-    """Devices that share one copy of the parameters and of the optimizer's moments; 1 = every device has its own."""
+    """Devices per group, which share one copy of the parameters and of Adam's moments; 1 = one copy per device."""
 
 
 def start_distributed() -> None:
-    """Joins this process to the others, if there are others. Call it once, before jax touches a device.
+    """Connects this process to the others of its run. Call it once, before jax uses a device.
 
-    Reads the environment: HYBRID_JAX_COORDINATOR (host:port of process 0), HYBRID_JAX_NUM_PROCESSES and
-    HYBRID_JAX_PROCESS_ID together; or HYBRID_JAX_DISTRIBUTED=auto on a TPU pod, GKE or Slurm, where jax finds them
-    itself. With none of them set this is a single-process run and nothing happens.
+    The environment says how: either HYBRID_JAX_COORDINATOR (host:port of process 0), HYBRID_JAX_NUM_PROCESSES and
+    HYBRID_JAX_PROCESS_ID, all three; or HYBRID_JAX_DISTRIBUTED=auto on a TPU pod, GKE or Slurm, where jax finds the
+    other processes itself. With none of them set the run has a single process, and this does nothing.
 
-    Raises ValueError when only some of the three are set, or one is not a number where a number is due.
+    Raises ValueError when only some of the three are set, when a number is not one, or when both ways are set.
     """
     automatic = os.environ.get(_DISTRIBUTED)
     explicit = {name: os.environ[name] for name in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID) if name in os.environ}
@@ -63,10 +61,10 @@ def start_distributed() -> None:
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """The mesh `config` asks for, over `devices` (default: every device of every process).
+    """The mesh that `config` describes, over `devices` (by default every device of every process).
 
-    Raises ValueError when there are fewer devices than asked for, when `fsdp` does not divide them, or when a run of
-    several processes would leave devices out (each process must own a part of every batch).
+    Raises ValueError when there are too few devices, when `fsdp` does not divide them, or when a run of several
+    processes would leave devices unused (each process must hold a part of every batch).
     """
     devices = jax.devices() if devices is None else devices
     data = config.data
@@ -78,16 +76,25 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
                 f"mesh.fsdp {config.fsdp} does not divide the {len(devices)} devices: {_divisors(devices)}"
             )
         data = len(devices) // config.fsdp
-    wanted = data * config.fsdp
-    if wanted > len(devices):
+    used = data * config.fsdp
+    if used > len(devices):
         raise ValueError(
-            f"mesh.data {data} x mesh.fsdp {config.fsdp} = {wanted} devices, but there are {len(devices)}:"
-            " set mesh.data to -1 to use what there is"
+            f"mesh.data {data} x mesh.fsdp {config.fsdp} = {used} devices, but there are {len(devices)}:"
+            " set mesh.data to -1 to use them all"
         )
-    if wanted < len(devices) and jax.process_count() > 1:
-        raise ValueError(f"{wanted} of {len(devices)} devices asked for by {jax.process_count()} processes: use all")
-    # Auto axes: the compiler places every intermediate. (jax's default, Explicit, rejects the embedding look-up.)
-    return jax.make_mesh((data, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices[:wanted])
+    if used < len(devices) and jax.process_count() > 1:
+        raise ValueError(
+            f"mesh.data {data} x mesh.fsdp {config.fsdp} = {used} devices, but the {jax.process_count()} processes have"
+            f" {len(devices)}: set mesh.data to -1 (several processes must use all their devices)"
+        )
+    # Auto axes let the compiler place intermediates. jax's default, Explicit, rejects the embedding look-up.
+    return jax.make_mesh((data, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices[:used])
+
+
+def check_rows_divide(name: str, rows: int, devices: int) -> None:
+    """Raises ValueError when a batch of `rows` cannot be split evenly over `devices`; `name` begins the message."""
+    if rows == 0 or rows % devices:
+        raise ValueError(f"{name} cannot be split over {devices} devices: make the batch size a multiple of {devices}")
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -101,9 +108,10 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def parameter_sharding(mesh: Mesh, shape: Sequence[int]) -> NamedSharding:
-    """Where a parameter (or anything of its shape, such as its moments) lies: its longest axis split over "fsdp".
+    """The sharding of a parameter, or of anything of its shape, such as its moments: the longest axis that "fsdp"
+    divides is split over "fsdp".
 
-    Vectors and scalars, and matrices with no axis that "fsdp" divides, are whole on every device.
+    Scalars, vectors and matrices without such an axis are replicated.
     """
     parts = mesh.shape["fsdp"]
     divisible = [axis for axis, size in enumerate(shape) if size % parts == 0]
@@ -114,10 +122,10 @@ def parameter_sharding(mesh: Mesh, shape: Sequence[int]) -> NamedSharding:
 
 
 def put_batch(mesh: Mesh, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """This process's rows of a batch -> the global batch, its rows split over all devices.
+    """The global batch, its rows split over all devices, from each process's own rows.
 
-    Every process calls this with its own, equally many rows; together, in process order, they are the global batch.
-    All arrays of a batch must have a multiple of the same number of rows, so that a query and its passages meet on
+    Every process calls this with the same number of rows; in process order, they make up the global batch. The arrays
+    of a batch may differ in their number of rows by whole factors only, so that a query and its passages are put on
     the same device.
 
     Raises ValueError when the rows cannot be split evenly over the devices.
@@ -125,11 +133,7 @@ def put_batch(mesh: Mesh, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array
     sharding = batch_sharding(mesh)
     for name, array in rows.items():
         total = array.shape[0] * jax.process_count()
-        if total == 0 or total % mesh.size:
-            raise ValueError(
-                f'batch of {total} rows in "{name}" cannot be split over {mesh.size} devices:'
-                f" make the batch size a multiple of {mesh.size}"
-            )
+        check_rows_divide(f'batch of {total} rows in "{name}"', total, mesh.size)
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in rows.items()}
 
 

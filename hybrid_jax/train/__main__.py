@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
-DESCRIPTION = """Trains the run that a config describes, and resumes it when the workdir holds a part of it.
+DESCRIPTION = """Trains the run that a config describes; resumes it if the workdir has a part of it.
 
 Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --optimizer.learning_rate 1e-4 …
 All fields with their values: add --help-config."""
@@ -25,13 +25,13 @@ def main() -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, required=True, help="a YAML file, such as configs/demo.yaml")
-    parser.add_argument("--workdir", type=Path, required=True, help="the run's folder; resumed when it holds this run")
-    parser.add_argument("--skip-bad-rows", action="store_true", help="leave out bad rows of the data, and list them")
+    parser.add_argument("--workdir", type=Path, required=True, help="the run's folder; a run that is there is resumed")
+    parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the data, and list them")
     parser.add_argument("--help-config", action="store_true", help="list every field of the config")
     arguments, overrides = parser.parse_known_args()
     try:
         _train(arguments, overrides, parser.prog)
-    except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
+    except (ValueError, OSError) as error:  # mistakes in config or data, and a full disk
         full = isinstance(error, OSError) and error.errno in _FULL
         hint = f": make room, and the same command resumes {arguments.workdir}" if full else ""
         print(f"error: {error}{hint}", file=sys.stderr)
@@ -44,14 +44,14 @@ def main() -> int:
 
 def _train(arguments: argparse.Namespace, overrides: list[str], prog: str) -> None:
     keep_freed_memory()
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs the traces of errors that it raises as well
-    from hybrid_jax.config import load_config  # jax and all of it: not needed to answer --help
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the tracebacks of errors that it raises
+    from hybrid_jax.config import load_config  # imported late: jax is not needed for --help
     from hybrid_jax.runtime.mesh import start_distributed
     from hybrid_jax.train.loop import train
 
     config = load_config(arguments.config, [*overrides, "--help"] if arguments.help_config else overrides, prog)
     start_distributed()
-    signal.signal(signal.SIGTERM, _stop)  # after jax, which would only take note of it
+    signal.signal(signal.SIGTERM, _stop)  # after jax, whose own handler would not stop the run
     train(config, arguments.workdir, arguments.skip_bad_rows)
 
 

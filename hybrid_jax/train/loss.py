@@ -1,7 +1,7 @@
-"""The contrastive loss over a whole batch, and the masking of false negatives.
+"""The contrastive loss over a whole batch, without false negatives.
 
-Knows: vectors of queries and passages, and which of them mean the same. Does not know: models, texts, devices (under
-`jax.jit` over a mesh the same code sees the global batch: every device's passages are every query's negatives).
+It is written for one device. Under `jax.jit` over a mesh the same code computes the loss of the global batch: the
+passages of every device are negatives of every query.
 """
 
 from typing import Literal
@@ -15,14 +15,14 @@ Metrics = dict[str, Float[Array, ""]]
 
 
 class LossConfig(BaseModel):
-    """Which pairs are compared. The temperature belongs to the model (it may be learned)."""
+    """Which pairs are compared. The temperature is a field of the model, which may learn it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     directions: Literal["query_to_passage", "both"] = "query_to_passage"
-    """Find the passage among passages; "both" also finds the query among queries, and averages the two losses."""
+    """Find each query's passage among the passages; "both" also finds each passage's query, and averages the two."""
     negatives: Literal["global", "local"] = "global"
-    """Passages of every device, or only of the query's own device. "local" is there to measure what "global" brings."""
+    """Passages of all devices, or of the query's own device only; "local" serves to measure what "global" gains."""
 
 
 def contrastive_loss(
@@ -34,7 +34,7 @@ def contrastive_loss(
     directions: Literal["query_to_passage", "both"] = "query_to_passage",
     shards: int = 1,
 ) -> tuple[Float[Array, ""], Metrics]:
-    """InfoNCE over all of `passages`, without the false negatives.
+    """The InfoNCE loss over all `passages`, without false negatives; and metrics.
 
     With s(i, j) = q_i . p_j / temperature and p_i+ the positive of row i, the mean over rows i of
 
@@ -42,21 +42,21 @@ def contrastive_loss(
 
     where C(i) holds the row's own positive and every passage of the batch, positive or hard negative of any row, whose
     group is not that of query i. This is van den Oord et al. 2018 (arXiv 1807.03748, eq. 4). Elmahdy et al. (arXiv
-    2408.10536, eq. 1) as printed compare with the rows' hard negatives only; the other rows' positives are added here,
-    as everyone does. A row's own hard negative of the query's group is a false negative too.
+    2408.10536, eq. 1) print only the rows' hard negatives in the denominator; the positives of other rows are added
+    here, as is usual. A row's own hard negative is a false negative, too, if it is in the query's group.
 
-    `directions` "both" averages this with the loss of finding the query: positive i+ against all queries that are not
-    of its group, as in CLIP; hard negatives have no query, so they take no part.
+    `directions` "both" averages this with the loss of finding the query, as in CLIP: positive i+ is compared with all
+    queries outside its group. Hard negatives have no query and take no part in it.
 
     `queries` are unit vectors; row i's positive is `passages[i * n]` with n = candidates / rows, its hard negatives
-    follow. `shards` > 1 compares each query with its own of `shards` equal blocks of rows only ("local" negatives).
-    Everything is float32.
+    follow. With `shards` > 1 the rows form that many equal blocks, and each query is compared with its own block only
+    ("local" negatives). Everything is computed in float32.
 
-    Metrics: `accuracy` (rows whose positive scores above every negative), `negatives` and `masked` (per query: passages
-    it was compared with; false negatives left out), `masked_fraction` (masked / (negatives + masked)), `positive_score`
-    and `negative_score` (mean cosine).
+    Metrics: `accuracy` (fraction of rows whose positive scores above every negative), `negatives` and `masked` (mean
+    number per query of passages compared with it, and of false negatives left out), `masked_fraction` (masked /
+    (negatives + masked)), `positive_score` and `negative_score` (mean cosines).
 
-    Raises ValueError when candidates are not a multiple of rows, or rows not of shards.
+    Raises ValueError when candidates is not a multiple of rows, or rows not a multiple of shards.
     """
     rows, candidates = queries.shape[0], passages.shape[0]
     if candidates % rows:
@@ -69,20 +69,20 @@ def contrastive_loss(
     row = jnp.arange(rows)[:, None]
     candidate = jnp.arange(candidates)[None, :]
     own = candidate == row * per_row
-    seen = row * shards // rows == candidate * shards // candidates
-    same = query_group[:, None] == passage_group[None, :]
-    false_negative = same & seen & ~own
-    negative = seen & ~same & ~own
+    same_shard = row * shards // rows == candidate * shards // candidates
+    same_group = query_group[:, None] == passage_group[None, :]
+    false_negative = same_group & same_shard & ~own
+    negative = same_shard & ~same_group & ~own
 
-    # "highest": left to itself, a GPU or TPU multiplies float32 matrices with fewer bits.
+    # By default a GPU or TPU multiplies float32 matrices with fewer bits than "highest".
     cosines = jnp.matmul(queries, passages.T, precision="highest")
     scores = cosines / temperature
     positive = jnp.sum(jnp.where(own, scores, 0), axis=1)
     loss = _mean_cross_entropy(scores, positive, own | negative)
     if directions == "both":
-        # The columns of the positives, turned: each positive against the queries, under the same mask.
-        turned_scores, turned_compared = scores[:, ::per_row].T, (own | negative)[:, ::per_row].T
-        loss = (loss + _mean_cross_entropy(turned_scores, positive, turned_compared)) / 2
+        # The columns of the positives, transposed: each positive against the queries, under the same mask.
+        passage_scores, passage_compared = scores[:, ::per_row].T, (own | negative)[:, ::per_row].T
+        loss = (loss + _mean_cross_entropy(passage_scores, positive, passage_compared)) / 2
 
     negatives, masked = negative.sum(), false_negative.sum()
     hardest = jnp.max(jnp.where(negative, scores, -jnp.inf), axis=1)
@@ -100,5 +100,5 @@ def contrastive_loss(
 def _mean_cross_entropy(
     scores: Float[Array, "rows columns"], positive: Float[Array, " rows"], compared: Bool[Array, "rows columns"]
 ) -> Float[Array, ""]:
-    """Mean of logsumexp over the compared columns minus the positive's score; `compared` includes the positive."""
+    """Mean over rows of logsumexp over the compared columns (the positive included) minus the positive's score."""
     return jnp.mean(jax.nn.logsumexp(jnp.where(compared, scores, -jnp.inf), axis=1) - positive)

@@ -1,7 +1,6 @@
-"""The optimizer: AdamW with warm-up and decay of the learning rate, clipping, optional accumulation.
+"""The optimizer: AdamW with warm-up and decay of the learning rate, gradient clipping and optional accumulation.
 
-Knows: trees of gradients and the number of steps of a run. Does not know: models, losses, batches.
-All step numbers here count the run's steps (batches), with accumulation or without.
+All step numbers here count the run's steps (batches), with or without accumulation.
 """
 
 from collections.abc import Callable
@@ -14,53 +13,59 @@ from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 
 Schedule = Callable[[int | Int[Array, ""]], Float[Array, ""]]
-"""The run's step, from 0 -> the learning rate it uses."""
+"""The learning rate of a step, counted from 0."""
 
 
 class OptimizerConfig(BaseModel):
-    """AdamW (Loshchilov & Hutter 2019) as optax has it."""
+    """AdamW (Loshchilov & Hutter 2019), as implemented by optax."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_rate: float = Field(default=3e-4, gt=0)
     """The highest learning rate, reached at the end of the warm-up."""
     warmup_steps: int = Field(default=100, ge=0)
-    """Steps over which the learning rate rises in a line."""
+    """Steps over which the learning rate rises linearly."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate falls from the end of the warm-up to the run's last step; "constant" = it does not."""
+    """How the learning rate falls from the end of the warm-up to the run's last step; "constant" keeps it."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Decoupled weight decay of matrices; biases, LayerNorm and the temperature are not decayed."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Memory of the gradient's mean."""
+    """Decay of the running mean of the gradient."""
     beta2: float = Field(default=0.999, ge=0, lt=1)
-    """Memory of the gradient's square."""
+    """Decay of the running mean of the squared gradient."""
     eps: float = Field(default=1e-8, gt=0)
-    """Added to the root of the second moment."""
+    """Added to the square root of the second moment, which divides the update."""
     clip_norm: float | None = Field(default=1.0, gt=0)
-    """Gradients of a greater norm, over all parameters together, are scaled down to it; none = never."""
+    """The largest global norm of the gradient: larger gradients are scaled down to it; none = no clipping."""
     accumulate: int = Field(default=1, ge=1)
-    """Average the gradients of this many batches before each update. This is NOT the bigger batch: a query still sees
-    only the negatives of its own batch."""
+    """Average the gradients of this many batches before each update. This is NOT a larger batch: a query is still
+    compared with the negatives of its own batch only."""
 
 
-def make_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:
-    """The learning rate of every step of a run of `total_steps`.
-
-    No step is wasted on a rate of 0: warm-up starts at 1/warmup_steps of the highest rate, and the last step still has
-    a little left. Under accumulation all batches of one update share the rate of the first of them.
-
-    Raises ValueError when the run is shorter than its warm-up or not a whole number of updates.
-    """
+def check_steps(config: OptimizerConfig, total_steps: int) -> None:
+    """Raises ValueError when a run is shorter than its warm-up, or not a whole number of updates."""
     if config.warmup_steps > total_steps:
         raise ValueError(
-            f"optimizer.warmup_steps {config.warmup_steps} is more than the run's {total_steps} steps:"
+            f"optimizer.warmup_steps {config.warmup_steps} exceeds the run's {total_steps} steps:"
             f" set it to at most {total_steps}"
         )
     if total_steps % config.accumulate:
+        nearest = max(total_steps // config.accumulate, 1) * config.accumulate
         raise ValueError(
-            f"{total_steps} steps are not a multiple of optimizer.accumulate {config.accumulate}: the last batches"
-            f" would never be used; run {total_steps - total_steps % config.accumulate} steps"
+            f"steps {total_steps} is not a multiple of optimizer.accumulate {config.accumulate}, so the last batches"
+            f" would never be used: run {nearest} steps"
         )
+
+
+def make_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:
+    """The learning rate of each step of a run of `total_steps`.
+
+    No step has a learning rate of 0: warm-up begins at learning_rate / warmup_steps, and the last step is still above
+    the decay's end. Under accumulation, all batches of an update share the rate of the first of them.
+
+    Raises ValueError as `check_steps` does.
+    """
+    check_steps(config, total_steps)
 
     def schedule(step: int | Int[Array, ""]) -> Float[Array, ""]:
         first = jnp.asarray(step) // config.accumulate * config.accumulate
@@ -79,16 +84,18 @@ def make_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:
 
 
 def decays(parameters: optax.Params) -> optax.Params:
-    """True for matrices (weights and embeddings), False for vectors and scalars: biases, LayerNorm, the temperature."""
+    """Which parameters decay: matrices (weights and embeddings), but not biases, LayerNorm and the temperature."""
     return jax.tree.map(lambda leaf: leaf.ndim >= 2, parameters)
 
 
 def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
-    """Clipping, then AdamW at the rate of `make_schedule`; every `accumulate` batches, on their mean gradient.
+    """Clipping, then AdamW with the learning rates of `make_schedule`, once per `accumulate` batches.
 
-    The mean of k batches' gradients is the gradient of a k times larger batch only for losses that are means over
-    independent rows. The contrastive loss is not: each query would have seen k times as many negatives. Accumulation
-    smooths the gradient; it does not replace a large batch.
+    The mean gradient of k batches equals the gradient of one batch k times as large only where the loss is a mean over
+    independent rows. The contrastive loss is not: in the larger batch each query would have k times as many negatives.
+    Accumulation makes the gradient less noisy; it does not replace a large batch.
+
+    Raises ValueError as `check_steps` does.
     """
     schedule = make_schedule(config, total_steps)
     optimizer = optax.adamw(

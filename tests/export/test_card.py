@@ -21,7 +21,7 @@ from hybrid_jax.export.folder import plan
 from hybrid_jax.export.results import difference, read_results
 from hybrid_jax.export.settings import ExportError, Format
 from hybrid_jax.runs.provenance import provenance
-from hybrid_jax.runs.trained_on import read_seen
+from hybrid_jax.runs.trained_on import read_trained_on
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def report(encoder: TextEncoder) -> dict[str, Any]:
 
 
 def written(encoder: TextEncoder, format: Format = "sentence-transformers", **how: Any) -> str:
-    seen, results, dtype = how.pop("seen", None), how.pop("results", None), how.pop("dtype", "float32")
-    return write_card(plan(encoder, format=format, dtype=dtype, **how), "a model", seen, results, provenance())
+    trained_on, results, dtype = how.pop("trained_on", None), how.pop("results", None), how.pop("dtype", "float32")
+    return write_card(plan(encoder, format=format, dtype=dtype, **how), "a model", trained_on, results, provenance())
 
 
 def header(card: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def cells(card: str, heading: str) -> list[list[str]]:
 
 def test_the_card_of_a_run_says_what_it_saw(tiny_run, encoder: TextEncoder):
     records = [json.loads(line) for line in (tiny_run.folder / "metrics.jsonl").read_text().splitlines()]
-    card = written(encoder, seen=read_seen(tiny_run.folder / "metrics.jsonl", 80))
+    card = written(encoder, trained_on=read_trained_on(tiny_run.folder / "metrics.jsonl", 80))
     assert header(card)["language"] == ["de", "en", "es"]
     assert (header(card)["library_name"], header(card)["pipeline_tag"]) == (
         "sentence-transformers",
@@ -118,7 +118,7 @@ def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: dict
     results = read_results(path)
     assert difference(results, encoder.origin) is None
     assert difference(results, encoder.origin.model_copy(update={"step": 20})) == "step 80 instead of 20"
-    card = written(encoder, results=results, seen=read_seen(tiny_run.folder / "metrics.jsonl", 80))
+    card = written(encoder, results=results, trained_on=read_trained_on(tiny_run.folder / "metrics.jsonl", 80))
     means = report["tasks"]["small|task"]["map"]
     [shown] = [row for row in cells(card, "task") if row[1] == "mAP"]
     assert shown == [

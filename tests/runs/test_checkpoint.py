@@ -1,4 +1,4 @@
-"""Checkpoints come back as they were, on any mesh; the damaged ones are passed over; the right ones are kept."""
+"""Checkpoints are restored unchanged on any mesh; damaged ones are passed over; the latest and the best are kept."""
 
 import errno
 import os
@@ -85,7 +85,7 @@ def test_the_best_metric_may_change(folder: Path):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves a reader half-way
 @pytest.mark.parametrize("part", ["metrics/metrics", "state/_METADATA", "state/manifest.ocdbt", "state/**/d/*"])
-def test_a_damaged_one_gives_way_and_is_set_aside(folder: Path, part: str):
+def test_a_damaged_checkpoint_is_passed_over_and_renamed(folder: Path, part: str):
     for path in (folder / "3").glob(part):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     said: list[str] = []
@@ -102,7 +102,7 @@ def test_a_damaged_one_gives_way_and_is_set_aside(folder: Path, part: str):
     np.testing.assert_array_equal(restore(folder, like(), pytest.fail)[1]["matrix"], NUMBERS * 3)
 
 
-def test_an_unfinished_one_is_told_and_removed(folder: Path):
+def test_an_unfinished_checkpoint_is_reported_and_removed(folder: Path):
     unfinished = (folder / "3").rename(folder / "3.orbax-checkpoint-tmp")
     said: list[str] = []
     assert restore(folder, like(), said.append)[0] == 2
@@ -129,7 +129,7 @@ def test_another_architecture_is_named(original: Path):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_held_one_outlives_its_deletion(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool):
+def test_a_held_checkpoint_stays(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool):
     if not links:  # as on a file system that has none
 
         def refuse(*_: object) -> None:
@@ -146,8 +146,8 @@ def test_a_held_one_outlives_its_deletion(folder: Path, tmp_path: Path, monkeypa
     assert hold(folder, 2, held)  # again, after a restart: it is there
 
 
-def test_one_that_goes_while_it_is_held_is_not_held(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Whichever of its files the run has deleted when, between two of ours."""
+def test_a_checkpoint_deleted_meanwhile_is_not_held(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whichever file the run deletes first, after whichever of ours has been linked."""
     held, link = tmp_path / "held", os.link
     total = sum(path.is_file() for path in (folder / "2").rglob("*"))
     for at in range(total):
@@ -167,7 +167,7 @@ def test_one_that_goes_while_it_is_held_is_not_held(folder: Path, tmp_path: Path
     assert not hold(folder, 8, held)
 
 
-def test_what_a_kill_left_of_holding_gives_way(folder: Path, tmp_path: Path):
+def test_what_a_kill_left_of_holding_is_replaced(folder: Path, tmp_path: Path):
     held = tmp_path / "held"
     (held / "2.part" / "state").mkdir(parents=True)
     (held / "2.part" / "old").write_text("x")
@@ -179,7 +179,7 @@ def test_what_a_kill_left_of_holding_gives_way(folder: Path, tmp_path: Path):
 
 def test_only_the_best_is_kept_whenever_it_is_killed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     best, held = tmp_path / "best", tmp_path / "best" / "candidate"
-    with pytest.raises(CheckpointError, match=r"has no best step: python -m hybrid_jax.eval watch .* names"):
+    with pytest.raises(CheckpointError, match=r"has no best step: python -m hybrid_jax.eval watch .* finds"):
         read_best(best)
     first, second = (Best(step=step, metric="demo.rank_distance", value=-step) for step in (1, 3))
     hold(folder, 1, held)

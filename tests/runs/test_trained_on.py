@@ -1,4 +1,4 @@
-"""What a run has really seen: the counts of its log up to a step, and a log that is cut or damaged."""
+"""What a run was trained on: the counts of its log up to a step, and a log that is cut short or damaged."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hybrid_jax.data.records import DataError
-from hybrid_jax.runs.trained_on import read_seen
+from hybrid_jax.runs.trained_on import read_trained_on
 
 
 def log(folder: Path, *records: dict[str, Any]) -> Path:
@@ -24,36 +24,36 @@ PAIRED = {**CROSS, "language_pairs": {"de": {"fr": 1}, "en": {"fr": 3}}}
 
 def test_counts_are_those_of_the_log_up_to_the_step(tmp_path: Path):
     path = log(tmp_path, MONO, PAIRED, SAME, PAIRED, MONO)
-    seen = read_seen(path, 4)
-    assert seen is not None
-    assert (seen.steps, seen.logged) == (4, 4)
-    assert seen.batches == {"monolingual": 1, "cross_lingual": 2, "same_language": 1}
-    assert seen.pairs == {"monolingual": 4, "cross_lingual": 8, "same_language": 4}
-    assert seen.datasets == {
+    counts = read_trained_on(path, 4)
+    assert counts is not None
+    assert (counts.steps, counts.logged) == (4, 4)
+    assert counts.batches == {"monolingual": 1, "cross_lingual": 2, "same_language": 1}
+    assert counts.pairs == {"monolingual": 4, "cross_lingual": 8, "same_language": 4}
+    assert counts.datasets == {
         ("a", "monolingual"): (1, 4),
         ("b", "cross_lingual"): (2, 8),
         ("a", "same_language"): (1, 4),
     }
-    assert seen.languages == ["de", "en", "fr"]
-    assert seen.language_pairs == {("de", "de"): 5, ("en", "en"): 3, ("de", "fr"): 2, ("en", "fr"): 6}
-    assert seen.unpaired == 0
+    assert counts.languages == ["de", "en", "fr"]
+    assert counts.language_pairs == {("de", "de"): 5, ("en", "en"): 3, ("de", "fr"): 2, ("en", "fr"): 6}
+    assert counts.unpaired == 0
 
 
 def test_a_log_without_pairs_says_how_many_are_unknown(tmp_path: Path):
-    seen = read_seen(log(tmp_path, MONO, CROSS), 2)
-    assert seen is not None
-    assert seen.unpaired == 4
-    assert seen.language_pairs == {("de", "de"): 4}
-    assert (seen.queries["cross_lingual", "en"], seen.passages["cross_lingual", "fr"]) == (3, 4)
+    counts = read_trained_on(log(tmp_path, MONO, CROSS), 2)
+    assert counts is not None
+    assert counts.unpaired == 4
+    assert counts.language_pairs == {("de", "de"): 4}
+    assert (counts.queries["cross_lingual", "en"], counts.passages["cross_lingual", "fr"]) == (3, 4)
 
 
 def test_a_cut_line_does_not_count_and_a_damaged_one_is_named(tmp_path: Path):
     path = log(tmp_path, MONO, CROSS)
     path.write_text(path.read_text() + json.dumps({"step": 2, **MONO})[:40])
-    seen = read_seen(path, 9)
-    assert seen is not None
-    assert seen.logged == 2
-    assert read_seen(tmp_path / "nothing.jsonl", 9) is None
+    counts = read_trained_on(path, 9)
+    assert counts is not None
+    assert counts.logged == 2
+    assert read_trained_on(tmp_path / "nothing.jsonl", 9) is None
     for damaged in (
         '{"step": 0}\n',
         "[]\n",
@@ -61,5 +61,5 @@ def test_a_cut_line_does_not_count_and_a_damaged_one_is_named(tmp_path: Path):
         json.dumps({"step": 0, **MONO, "query_languages": {"de": "4"}}) + "\n",
     ):
         path.write_text(json.dumps({"step": 0, **MONO}) + "\n" + damaged)
-        with pytest.raises(DataError, match=r"metrics.jsonl, line 2: not the record of a step .*: restore it"):
-            read_seen(path, 9)
+        with pytest.raises(DataError, match=r"metrics.jsonl, line 2: not a step's record .*: restore it"):
+            read_trained_on(path, 9)

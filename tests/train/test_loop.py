@@ -13,9 +13,10 @@ from hybrid_jax.config import Config, parse_config
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.runs.checkpoint import Checkpoints, restore, steps
 from hybrid_jax.runtime.mesh import make_mesh
-from hybrid_jax.train.loop import DivergedError, train
+from hybrid_jax.train.loop import train
 from hybrid_jax.train.optim import make_optimizer
-from hybrid_jax.train.step import abstract_state
+from hybrid_jax.train.records import DivergedError
+from hybrid_jax.train.state import abstract_state
 
 
 @pytest.fixture(scope="module")

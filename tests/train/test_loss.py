@@ -1,4 +1,4 @@
-"""The loss against the same thing written with explicit loops, and what its mask leaves out."""
+"""The loss equals its definition written as loops, and its mask leaves out the false negatives."""
 
 import math
 from typing import Literal
@@ -19,7 +19,7 @@ GRADIENT = jax.jit(jax.grad(contrastive_loss, has_aux=True), static_argnames=("d
 def by_loops(queries, passages, query_group, passage_group, temperature, directions, shards) -> dict[str, float]:
     """The docstring's equation, one pair at a time, in float64."""
     rows, per_row = len(queries), len(passages) // len(queries)
-    seen, compared, masked = 0, 0, 0
+    candidates, compared, masked = 0, 0, 0
     forward, backward = 0.0, 0.0
     score = queries.astype(np.float64) @ passages.astype(np.float64).T / temperature
 
@@ -32,7 +32,7 @@ def by_loops(queries, passages, query_group, passage_group, temperature, directi
             if j == i * per_row:
                 terms.append(score[i, j])
             elif together(i, j // per_row):
-                seen += 1
+                candidates += 1
                 if query_group[i] == passage_group[j]:
                     masked += 1
                 else:
@@ -41,11 +41,11 @@ def by_loops(queries, passages, query_group, passage_group, temperature, directi
         forward += math.log(sum(math.exp(t) for t in terms)) - score[i, i * per_row]
     for i in range(rows):
         column = i * per_row
-        others = [j for j in range(rows) if together(i, j) and j != i and query_group[j] != passage_group[column]]
-        terms = [score[j, column] for j in [i, *others]]
+        negatives = [j for j in range(rows) if together(i, j) and j != i and query_group[j] != passage_group[column]]
+        terms = [score[j, column] for j in [i, *negatives]]
         backward += math.log(sum(math.exp(t) for t in terms)) - score[i, column]
     loss = forward / rows if directions == "query_to_passage" else (forward + backward) / rows / 2
-    return {"loss": loss, "negatives": compared / rows, "masked": masked / rows, "masked_fraction": masked / seen}
+    return {"loss": loss, "negatives": compared / rows, "masked": masked / rows, "masked_fraction": masked / candidates}
 
 
 def random_batch(rows: int, hard_negatives: int, groups: int, seed: int = 0):

@@ -33,8 +33,15 @@ def test_schedule_counts_batches_under_accumulation():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (OptimizerConfig(warmup_steps=11), "optimizer.warmup_steps 11 is more than the run's 10 steps"),
-        (OptimizerConfig(warmup_steps=0, accumulate=4), "10 steps are not a multiple .* run 8 steps"),
+        (
+            OptimizerConfig(warmup_steps=11),
+            "optimizer.warmup_steps 11 exceeds the run's 10 steps: set it",
+        ),
+        (
+            OptimizerConfig(warmup_steps=0, accumulate=4),
+            "10 is not a multiple of optimizer.accumulate 4.* run 8 steps",
+        ),
+        (OptimizerConfig(warmup_steps=0, accumulate=16), "steps 10 is not a multiple .* run 16 steps"),
     ],
 )
 def test_impossible_runs_are_refused(config: OptimizerConfig, message: str):

@@ -71,8 +71,8 @@ def test_modernbert_runs_from_a_config_too(tmp_path: Path):
 
 
 @pytest.mark.parametrize("family", ["labse", "mmbert"])
-def test_training_starts_from_the_folders_weights(
-    family: str, tmp_path: Path, tiny_run, monkeypatch: pytest.MonkeyPatch
+def test_training_starts_from_the_folders_weights_and_refuses_other_weights_on_resuming(
+    family: str, tmp_path: Path, tiny_run
 ):
     folder = Path(shutil.copytree(FIXTURES / family, tmp_path / family))
     config = config_of(tmp_path, folder)
@@ -82,10 +82,6 @@ def test_training_starts_from_the_folders_weights(
     assert np.abs(after.encode_queries(TEXTS) - published.encode_queries(TEXTS)).max() > 1e-3
     assert "log_temperature_above_floor" in after.parameters
 
-
-def test_a_resumed_run_refuses_other_weights(tmp_path: Path, folder: Path, tiny_run):
-    config = config_of(tmp_path, folder, "--steps", "2")
-    train(config, tmp_path / "run")
     shutil.copy(FIXTURES / "minilm" / "model.safetensors", folder / "model.safetensors")
     with pytest.raises(WorkdirError, match="the content of the pretrained weights is not what this run began with"):
         train(config, tmp_path / "run")

@@ -20,7 +20,7 @@ from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.runtime.mesh import make_mesh
 from hybrid_jax.train.loop import train
 from hybrid_jax.train.optim import make_optimizer
-from hybrid_jax.train.step import abstract_state
+from hybrid_jax.train.state import abstract_state
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_go_on(tiny_run, config: Config,
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves readers half-way
-def test_a_half_written_checkpoint_gives_way_to_the_one_before(tiny_run, config: Config, copy: Path, capsys):
+def test_a_half_written_checkpoint_is_passed_over(tiny_run, config: Config, copy: Path, capsys):
     manifest = copy / "checkpoints" / "80" / "state" / "manifest.ocdbt"
     manifest.write_bytes(manifest.read_bytes()[:20])
     (copy / "checkpoints" / "100.orbax-checkpoint-tmp").mkdir()

@@ -1,24 +1,21 @@
 """The step on any mesh equals the dense loss on one device; dropout and the state depend on the step alone."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from hybrid_jax.model.dual_encoder import ModelConfig, bind, initialize
+from hybrid_jax.model.dual_encoder import ModelConfig, abstract, bind, initialize
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding, put_batch
+from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loss import LossConfig
+from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
-from hybrid_jax.train.step import (
-    TrainState,
-    abstract_state,
-    create_state,
-    make_eval_step,
-    make_loss_fn,
-    make_train_step,
-    model_code,
-)
+from hybrid_jax.train.state import TrainState, abstract_state, create_state
+from hybrid_jax.train.step import make_eval_step, make_train_step, measure
 
 Rows = dict[str, np.ndarray]
 MESHES = [(1, 1), (2, 1), (4, 1), (8, 1), (4, 2)]
@@ -38,8 +35,8 @@ def parameters(model_config: ModelConfig):
 
 @pytest.fixture(scope="module")
 def dense(model_config: ModelConfig, rows: Rows, parameters):
-    """Loss and gradients from their definition: no mesh, no sharding, nothing of `train/loss.py` or `train/step.py`."""
-    code = model_code(model_config)
+    """Loss and gradients from their definition: no mesh, no sharding, no code of `train`."""
+    code, _ = abstract(model_config)
     same = rows["query_group"][:, None] == rows["passage_group"]
     positive = np.arange(len(same)), np.arange(len(same)) * same.shape[1] // len(same)
     compared = ~same
@@ -60,7 +57,8 @@ def loss_and_gradients(
 ):
     """As in the train step, with the parameters lying on the mesh as the train state's do."""
     shardings = jax.tree.map(lambda leaf: parameter_sharding(mesh, leaf.shape), parameters)
-    function = jax.jit(jax.value_and_grad(make_loss_fn(model_code(config), loss, mesh), has_aux=True))
+    loss_fn = partial(measure, make_encode(config, mesh), make_objective(loss, mesh.size))
+    function = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
     key = jax.random.key(0) if dropout else None
     (value, metrics), gradients = function(jax.device_put(parameters, shardings), put_batch(mesh, rows), key)
     return value, metrics, gradients
@@ -111,7 +109,8 @@ def trained(model_config: ModelConfig, rows: Rows):
     mesh = mesh_of(4, 2)
     optimizer = make_optimizer(OPTIMIZER, 10)
     schedule = make_schedule(OPTIMIZER, 10)
-    step = make_train_step(model_code(model_config), LossConfig(), optimizer, schedule, SEED, mesh)
+    encode, objective = make_encode(model_config, mesh), make_objective(LossConfig(), mesh.size)
+    step = make_train_step(encode, objective, optimizer, schedule, SEED, mesh)
     state, batch = create_state(model_config, optimizer, SEED, mesh), put_batch(mesh, rows)
     states, metrics = [jax.device_get(state)], []
     for _ in range(3):
@@ -168,5 +167,6 @@ def test_a_fresh_state_is_the_same_on_a_mesh_as_without_one(trained, parameters)
 
 def test_the_eval_step_has_no_dropout(model_config, parameters, rows, dense):
     mesh = mesh_of(2)
-    metrics = make_eval_step(model_code(model_config), LossConfig(), mesh)(parameters, put_batch(mesh, rows))
+    eval_step = make_eval_step(make_encode(model_config, mesh), make_objective(LossConfig(), mesh.size), mesh)
+    metrics = eval_step(parameters, put_batch(mesh, rows))
     np.testing.assert_allclose(metrics["loss"], dense[0], rtol=1e-5)

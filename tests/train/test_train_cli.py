@@ -10,6 +10,10 @@ import termios
 import time
 from pathlib import Path
 
+import pytest
+
+from hybrid_jax.train.__main__ import main
+
 COMMAND = [sys.executable, "-m", "hybrid_jax.train"]
 
 
@@ -47,12 +51,13 @@ def test_a_terminal_shows_progress_and_a_stopped_run_says_how_to_go_on(tiny_run,
     assert f"stopped; the same command resumes {run} from its last checkpoint" in shown.splitlines()[-1]
 
 
-def test_a_mistake_in_the_config_is_one_line_and_leaves_nothing(tiny_run, tmp_path: Path):
+def test_a_mistake_in_the_config_is_one_line_and_leaves_nothing(
+    tiny_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
     (tmp_path / "tiny.yaml").write_text(tiny_run.yaml + "stepz: 3\n", encoding="utf-8")
-    arguments = ["--config", "tiny.yaml", "--workdir", "run"]
-    done = subprocess.run(
-        [*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=150
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"error: tiny\.yaml: unknown field stepz: did you mean steps.*\n", done.stderr)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train", "--config", "tiny.yaml", "--workdir", "run"])
+    status, printed = main(), capsys.readouterr()
+    assert (status, printed.out) == (1, "")
+    assert re.fullmatch(r"error: tiny\.yaml: unknown field stepz: did you mean steps.*\n", printed.err)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]

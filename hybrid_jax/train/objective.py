@@ -1,0 +1,52 @@
+"""What training minimises: a function of vectors and groups.
+
+An objective sees no model, batch or device. It can therefore be swapped, wrapped (the same vectors cut to several
+lengths) or differentiated apart from the encoder (cached gradients), and the training step stays as it is.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxtyping import Array, Float, Int
+
+from hybrid_jax.train.loss import LossConfig, Metrics, contrastive_loss
+
+
+class Vectors(NamedTuple):
+    """A global batch, encoded."""
+
+    queries: Float[Array, "rows dim"]
+    """Unit vectors."""
+    passages: Float[Array, "candidates dim"]
+    """Unit vectors; with n = candidates / rows, row i's positive is passages[i * n] and its hard negatives follow."""
+    temperature: Float[Array, ""]
+    """What scores are divided by; it belongs to the model, which may learn it."""
+
+
+class Groups(NamedTuple):
+    """Which texts mean the same: a passage in the group of a query is never that query's negative."""
+
+    queries: Int[Array, " rows"]
+    passages: Int[Array, " candidates"]
+
+
+Objective = Callable[[Vectors, Groups], tuple[Float[Array, ""], Metrics]]
+"""Returns the loss and the metrics to log beside it, all float32 scalars."""
+
+
+def make_objective(config: LossConfig, devices: int) -> Objective:
+    """The contrastive loss that `config` describes; `devices` is the number over which the rows are split."""
+    shards = devices if config.negatives == "local" else 1
+
+    def objective(vectors: Vectors, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
+        return contrastive_loss(
+            vectors.queries,
+            vectors.passages,
+            groups.queries,
+            groups.passages,
+            vectors.temperature,
+            config.directions,
+            shards,
+        )
+
+    return objective
