@@ -1,9 +1,9 @@
-"""Exact search beside faiss, and full-ranking metrics beside the product they rest on: python benchmarks/search.py
+"""Times exact search beside faiss, and full-ranking metrics beside their matrix product: python benchmarks/search.py
 
-Prints every timing, the medians and the median ratio; the programs take turns (A B A B), so that a busy machine slows
-both, and core-seconds say what the clock of a busy machine cannot.
-Vectors are random mixtures of a few thousand topics, which gives scores a spread like real ones; `--spread random`
-gives independent directions, the worst case for ranks (every relevant candidate lies in the middle of the ranking).
+Prints every timing, the medians and the median ratio. The programs take turns (A B A B), so that other load slows both;
+core-seconds depend less on other load than the clock does.
+Vectors are random mixtures of 2,000 topics, whose scores are spread like real ones. `--spread random` gives independent
+directions, the worst case for ranks (every relevant candidate is in the middle of the ranking).
 """
 
 import argparse
@@ -20,7 +20,7 @@ TOPICS = 2000
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1, in place."""
+    """Scales the rows to length 1, in place."""
     for a in range(0, len(rows), 16_384):
         part = rows[a : a + 16_384]
         part /= np.linalg.norm(part, axis=1, keepdims=True)
@@ -29,39 +29,39 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def vectors(rng: np.random.Generator, count: int, dim: int, topics: np.ndarray | None) -> np.ndarray:
     """float32[count, dim] unit vectors, made in blocks."""
-    found = np.empty((count, dim), np.float32)
+    rows = np.empty((count, dim), np.float32)
     for a in range(0, count, 16_384):
-        part = found[a : a + 16_384]
+        part = rows[a : a + 16_384]
         part[:] = rng.standard_normal(part.shape, dtype=np.float32)
         if topics is not None:
             part *= 0.7
             part += topics[rng.integers(0, len(topics), len(part))]
-    return unit(found)
+    return unit(rows)
 
 
 Seconds = dict[str, list[tuple[float, float]]]
-"""By program and round: by the clock, and of all cores together."""
+"""{program: [(seconds by the clock, core-seconds) of each round]}"""
 
 
 def take_turns(programs: dict[str, Callable[[], object]], rounds: int) -> Seconds:
-    """Seconds of each in every round, after one warm-up of each."""
-    took: Seconds = {name: [] for name in programs}
+    """Times every program in every round, after a warm-up round."""
+    timings: Seconds = {name: [] for name in programs}
     for turn in range(rounds + 1):
         for name, program in programs.items():
             clock, cores = time.perf_counter(), time.process_time()
             program()
             if turn:
-                took[name].append((time.perf_counter() - clock, time.process_time() - cores))
-    for name, seconds in took.items():
+                timings[name].append((time.perf_counter() - clock, time.process_time() - cores))
+    for name, seconds in timings.items():
         wall, work = np.median(seconds, axis=0)
         every = ", ".join(f"{clock:.2f}" for clock, _ in seconds)
         print(f"  {name:42} {wall:8.2f} s ({every}); {work:8.2f} core-seconds", flush=True)
-    return took
+    return timings
 
 
-def ratios(took: Seconds, ours: str, theirs: str) -> str:
-    """How many times as long, by the clock and in core-seconds: the medians of the rounds' ratios."""
-    wall, work = np.median(np.array(took[ours]) / np.array(took[theirs]), axis=0)
+def ratios(timings: Seconds, first: str, second: str) -> str:
+    """How many times as long the first takes as the second: the medians of the rounds' ratios."""
+    wall, work = np.median(np.array(timings[first]) / np.array(timings[second]), axis=0)
     return f"ratio {wall:.2f} by the clock, {work:.2f} in core-seconds"
 
 
@@ -78,21 +78,21 @@ def search(rows: int, dim: int, queries: int, k: int, rounds: int, topics: np.nd
     for a in range(0, rows, 65_536):
         index.add(vectors(rng, min(65_536, rows - a), dim, topics))
     # One copy of the corpus in memory: faiss' own, which top_k reads as well.
-    held = faiss.rev_swig_ptr(index.get_xb(), rows * dim).reshape(rows, dim)
-    asked = vectors(rng, queries, dim, topics)
+    corpus = faiss.rev_swig_ptr(index.get_xb(), rows * dim).reshape(rows, dim)
+    query_vectors = vectors(rng, queries, dim, topics)
 
     def blocks() -> Iterator[np.ndarray]:
         for a in range(0, rows, 65_536):
-            yield held[a : a + 65_536]
+            yield corpus[a : a + 65_536]
 
     print(f"{queries:,} queries, {rows:,} x {dim} candidates, top {k}, {os.cpu_count()} cores", flush=True)
     ours, theirs = "hybrid_jax top_k (exact, ties by row)", "faiss IndexFlatIP"
-    programs = {ours: lambda: top_k(asked, blocks(), k), theirs: lambda: index.search(asked, k)}
-    took = take_turns(programs, rounds)
-    print(f"  {ratios(took, ours, theirs)} (1 or less: no slower than faiss)", flush=True)
-    found, other = top_k(asked, blocks(), k), index.search(asked, k)[1]
-    same = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(found.rows, other, strict=True)])
-    print(f"  of faiss' candidates, {same:.4%} are the same (its float32 products miss by their last bits)")
+    programs = {ours: lambda: top_k(query_vectors, blocks(), k), theirs: lambda: index.search(query_vectors, k)}
+    timings = take_turns(programs, rounds)
+    print(f"  {ratios(timings, ours, theirs)} (1 or less: no slower than faiss)", flush=True)
+    rows_found, rows_of_faiss = top_k(query_vectors, blocks(), k).rows, index.search(query_vectors, k)[1]
+    same = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(rows_found, rows_of_faiss, strict=True)])
+    print(f"  of faiss' candidates, {same:.4%} are the same (its float32 products differ in the last bits)")
 
 
 def ranking(dim: int, rounds: int, topics: np.ndarray | None) -> None:
@@ -134,8 +134,8 @@ def ranking(dim: int, rounds: int, topics: np.ndarray | None) -> None:
         f"{len(queries):,} x {len(candidates):,} x {dim}: ranks of {len(relevance):,} relevant candidates", flush=True
     )
     alone, full = "the float32 product alone", "exact ranks (own language, pooled) and mAP"
-    took = take_turns({full: metrics, alone: product}, rounds)
-    print(f"  {ratios(took, full, alone)} (3 or less is the aim)", flush=True)
+    timings = take_turns({full: metrics, alone: product}, rounds)
+    print(f"  {ratios(timings, full, alone)} (3 or less is the aim)", flush=True)
 
 
 def main() -> None:
@@ -148,14 +148,14 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--spread", choices=("topics", "random"), default="topics")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     keep_freed_memory()
     rng = np.random.default_rng(7)
-    topics = rng.standard_normal((TOPICS, asked.dim), dtype=np.float32) if asked.spread == "topics" else None
-    if asked.only != "search":
-        ranking(asked.dim, asked.rounds, topics)
-    if asked.only != "ranking":
-        search(asked.rows, asked.dim, asked.queries, asked.k, asked.rounds, topics)
+    topics = rng.standard_normal((TOPICS, options.dim), dtype=np.float32) if options.spread == "topics" else None
+    if options.only != "search":
+        ranking(options.dim, options.rounds, topics)
+    if options.only != "ranking":
+        search(options.rows, options.dim, options.queries, options.k, options.rounds, topics)
 
 
 if __name__ == "__main__":

@@ -2,19 +2,26 @@
 
 encoder = hybrid_jax.load("runs/demo")    # or a Hugging Face or sentence-transformers folder, or a hub id
 scores = encoder.similarity(encoder.encode_queries(questions), encoder.encode_passages(passages))
+mteb.evaluate(hybrid_jax.MtebEncoder(encoder), tasks=...)    # needs mteb
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hybrid_jax.embed.load import load
+    from hybrid_jax.embed.mteb import MtebEncoder
 
-__all__ = ["load"]
+__all__ = ["MtebEncoder", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "load":
-        raise AttributeError(f"module 'hybrid_jax' has no attribute {name!r}")
-    from hybrid_jax.embed.load import load  # on first use: jax takes a second to import, and --help does without
+    # Imported on first use: importing jax takes a second, and `--help` does not need it.
+    if name == "load":
+        from hybrid_jax.embed.load import load
 
-    return load
+        return load
+    if name == "MtebEncoder":
+        from hybrid_jax.embed.mteb import MtebEncoder
+
+        return MtebEncoder
+    raise AttributeError(f"module 'hybrid_jax' has no attribute {name!r}")

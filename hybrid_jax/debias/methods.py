@@ -1,9 +1,7 @@
-"""Four published ways to take the language out of finished vectors, as they are applied, written and read.
+"""Applies, saves and loads four published methods that remove the language from finished vectors.
 
-Knows: vectors, the language of each, and the file of a fitted method. Does not know: how one is fitted
-(`debias_fit.py`), texts (`debias_text.py`), models, metrics.
-
-All are one formula, x -> unit((x - o) - (x - o) B^T B), with an offset o and an orthonormal basis B:
+How they are fitted is in `fit.py`, and on which texts in `texts.py`. All four are one formula,
+x -> unit((x - o) - (x - o) B^T B), with an offset o and an orthonormal basis B:
 
 | method | offset o                            | basis B                              | applied to           |
 |--------|-------------------------------------|--------------------------------------|----------------------|
@@ -12,38 +10,56 @@ All are one formula, x -> unit((x - o) - (x - o) B^T B), with an offset o and an
 | shift  | alpha (its mean - English's)        | none                                 | passages             |
 | lsar   | none                                | where the languages' means differ    | queries and passages |
 
-Only lsar is a linear map of the vector alone: it needs no language of a text, and a model can carry it.
+Only lsar is a linear map that does not depend on the text's language, so it can become part of a model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_serializer
 
 from hybrid_jax.disk.arrays import load_arrays, save_arrays
 
 Method = Literal["center", "lir", "shift", "lsar"]
 METHODS: tuple[Method, ...] = get_args(Method)
 _LEAST_NORM = 1e-6
-"""Of a vector of length 1, this much is rounding: what is shorter has lost its direction."""
+"""What is left of a unit vector is noise from rounding if its norm is below this."""
 
 
 class DebiasError(ValueError):
-    """Vectors, languages or a file that a debiasing cannot use. The message says why and what to do."""
+    """Vectors, languages or a file that cannot be used. The message says why and what to do."""
 
 
-class _Facts(BaseModel):
-    """What every fit says of itself, and whatever else it does."""
+class DebiasFacts(BaseModel):
+    """What a file, a report and a model card say about a fitted method. None means that it does not apply."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method
     languages: dict[str, int]
-    """How many texts of each."""
+    """The number of fitting texts in each language."""
+    rank: int | None = None
+    """lir and lsar: the number of directions that are projected out."""
+    alpha: float | None = None
+    """shift: the share of the difference that is subtracted."""
+    source: str | None = None
+    """shift: the language that the others are moved to."""
+    pairs: dict[str, int] | None = None
+    """shift: the number of translations that each difference was measured on; 0 if it is a difference of means."""
+    text_sha256: str | None = None
+    """SHA-256 of the fitting texts."""
+    texts_left_out: int | None = None
+    """How many texts were left out because the evaluation has them or their translations."""
+    model: dict[str, Any] | None = None
+    """What tells the model that was fitted from others (`embed.identity.model_identity`)."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, serialize: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
 
 
 class _Header(BaseModel):
@@ -55,7 +71,7 @@ class _Header(BaseModel):
     """Raised when the layout changes."""
     name: Method
     languages: tuple[str, ...]
-    facts: _Facts
+    facts: DebiasFacts
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,76 +80,82 @@ class Debiaser:
 
     name: Method
     languages: tuple[str, ...]
-    """Those that have a row of their own in the arrays, sorted; none where one row serves all."""
+    """The languages that have a row of their own in the arrays, sorted; empty if one row is for all languages."""
     offsets: Float[np.ndarray, "maps dim"]
     """Subtracted first."""
     bases: Float[np.ndarray, "maps rank dim"]
-    """Orthonormal directions, projected out then."""
-    facts: Mapping[str, Any]
-    """Plain JSON: the method and its settings, texts per language, and what `fit` was told of text and model."""
+    """Orthonormal directions that are then projected out."""
+    facts: DebiasFacts
+    """The method's settings, and the texts and the model that it was fitted on."""
 
     @property
     def linear(self) -> bool:
-        """Whether it is one linear map, whatever the language."""
+        """Whether it is one linear map for all languages."""
         return not self.languages
 
     @property
     def dim(self) -> int:
+        """The number of dimensions of the vectors."""
         return self.offsets.shape[1]
 
     @property
     def matrix(self) -> Float[np.ndarray, "dim dim"]:
-        """The symmetric matrix that a linear method multiplies vectors with, before they get their length 1."""
+        """The symmetric matrix that a linear method multiplies vectors by, before it scales them to length 1.
+
+        Raises DebiasError for the other methods.
+        """
         if not self.linear:
             raise DebiasError(f"{self.name} moves each language in its own way and is no matrix: use lsar")
         return np.eye(self.dim) - self.bases[0].T @ self.bases[0]
 
     def summary(self) -> str:
         """One line: "lsar (rank 10), fitted on 1,000 texts in each of 11 languages"."""
-        settings = ", ".join(f"{key} {self.facts[key]}" for key in ("rank", "alpha", "source") if key in self.facts)
-        counts = self.facts["languages"].values()
-        few, many = min(counts), max(counts)
-        texts = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+        named = {"rank": self.facts.rank, "alpha": self.facts.alpha, "source": self.facts.source}
+        settings = ", ".join(f"{name} {value}" for name, value in named.items() if value is not None)
+        counts = self.facts.languages.values()
+        fewest, most = min(counts), max(counts)
+        texts = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
         method = f"{self.name} ({settings})" if settings else self.name
         return f"{method}, fitted on {texts} texts in each of {len(counts)} languages"
 
     def queries(
         self, vectors: Float[np.ndarray, "rows dim"], languages: Sequence[str] | None = None
     ) -> Float[np.ndarray, "rows dim"]:
-        """float32 vectors of length 1. `languages` names each row's; lsar needs none, shift leaves queries as they are.
+        """Debiases the unit vectors of queries; returns float32 vectors of length 1.
 
+        `languages` gives the language of each row. lsar does not need it, and shift does not change queries.
         Raises DebiasError for a language that was not fitted, and for a vector of which nothing is left.
         """
         if self.name == "shift":
             self._check_shape(vectors)
             return vectors.astype(np.float32)
-        return self._moved(vectors, languages, "query")
+        return self._debias(vectors, languages, "query")
 
     def passages(
         self, vectors: Float[np.ndarray, "rows dim"], languages: Sequence[str] | None = None
     ) -> Float[np.ndarray, "rows dim"]:
-        """The same for passages."""
-        return self._moved(vectors, languages, "passage")
+        """Debiases the unit vectors of passages, as `queries` does."""
+        return self._debias(vectors, languages, "passage")
 
-    def _moved(
+    def _debias(
         self, vectors: Float[np.ndarray, "rows dim"], languages: Sequence[str] | None, side: str
     ) -> Float[np.ndarray, "rows dim"]:
         self._check_shape(vectors)
-        chosen = self._maps(languages, len(vectors))
-        moved = np.empty(vectors.shape, np.float32)
-        for number in np.unique(chosen):
-            rows, basis = np.flatnonzero(chosen == number), self.bases[number]
-            found = vectors[rows].astype(np.float64) - self.offsets[number]
-            found -= (found @ basis.T) @ basis
-            norms = np.linalg.norm(found, axis=1, keepdims=True)
+        maps = self._maps(languages, len(vectors))
+        debiased = np.empty(vectors.shape, np.float32)
+        for number in np.unique(maps):
+            rows, basis = np.flatnonzero(maps == number), self.bases[number]
+            remaining = vectors[rows].astype(np.float64) - self.offsets[number]
+            remaining -= (remaining @ basis.T) @ basis
+            norms = np.linalg.norm(remaining, axis=1, keepdims=True)
             if not (norms > _LEAST_NORM).all():
-                worst = int(np.argmin(norms))  # a NaN counts as the smallest
+                worst = int(np.argmin(norms))  # argmin takes NaN for the smallest
                 raise DebiasError(
                     f"{side} {rows[worst]}: {self.name} leaves nothing of its vector (norm {norms[worst, 0]:.2g}): "
                     f"leave the text or --debias {self.name} out"
                 )
-            moved[rows] = found / norms
-        return moved
+            debiased[rows] = remaining / norms
+        return debiased
 
     def _check_shape(self, vectors: Float[np.ndarray, "rows dim"]) -> None:
         if vectors.shape[1] != self.dim:
@@ -143,7 +165,7 @@ class Debiaser:
             )
 
     def _maps(self, languages: Sequence[str] | None, rows: int) -> np.ndarray:
-        """The row of the arrays for each vector."""
+        """The row of `offsets` and `bases` that each vector needs: int64[rows]."""
         if self.linear:
             return np.zeros(rows, np.int64)
         if languages is None or len(languages) != rows:
@@ -159,14 +181,14 @@ class Debiaser:
         return np.array([numbers[name] for name in languages], np.int64)
 
     def save(self, path: Path) -> None:
-        """Writes the whole file or nothing; raises OSError in one line. It is a zip of arrays, without pickle."""
-        header = _Header(schema_version=1, name=self.name, languages=self.languages, facts=_Facts(**self.facts))
+        """Writes an .npz file without pickle, in one step. Raises OSError in one line."""
+        header = _Header(schema_version=1, name=self.name, languages=self.languages, facts=self.facts)
         save_arrays(path, header, {"offsets": self.offsets, "bases": self.bases})
 
     @staticmethod
     def load(path: Path) -> "Debiaser":
-        """What `save` wrote. Raises DebiasError in one line for a file that is missing, damaged or something else."""
-        fix = "write it anew (python -m hybrid_jax.eval … --debias)"
+        """Reads what `save` wrote. Raises DebiasError if the file is missing, damaged or of another kind."""
+        fix = "write it again (python -m hybrid_jax.eval … --debias)"
         try:
             header, arrays = load_arrays(path, _Header, lambda _: ("offsets", "bases"), fix)
         except ValueError as error:
@@ -174,11 +196,11 @@ class Debiaser:
         offsets, bases = arrays["offsets"], arrays["bases"]
         if (problem := _problem(header, offsets, bases)) is not None:
             raise DebiasError(f"{path}: damaged ({problem}); {fix}")
-        return Debiaser(header.name, header.languages, offsets, bases, header.facts.model_dump())
+        return Debiaser(header.name, header.languages, offsets, bases, header.facts)
 
 
 def _problem(header: _Header, offsets: np.ndarray, bases: np.ndarray) -> str | None:
-    """What is wrong with arrays that were read, if anything."""
+    """What is wrong with the arrays that were read; None if nothing."""
     maps = len(header.languages) or 1
     if offsets.dtype != np.float64 or bases.dtype != np.float64:
         return f"arrays of {offsets.dtype} and {bases.dtype} instead of float64"
@@ -195,10 +217,10 @@ def _problem(header: _Header, offsets: np.ndarray, bases: np.ndarray) -> str | N
 
 
 def parse_methods(names: str) -> tuple[Method, ...]:
-    """ "center,lsar" -> its methods; raises DebiasError for a name that is none, or stands there twice."""
-    found = [name.strip() for name in names.split(",")]
-    for name in found:
-        if name not in METHODS or found.count(name) > 1:
-            problem = "is named twice" if name in METHODS else f"is unknown, known are {', '.join(METHODS)}"
+    """Parses "center,lsar". Raises DebiasError for an unknown name, and for a name that is given twice."""
+    requested = [name.strip() for name in names.split(",")]
+    for name in requested:
+        if name not in METHODS or requested.count(name) > 1:
+            problem = "is named twice" if name in METHODS else f"is unknown: choose from {', '.join(METHODS)}"
             raise DebiasError(f"--debias {names}: {name!r} {problem}")
-    return tuple(name for name in METHODS if name in found)
+    return tuple(name for name in METHODS if name in requested)

@@ -1,13 +1,12 @@
-"""The texts that a debiasing is fitted on: read, kept apart from the evaluation's, chosen, encoded.
+"""Reads the texts that debiasing is fitted on, leaves out those of the evaluation, selects some, and encodes them.
 
-Knows: JSON lines of texts with their languages, in the shapes that `data/formats.py` reads and in {"lang", "text"}.
-Does not know: the methods (`debias_fit.py`), what is evaluated. The texts of all files are held in memory while some
-are chosen.
+Files are JSON lines of {"lang", "text"}, or in those formats of `data/formats.py` that name languages. All their texts
+are in memory at once.
 """
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,28 +17,29 @@ from hybrid_jax.data.records import DataError, Row
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser, Method
 from hybrid_jax.embed.encoder import TextEncoder
-from hybrid_jax.embed.origin import Origin
+from hybrid_jax.embed.identity import model_identity
 
 LEAST_TEXTS = 50
-"""Fewer texts of a language say more about themselves than about the language."""
+"""The fewest texts of a language: fewer represent their own content more than the language."""
 PER_LANGUAGE = 1000
+"""The most texts of a language, by default."""
 _FIX = "name more texts with --debias-text"
 _SHAPES = ("aligned", "qa", "bitext", "bitext_pairs")
-"""The formats whose rows name their language."""
+"""The formats whose rows have a language."""
 
 
 @dataclass(frozen=True)
 class FittingText:
-    """Texts by language, sorted; `ids` names the record of each: texts of one record are translations."""
+    """The selected texts of each language. `ids` has the record of each text; texts of one record are translations."""
 
     texts: Mapping[str, tuple[str, ...]]
     ids: Mapping[str, tuple[str, ...]]
     left_out: int
-    """How many others were left out: those that the evaluation has too, and the other texts of their records."""
+    """How many texts were left out: those of the evaluation, and their translations."""
 
     @property
     def sha256(self) -> str:
-        """Of the chosen texts, whatever files they came in."""
+        """The hash of the selected texts, whichever files they came from."""
         return sha256(json.dumps({name: list(texts) for name, texts in self.texts.items()}).encode()).hexdigest()
 
 
@@ -49,13 +49,13 @@ def read_text(
     per_language: int = PER_LANGUAGE,
     languages: Collection[str] | None = None,
 ) -> FittingText:
-    """Up to `per_language` texts of every language, or of each of `languages`.
+    """Selects up to `per_language` texts of each of `languages`, by default of every language in the files.
 
-    A line is {"lang", "text"}, with an "id" where it has translations, or a line of the formats aligned, qa, bitext and
-    bitext_pairs, whose passage is taken, or the query where there is no passage. A text counts once per language.
-    Left out are the texts that `avoid` holds (the evaluation's; compared without spaces around them), and every other
-    text of the same record. Those with the smallest hashes of their records' ids are chosen, so that translations are
-    chosen together and the order of lines and files does not matter.
+    A line is {"lang", "text"}, with an "id" if it has translations, or a line of the formats aligned, qa, bitext and
+    bitext_pairs. Of the latter the passage is taken, or the query if there is no passage. Duplicates within a language
+    count once. Texts in `avoid` (those of the evaluation; surrounding spaces are ignored) are left out, and so are
+    their translations. The texts whose record ids have the smallest hashes are selected, so that translations are
+    selected together and the order of lines and files does not matter.
 
     Raises DataError for a bad line, and for a language with fewer than `LEAST_TEXTS` texts.
     """
@@ -63,27 +63,28 @@ def read_text(
         raise DataError(f"--debias-texts-per-language {per_language}: give {LEAST_TEXTS} or more")
     avoided = {text.strip() for text in avoid}
     rows = [row for path in paths for row in _rows(path)]
-    tainted = {row.id for row in rows if _text(row) in avoided}
-    held: dict[str, dict[str, tuple[bytes, str]]] = {name: {} for name in languages or ()}
+    avoided_records = {row.id for row in rows if _text(row) in avoided}
+    candidates: dict[str, dict[str, tuple[bytes, str]]] = {name: {} for name in languages or ()}
     left_out: set[tuple[str, str]] = set()
     for row in rows:
         if languages is not None and row.lang not in languages:
             continue
-        if row.id in tainted:
+        if row.id in avoided_records:
             left_out.add((row.lang, _text(row)))
             continue
-        texts, key = held.setdefault(row.lang, {}), (sha256(row.id.encode()).digest(), row.id)
+        texts, key = candidates.setdefault(row.lang, {}), (sha256(row.id.encode()).digest(), row.id)
         texts[_text(row)] = min(key, texts.get(_text(row), key))
-    if few := [f"{len(texts)} in {name}" for name, texts in sorted(held.items()) if len(texts) < LEAST_TEXTS]:
+    counts = {name: len(texts) for name, texts in sorted(candidates.items())}
+    if too_few := [f"{count} in {name}" for name, count in counts.items() if count < LEAST_TEXTS]:
         raise DataError(
-            f"{', '.join(map(str, paths))}: too few texts to fit on: {', '.join(few)}, and {LEAST_TEXTS} are needed "
-            f"({len(left_out)} are left out because the evaluation has them): {_FIX}"
+            f"{', '.join(map(str, paths))}: too few texts to fit on: {', '.join(too_few)}, and {LEAST_TEXTS} are "
+            f"needed ({len(left_out)} are left out because the evaluation has them): {_FIX}"
         )
-    if not held:
+    if not candidates:
         raise DataError(f"{', '.join(map(str, paths)) or 'no file'}: no text to fit on: {_FIX}")
     chosen = {
         name: sorted(texts.items(), key=lambda item: (item[1], item[0]))[:per_language]
-        for name, texts in sorted(held.items())
+        for name, texts in sorted(candidates.items())
     }
     return FittingText(
         {name: tuple(text for text, _ in pairs) for name, pairs in chosen.items()},
@@ -93,20 +94,16 @@ def read_text(
 
 
 def fit_all(encoder: TextEncoder, methods: Sequence[Method], texts: FittingText) -> dict[str, Debiaser]:
-    """Every method fitted on the texts, which are encoded once, as passages."""
-    languages = [name for name, held in texts.texts.items() for _ in held]
-    vectors = encoder.encode_passages([text for held in texts.texts.values() for text in held])
-    about = {"text_sha256": texts.sha256, "texts_left_out": texts.left_out, "model": identity(encoder.origin)}
+    """Encodes the texts as passages, and fits every method to their vectors."""
+    languages = [name for name, selected in texts.texts.items() for _ in selected]
+    vectors = encoder.encode_passages([text for selected in texts.texts.values() for text in selected])
     records = [record for ids in texts.ids.values() for record in ids]
-    return {name: fit(name, vectors, languages, parallel=records, about=about) for name in methods}
-
-
-def identity(origin: Origin) -> dict[str, Any]:
-    """What tells an encoder's vectors from those of another model, short enough for a file."""
-    config = origin.config
-    digest = None if config is None else sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-    values = {"step": origin.step, "config_sha256": digest, "weights_sha256": origin.weights_sha256}
-    return {name: value for name, value in values.items() if value is not None}
+    fitted_on = {"text_sha256": texts.sha256, "texts_left_out": texts.left_out, "model": model_identity(encoder.origin)}
+    debiasers = {name: fit(name, vectors, languages, parallel=records) for name in methods}
+    return {
+        name: replace(debiaser, facts=debiaser.facts.model_copy(update=fitted_on))
+        for name, debiaser in debiasers.items()
+    }
 
 
 def _text(row: Row) -> str:
@@ -114,7 +111,7 @@ def _text(row: Row) -> str:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    """Raises DataError for the first bad line."""
+    """Yields the rows of a file. Raises DataError at the first bad line."""
     first = first_object(path)
     if first is not None and {"lang", "text"} <= first.keys():
         shape = _text_rows
@@ -122,13 +119,13 @@ def _rows(path: Path) -> Iterator[Row]:
         shape = formats.LINE_FORMATS[_shape(first, path)]
     repairs = fields.Repairs()
     for number, record in read_objects(path, _stop):
-        # A pair of sentences has no id: its own content, so that the order of lines does not matter.
+        # Rows without an id get the hash of their content, so that the order of lines does not matter.
         content = sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
         yield from shape(record, fields.Place(f"{path}:{number}", content, repairs))
 
 
 def _text_rows(record: dict[str, Any], place: fields.Place) -> list[Row]:
-    """{"lang", "text", "id"?}: without an id, a text has no translation."""
+    """Reads {"lang", "text"} with an optional "id"; a text without one has no translations."""
     text, lang = place.text(record, "text"), place.language(place.get(record, "lang"), "lang")
     return [Row(place.record_id(record) if "id" in record else text, lang, None, text, where=place.where)]
 

@@ -1,11 +1,11 @@
-"""Texts -> vectors: token ids sorted by length, padded to a few shapes, spread over all devices.
+"""Encodes texts into vectors: tokenizes them, sorts them by length, pads them to a few shapes, runs all devices.
 
-Knows: a tokenizer, a model with its parameters, the rules by which texts become rows. Does not know: where they came
-from (`load.py`), tasks, metrics.
+How an encoder is loaded is in `load.py`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, Literal
 
@@ -21,34 +21,36 @@ from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, bin
 from hybrid_jax.runtime.mesh import put_batch
 
 TOKENS_PER_BATCH = 16_384
-"""Rows of a batch = this / row length, so that every shape costs about the same time and memory; the last one of a call
-has the next power of two of what is left."""
+"""A batch has this many tokens divided by its row length rows, so that all shapes take about the same time and memory.
+The last batch of a call has the next power of two of the remaining texts."""
 TEXTS_AT_ONCE = 65_536
-"""Texts that are sorted by length together, so that an endless iterable needs bounded memory."""
+"""Texts that are sorted by length together. Bounds the memory that a long iterable takes."""
 BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+"""Row lengths, in tokens: a batch is padded to the shortest that its longest text fits in."""
 
 Side = Literal["queries", "passages"]
 
 
 @dataclass(frozen=True)
 class TextRules:
-    """How a text becomes a row of token ids."""
+    """How a text is turned into token ids."""
 
     query_prompt: str = ""
     """Put before every query."""
     passage_prompt: str = ""
     """Put before every passage."""
     max_query_length: int = 512
-    """Tokens of a query, prompt and special tokens included; longer ones are cut."""
+    """The most tokens of a query, including its prompt and special tokens; longer queries are cut."""
     max_passage_length: int = 512
-    """Tokens of a passage, likewise."""
+    """The most tokens of a passage, including its prompt and special tokens; longer passages are cut."""
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """`encode_queries(texts)` and `encode_passages(texts)`: float32[texts, dim] of unit length, on all devices.
+    """Turns texts into vectors of length 1, on all devices of `mesh`.
 
-    Texts are any iterable of strings, of any length; a text without a token gives what its special tokens give.
+    `encode_queries(texts)` and `encode_passages(texts)` take any iterable of strings, which is read lazily, and return
+    float32[texts, dim] in the same order. An empty text gets the vector of its prompt and special tokens.
     """
 
     tokenizer: Tokenizer
@@ -57,32 +59,29 @@ class TextEncoder:
     parameters: Parameters
     mesh: Mesh
     origin: Origin
-    """What the encoder was loaded from."""
+    """Where the encoder was loaded from."""
 
     @property
     def dim(self) -> int:
-        """Numbers in a vector."""
+        """The number of dimensions of a vector."""
         return self.model.projection_dim or self.model.encoder.hidden_size
 
     def encode_queries(self, texts: Iterable[str], progress: bool | None = None) -> Float[np.ndarray, "texts dim"]:
-        """`progress`: whether to show a bar; None shows one on a terminal."""
+        """Encodes queries. `progress` shows a progress bar; None shows it only if stderr is a terminal.
+
+        Raises TypeError for a single string.
+        """
         return self._encode("queries", texts, self.rules.query_prompt, self.rules.max_query_length, progress)
 
     def encode_passages(self, texts: Iterable[str], progress: bool | None = None) -> Float[np.ndarray, "texts dim"]:
-        """The same for passages."""
+        """Encodes passages, as `encode_queries` does queries."""
         return self._encode("passages", texts, self.rules.passage_prompt, self.rules.max_passage_length, progress)
 
     def similarity(
         self, queries: Float[np.ndarray, "queries dim"], passages: Float[np.ndarray, "passages dim"]
     ) -> Float[np.ndarray, "queries passages"]:
-        """Cosine of every query with every passage: their dot product, as both have length 1."""
+        """The cosine of every query with every passage, which is their dot product since both have length 1."""
         return queries @ passages.T
-
-    def mteb(self, name: str | None = None) -> Any:
-        """This encoder as mteb's `EncoderProtocol`: `mteb.evaluate(encoder.mteb(), tasks=…)`. Needs mteb."""
-        from hybrid_jax.embed.mteb import MtebEncoder
-
-        return MtebEncoder(self, name)
 
     def _encode(
         self, side: Side, texts: Iterable[str], prompt: str, limit: int, progress: bool | None
@@ -91,52 +90,49 @@ class TextEncoder:
             raise TypeError(f"encode_{side} takes a list of texts, not one text: write [{texts[:30]!r}]")
         total = len(texts) if hasattr(texts, "__len__") else None  # pyright: ignore[reportArgumentType]
         disable = None if progress is None else not progress
-        found: list[np.ndarray] = []
+        vectors: list[np.ndarray] = []
         with tqdm(total=total, desc=f"encoding {side}", unit="text", disable=disable, leave=False) as bar:
             for chunk in _chunks(texts, TEXTS_AT_ONCE):
                 ids, _ = self.tokenizer.encode([prompt + text for text in chunk], limit)
-                found.append(self._vectors(side, ids, limit, bar))
-        return np.concatenate(found) if found else np.empty((0, self.dim), np.float32)
+                vectors.append(self._encode_tokens(side, ids, limit, bar))
+        return np.concatenate(vectors) if vectors else np.empty((0, self.dim), np.float32)
 
-    def _vectors(self, side: Side, ids: list[np.ndarray], limit: int, bar: Any) -> np.ndarray:
+    def _encode_tokens(self, side: Side, ids: list[np.ndarray], limit: int, bar: Any) -> np.ndarray:
+        """float32[texts, dim], in the order of `ids`; the longest texts are encoded first."""
         lengths = np.array([len(row) for row in ids])
         order = np.argsort(-lengths, kind="stable")
         vectors = np.empty((len(ids), self.dim), np.float32)
-        start, encode = 0, _jitted(self.model, side)
+        start, encode = 0, _compiled(self.model, side)  # pyright: ignore[reportArgumentType]  # frozen: hashable
         while start < len(order):
             length = next((b for b in BUCKETS if lengths[order[start]] <= b < limit), limit)
             rows = min(max(1, TOKENS_PER_BATCH // length), 1 << (len(order) - start - 1).bit_length())
             rows = -(-rows // self.mesh.size) * self.mesh.size
-            chosen = order[start : start + rows]
+            batch_texts = order[start : start + rows]
             tokens = np.full((rows, length), self.tokenizer.pad_id, np.int32)
             segments = np.zeros((rows, length), np.int32)
-            for row, text in enumerate(chosen):
+            for row, text in enumerate(batch_texts):
                 tokens[row, : lengths[text]] = ids[text]
                 segments[row, : lengths[text]] = 1
             batch = put_batch(self.mesh, {"tokens": tokens, "segments": segments})
-            found = encode(self.parameters, batch["tokens"], batch["segments"])
-            vectors[chosen] = np.asarray(found)[: len(chosen)]
-            start += len(chosen)
-            bar.update(len(chosen))
+            encoded = encode(self.parameters, batch["tokens"], batch["segments"])
+            vectors[batch_texts] = np.asarray(encoded)[: len(batch_texts)]
+            start += len(batch_texts)
+            bar.update(len(batch_texts))
         return vectors
 
 
-_COMPILED: dict[tuple[ModelConfig, Side], Any] = {}
+@cache
+def _compiled(model: ModelConfig, side: Side) -> Callable[[Parameters, jax.Array, jax.Array], jax.Array]:
+    """The jitted encoder of one side. Cached, so that encoders of the same architecture are compiled once."""
+    code, _ = abstract(model)
 
+    def encode(parameters: Parameters, tokens: jax.Array, segments: jax.Array) -> jax.Array:
+        return getattr(bind(code, parameters), f"encode_{side}")(tokens, segments)
 
-def _jitted(model: ModelConfig, side: Side) -> Any:
-    """The compiled function of a model, made once per process: encoders of one architecture share it."""
-    if (model, side) not in _COMPILED:
-        code, _ = abstract(model)
-
-        def encode(parameters: Parameters, tokens: jax.Array, segments: jax.Array) -> jax.Array:
-            return getattr(bind(code, parameters), f"encode_{side}")(tokens, segments)
-
-        _COMPILED[model, side] = jax.jit(encode)
-    return _COMPILED[model, side]
+    return jax.jit(encode)
 
 
 def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
-    rest = iter(texts)
-    while chunk := list(islice(rest, size)):
+    remaining = iter(texts)
+    while chunk := list(islice(remaining, size)):
         yield chunk

@@ -1,7 +1,4 @@
-"""Opens anything that can encode text: a run, one of its checkpoints, a Hugging Face or sentence-transformers folder.
-
-Knows: what these folders look like from outside. Does not know: how texts are encoded (`encoder.py`).
-"""
+"""Loads an encoder from a run, one of its checkpoints, or a Hugging Face or sentence-transformers folder."""
 
 import warnings
 from collections.abc import Callable
@@ -26,7 +23,7 @@ from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
 Warn = Callable[[str], None]
 Step = int | Literal["best"]
-"""Of a run: a checkpoint's step, or the one that a watch (hybrid_jax/eval/watch.py) found best and keeps."""
+"""A checkpoint's step, or the best step, which `python -m hybrid_jax.eval watch` keeps."""
 
 
 def load(
@@ -40,12 +37,15 @@ def load(
     dtype: Literal["float32", "bfloat16"] | None = None,
     warn: Warn = warnings.warn,
 ) -> TextEncoder:
-    """The encoder in a run's folder (its latest checkpoint, or `step`'s; `RUN/checkpoints/STEP` and `RUN/best/STEP` say
-    the same), in a Hugging Face or sentence-transformers folder, or of a model of the Hugging Face hub.
+    """Loads the encoder in a run's folder, in a Hugging Face or sentence-transformers folder, or of a hub id.
 
-    By default everything is as the folder says; a plain Hugging Face folder says neither `pooling` (see
-    `open_pretrained`) nor prompts. `max_length` cuts texts to fewer tokens; `dtype` is the precision of the products.
-    The parameters are whole on every device. Raises CheckpointError, PretrainedError or DataError.
+    For a run this is its latest checkpoint, or that of `step`; the folders `RUN/checkpoints/STEP` and `RUN/best/STEP`
+    name one checkpoint. The other options replace what the folder says; a plain Hugging Face folder says neither
+    `pooling` (see `open_pretrained`) nor prompts. `max_length` is in tokens, `dtype` is the precision of matrix
+    products. Every device holds all parameters.
+
+    Raises CheckpointError, PretrainedError or DataError if the folder cannot be read, and ValueError if an option does
+    not suit it.
     """
     path = Path(path_or_id).expanduser()
     if path.parent.name in ("checkpoints", "best") and path.name.isdecimal() and is_run(path.parents[1]):
@@ -55,10 +55,10 @@ def load(
     if is_run(path):
         if pooling is not None:
             raise ValueError(f"{path} is a run, which knows its pooling: leave pooling out")
-        encoder = load_checkpoint(read_run(path), *_find(path, step), warn)
+        encoder = load_checkpoint(read_run(path), *_find_checkpoint(path, step), warn)
     else:
-        nothing = path.is_dir() and not (path / "config.json").exists() and not (path / "modules.json").exists()
-        if step is not None or nothing:
+        no_model = path.is_dir() and not (path / "config.json").exists() and not (path / "modules.json").exists()
+        if step is not None or no_model:
             raise PretrainedError(
                 f"{path} is not a run (no config.yaml and tokenizer/)"
                 + (f", so it has no step {step}" if step is not None else ", nor a model's folder (no config.json)")
@@ -68,34 +68,34 @@ def load(
 
 
 def load_untrained(path: Path) -> TextEncoder:
-    """A run's encoder before its first step: drawn from its seed, or the pretrained weights that it began from."""
+    """Loads a run's encoder as it was before the first step: random from its seed, or with its pretrained weights."""
     run = read_run(path)
     mesh = make_mesh(MeshConfig())
     parameters = jax.jit(initialize, static_argnums=0)(run.model, run.seed)
     if run.pretrained is not None:
-        began = open_pretrained(run.pretrained)
-        parameters = load_parameters(began, run.model, partial(parameter_sharding, mesh), parameters)
+        pretrained = open_pretrained(run.pretrained)
+        parameters = load_parameters(pretrained, run.model, partial(parameter_sharding, mesh), parameters)
     return TextEncoder(run.tokenizer, run.model, run.rules, parameters, mesh, run.origin.model_copy(update={"step": 0}))
 
 
 def load_checkpoint(run: Run, folder: Path, step: int | None, warn: Warn = warnings.warn) -> TextEncoder:
-    """The encoder of a run's checkpoint that lies in `folder`: the one of `step`, or the latest.
+    """Loads the checkpoint of `step` from the checkpoints in `folder`; None is the latest one.
 
-    Encoders of one run share what is compiled.
+    Encoders of the same run share their compiled functions.
     """
     mesh = make_mesh(MeshConfig())
 
-    def placed(leaf: Any) -> jax.ShapeDtypeStruct:
+    def sharded(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=parameter_sharding(mesh, leaf.shape))
 
-    like = {"parameters": jax.tree.map(placed, abstract(run.model)[1])}
-    step, found = checkpoint.restore(folder, like, warn, step)
+    like = {"parameters": jax.tree.map(sharded, abstract(run.model)[1])}
+    step, restored = checkpoint.restore(folder, like, warn, step)
     origin = run.origin.model_copy(update={"step": step})
-    return TextEncoder(run.tokenizer, run.model, run.rules, found["parameters"], mesh, origin)
+    return TextEncoder(run.tokenizer, run.model, run.rules, restored["parameters"], mesh, origin)
 
 
-def _find(run: Path, step: Step | None) -> tuple[Path, int | None]:
-    """Where the checkpoint that is asked for lies, and its step."""
+def _find_checkpoint(run: Path, step: Step | None) -> tuple[Path, int | None]:
+    """The folder that holds the requested checkpoint, and its step; None is the latest one."""
     checkpoints, best = run / "checkpoints", run / "best"
     if step == "best":
         return best, checkpoint.read_best(best).step
@@ -120,7 +120,7 @@ def _from_pretrained(pretrained: Pretrained, mesh: Mesh) -> TextEncoder:
 
 
 def check_vocabulary(tokenizer: Tokenizer, model: ModelConfig, folder: Path) -> None:
-    """Raises PretrainedError when the tokenizer has ids that the word embedding lacks."""
+    """Raises PretrainedError if the tokenizer has more ids than the word embedding has rows."""
     rows = model.encoder.vocab_size
     if tokenizer.vocab_size > rows:
         raise PretrainedError(

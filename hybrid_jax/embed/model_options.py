@@ -1,6 +1,6 @@
-"""The command-line options that name a model, for every command that opens one.
+"""The command-line options that name a model, shared by all commands that load one.
 
-Knows: argparse, and which options `load` takes. Imports no jax: `--help` answers at once.
+Imports no jax until a model is loaded, so that `--help` answers at once.
 """
 
 import argparse
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """--ckpt and --step."""
+    """Adds --ckpt and --step."""
     parser.add_argument(
         "--ckpt",
         required=True,
@@ -28,7 +28,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """--pooling, --query-prompt, --passage-prompt and --max-length."""
+    """Adds --pooling, --query-prompt, --passage-prompt and --max-length."""
     model = parser.add_argument_group("what a model's folder may not say (a run always does)")
     model.add_argument("--pooling", choices=("mean", "cls", "pooler"), help="of a plain Hugging Face folder")
     model.add_argument("--query-prompt", metavar="TEXT", help="put before every query, such as 'query: '")
@@ -36,8 +36,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--max-length", type=int, metavar="TOKENS", help="cut texts to so many tokens")
 
 
-def load_asked(arguments: argparse.Namespace) -> "TextEncoder":
-    """The encoder that the options of both groups name; warnings go to stderr."""
+def load_from_options(arguments: argparse.Namespace) -> "TextEncoder":
+    """Loads the encoder that the options of `add_checkpoint` and `add_model` name. Warnings go to stderr."""
     from hybrid_jax.embed.load import load
 
     return load(
@@ -52,7 +52,7 @@ def load_asked(arguments: argparse.Namespace) -> "TextEncoder":
 
 
 def warn(line: str) -> None:
-    """A line on stderr."""
+    """Prints a warning to stderr."""
     sys.stderr.write(f"warning: {line}\n")
 
 

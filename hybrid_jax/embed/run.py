@@ -1,6 +1,6 @@
-"""A training run's folder, read: its model, its tokenizer, how it wrote its texts, where its data came from.
+"""Reads a training run's folder: its model, tokenizer, text rules and origin.
 
-The one file of this room that sees a whole Config.
+The only file in this room that uses a whole Config.
 """
 
 import json
@@ -16,7 +16,7 @@ from hybrid_jax.model.dual_encoder import ModelConfig
 
 @dataclass(frozen=True)
 class Run:
-    """What encoding needs of a run, and what a report says of it."""
+    """What encoding and reports need from a run's folder, apart from its checkpoints."""
 
     folder: Path
     model: ModelConfig
@@ -24,18 +24,18 @@ class Run:
     tokenizer: Tokenizer
     seed: int
     pretrained: str | None
-    """What it began from."""
+    """The model that training started from; None if it started from random weights."""
     origin: Origin
-    """Config, data and code of the run; `step` is for whoever restores a checkpoint to fill in."""
+    """Config, data and code of the run. Its `step` is None until a checkpoint is restored."""
 
 
 def is_run(folder: Path) -> bool:
-    """Whether this is the --workdir of a training run."""
+    """Whether the folder is the --workdir of a training run."""
     return (folder / "config.yaml").is_file() and (folder / "tokenizer").is_dir()
 
 
 def read_config(folder: Path) -> Config:
-    """The run's resolved config. Raises ConfigError."""
+    """Reads the run's resolved config. Raises ConfigError if the folder is not a run, or the config is not valid."""
     if not is_run(folder):
         raise ConfigError(
             f"{folder} is not a run (no config.yaml and tokenizer/): give the --workdir of a training run"
@@ -45,7 +45,7 @@ def read_config(folder: Path) -> Config:
 
 
 def read_run(folder: Path) -> Run:
-    """Raises ConfigError for a folder that is not a run, or a config of another version."""
+    """Raises ConfigError if the folder is not a run, its config is not valid, or its run.json is damaged."""
     config = read_config(folder)
     data = config.data
     try:

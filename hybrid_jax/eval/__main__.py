@@ -6,7 +6,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_asked
+from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.runtime.allocator import keep_freed_memory
 
 ALSO = ("figures", "trec", "mteb")
@@ -105,7 +105,7 @@ def main() -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from hybrid_jax.debias.methods import parse_methods  # imports jax, which --help does not need
-    from hybrid_jax.embed.corpus import identity
+    from hybrid_jax.embed.identity import embedding_identity
     from hybrid_jax.embed.load import load_untrained
     from hybrid_jax.embed.run import read_config
     from hybrid_jax.eval import job
@@ -123,7 +123,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
     methods = parse_methods(arguments.debias) if arguments.debias else ()
     opened = job.open_tasks(arguments.tasks, arguments.data_dir)
-    encoder = load_asked(arguments)
+    encoder = load_from_options(arguments)
     origin = encoder.origin
     if arguments.untrained:
         read_config(origin.folder)  # raises where the folder is no run
@@ -138,7 +138,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     stores = None
     if arguments.stores:
         layout = arguments.store_dtype, arguments.rows_per_shard
-        stores = Stores(arguments.stores, identity(encoder), origin.stated(), *layout)
+        stores = Stores(arguments.stores, embedding_identity(encoder), origin.stated(), *layout)
     evaluation = job.measure(encoder, opened, say, debias=debias, trec=trec, stores=stores)
     untrained = None
     if arguments.untrained:

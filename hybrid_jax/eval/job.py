@@ -163,7 +163,7 @@ def _report(
     origin = encoder.origin
     facts: dict[str, Any] = {**origin.stated(), "evaluated_with": provenance()}
     if debias:
-        facts["debias"] = {method: dict(debiaser.facts) for method, debiaser in debias.items()}
+        facts["debias"] = {method: debiaser.facts.model_dump() for method, debiaser in debias.items()}
     points = curve.read(origin.folder / "eval" / CURVE) if origin.is_run else []
     return build_report(
         title or origin.name,

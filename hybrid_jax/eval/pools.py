@@ -18,14 +18,17 @@ import numpy as np
 from jaxtyping import Float32
 
 from hybrid_jax.data.records import DataError
-from hybrid_jax.embed.store import Document, Dtype, EmbeddingStore, Manifest, Recipe, write_store
+from hybrid_jax.embed.quantization import Dtype
+from hybrid_jax.embed.store import EmbeddingStore
+from hybrid_jax.embed.store_format import Manifest, Recipe
+from hybrid_jax.embed.store_writer import Document, write_store
 from hybrid_jax.eval.encode import Encoder, encode_rows
 from hybrid_jax.eval.measures import macro, metrics
 from hybrid_jax.eval.measures.catalogue import POOLS
 from hybrid_jax.eval.measures.metrics import Run
 from hybrid_jax.eval.report.schema import PoolLanguage, PoolResult
 from hybrid_jax.eval.tasks.base import SearchTask
-from hybrid_jax.search.top_k import Found, top_k
+from hybrid_jax.search.top_k import TopK, top_k
 
 DEPTH = 100
 """How many of the best candidates are kept for each query."""
@@ -39,7 +42,7 @@ class Stores:
 
     folder: Path
     model: Mapping[str, Any]
-    """All that decides the embedding of a text (`embed.corpus.identity`): a store of another model is refused."""
+    """All that decides the embedding of a text (`embed.identity.embedding_identity`): a store of another model is refused."""
     facts: Mapping[str, Any]
     """Where the encoder came from, for people who read the store's manifest."""
     dtype: Dtype = "float32"
@@ -142,7 +145,7 @@ def together(about: str, results: Sequence[PoolResult], trained_on: set[str] | N
 
 
 def documents(task: SearchTask) -> Iterator[Document]:
-    """(id, text) of each candidate in the corpus' order: what `store.write_store` makes a store for `evaluate` of."""
+    """(id, text) of each candidate in the corpus' order: what `write_store` makes a store for `evaluate` of."""
     return ((candidate.id, candidate.texts[0]) for candidate in task.corpus())
 
 
@@ -194,7 +197,7 @@ def _encoded_blocks(
         report(len(ids))
 
 
-def _run(task: SearchTask, best: Found, ids: _Ids) -> dict[str, list[tuple[str, float]]]:
+def _run(task: SearchTask, best: TopK, ids: _Ids) -> dict[str, list[tuple[str, float]]]:
     """{query id: its ranking, at most `DEPTH` long}. Raises DataError where a ranking holds a candidate twice."""
     names = ids.by_row(best.rows[best.rows >= 0].tolist())
     run: dict[str, list[tuple[str, float]]] = {}

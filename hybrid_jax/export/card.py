@@ -185,8 +185,8 @@ def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -
         if results is not None:
             yield "The evaluation is of both towers together."
     if what.debias is not None:
-        about = what.debias.facts
-        text = f" (text with sha256 {about['text_sha256']})" if "text_sha256" in about else ""
+        text_sha256 = what.debias.facts.text_sha256
+        text = f" (text with sha256 {text_sha256})" if text_sha256 else ""
         yield (
             f"Its embeddings are debiased after training by {what.debias.summary()}{text}: they are not comparable "
             f"with those of the model before debiasing."

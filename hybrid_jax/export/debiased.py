@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from hybrid_jax.debias.methods import Debiaser
-from hybrid_jax.debias.texts import identity
 from hybrid_jax.embed.encoder import TextEncoder
+from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.export.settings import ExportError
 from hybrid_jax.model.dual_encoder import Parameters
@@ -58,7 +58,7 @@ def check_fitted_on(debias: Debiaser, origin: Origin) -> None:
 
     A debiasing that does not state its model (`fit` was called directly) passes.
     """
-    fitted_on, exported = debias.facts.get("model"), identity(origin)
+    fitted_on, exported = debias.facts.model, model_identity(origin)
     if fitted_on in (None, exported):
         return
     names = [name for name in {**exported, **fitted_on} if fitted_on.get(name) != exported.get(name)]

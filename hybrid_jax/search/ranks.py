@@ -1,12 +1,9 @@
-"""Exact ranks of the relevant candidates, by counting: no sort, no cut-off.
+"""Exact ranks of the relevant candidates of every query, by counting: without sorting, and without a cut-off.
 
-Knows: unit vectors, which candidate belongs to which language, which are relevant, devices. Does not know: texts,
-benchmarks, metrics, models.
-
-Most exact scores (`scores.py`) are never computed: a float32 product is off by at most `product_error`, whatever the
-order of its additions, so that it settles every comparison of two scores that differ by more. The devices multiply in
-float32 and count, for each small group of candidates, how many surely and how many possibly score higher than a
-relevant one; where the two differ, the host compares those candidates' exact scores.
+Most exact scores (`scores.py`) are never computed. A float32 product differs from the exact score by at most
+`product_error`, so it decides every comparison of two scores that differ by more. The devices multiply in float32 and
+count, in each small group of candidates, how many surely and how many possibly score higher than a relevant one. Where
+the two counts differ, the host compares the exact scores of those candidates.
 """
 
 from collections import deque
@@ -25,11 +22,11 @@ from hybrid_jax.runtime.mesh import MeshConfig, batch_sharding, make_mesh, repli
 from hybrid_jax.search.scores import Ranks, check_unit, on_grid, pair_scores, product_error, tie_order
 
 GROUP = 32
-"""Candidates that are counted together; all of one language."""
+"""Candidates that are counted together. They are all in one language."""
 RELEVANT_AT_ONCE = 16
-"""Relevant candidates that share a row of scores; a query that has more gets several rows."""
+"""Relevant candidates that share a row of scores. A query with more of them gets several rows."""
 UNSURE_AT_ONCE = 2**14
-"""Groups that the host looks into at a time."""
+"""Groups that the host decides at a time."""
 
 
 def rank_relevant(
@@ -43,104 +40,106 @@ def rank_relevant(
 ) -> Ranks:
     """Ranks every relevant candidate among those of its language, and among all, in one pass over the score matrix.
 
-    `relevance` holds (query row, candidate row) pairs in any order; `languages` and `ids` name the candidates;
-    `memory_mib` bounds the blocks of scores held at a time (the float64 copies of the embeddings come on top).
-    Rank = 1 + how many score higher + how many score the same and win the tie (`TIE_RULE`).
+    `relevance` holds (query row, candidate row) pairs in any order, and the ranks come in the same order. `languages`
+    and `ids` give the language and id of each candidate. A rank is 1 + the number of candidates that score higher + the
+    number that score the same and win the tie (`TIE_RULE`). `memory_mib` bounds the blocks of scores in memory; the
+    float64 copies of the embeddings come on top.
+
     Raises ValueError for an embedding that is not a finite unit vector.
     """
     check_unit(queries, "query")
     check_unit(candidates, "candidate")
     mesh = make_mesh(MeshConfig(), jax.local_devices())
     order = tie_order(languages, ids)
-    place = np.argsort(order)
-    lay = _lay_out(languages, order, mesh.size)
+    tie_position = np.argsort(order)
+    layout = _lay_out(languages, order, mesh.size)
     left, right = on_grid(queries), on_grid(candidates)
-    wanted = pair_scores(left, right, relevance[:, 0], relevance[:, 1])
+    relevant_scores = pair_scores(left, right, relevance[:, 0], relevance[:, 1])
     slots = _slots(relevance[:, 0])
-    asked = relevance[slots[:, 0], 0]
-    # For each row two times float32 scores on the devices, a copy here, the counts, and maybe all scores in float64.
-    height = max(1, min(len(asked), memory_mib * 2**20 // (24 * max(1, lay.candidate.size))))
-    rows = np.where(lay.candidate.reshape(-1, 1) < 0, 0, candidates[lay.candidate.ravel()]).astype(np.float32)
-    on_devices = jax.device_put((rows, lay.candidate >= 0), batch_sharding(mesh))
-    bounds = _bounds(wanted, slots, product_error(queries.shape[1]))
+    row_queries = relevance[slots[:, 0], 0]
+    # A row takes its float32 scores twice on the devices and once here, the counts, and maybe all scores in float64.
+    height = max(1, min(len(row_queries), memory_mib * 2**20 // (24 * max(1, layout.candidate.size))))
+    rows = np.where(layout.candidate.reshape(-1, 1) < 0, 0, candidates[layout.candidate.ravel()]).astype(np.float32)
+    on_devices = jax.device_put((rows, layout.candidate >= 0), batch_sharding(mesh))
+    bounds = _bounds(relevant_scores, slots, product_error(queries.shape[1]))
     in_language, pooled = np.empty(len(relevance), np.int64), np.empty(len(relevance), np.int64)
 
     def multiply(start: int) -> tuple[jax.Array, ...]:
         block = slice(start, start + height)
-        missing = height - len(asked[block])
-        vectors = np.pad(queries[asked[block]].astype(np.float32), [(0, missing), (0, 0)])
-        limits = np.pad(bounds[:, block], [(0, 0), (0, missing), (0, 0)], constant_values=np.inf)
+        padding = height - len(row_queries[block])
+        vectors = np.pad(queries[row_queries[block]].astype(np.float32), [(0, padding), (0, 0)])
+        limits = np.pad(bounds[:, block], [(0, 0), (0, padding), (0, 0)], constant_values=np.inf)
         return _count(*jax.device_put((vectors, limits), replicated(mesh)), *on_devices, mesh)
 
-    def settle(start: int, products: tuple[jax.Array, ...]) -> None:
-        scores, surely, possibly = (np.asarray(array) for array in products)
+    def decide(start: int, counted: tuple[jax.Array, ...]) -> None:
+        scores, surely, possibly = (np.asarray(array) for array in counted)
         block = slice(start, start + height)
         by_group = surely.transpose(1, 2, 0, 3).reshape(*surely.shape[1:3], -1)
-        counts = np.add.reduceat(by_group, lay.first_group, axis=2, dtype=np.int64)
+        counts = np.add.reduceat(by_group, layout.first_group, axis=2, dtype=np.int64)
         unsure = np.flatnonzero(surely != possibly)
-        if len(unsure) > height * by_group.shape[2] // 2:  # near duplicates: it costs less to score all
+        if len(unsure) > height * by_group.shape[2] // 2:  # near duplicates: computing all exact scores is cheaper
             relevant = relevance[slots[block], 1]
-            exact = left[asked[block]] @ right[order].T
-            counts = _count_all(exact, wanted[slots[block]], place[relevant], lay.language[order])
+            exact = left[row_queries[block]] @ right[order].T
+            counts = _count_all(exact, relevant_scores[slots[block]], tie_position[relevant], layout.language[order])
             unsure = unsure[:0]
         for a in range(0, len(unsure), UNSURE_AT_ONCE):
             device, row, slot, group = np.unravel_index(unsure[a : a + UNSURE_AT_ONCE], surely.shape)
             score = scores[device, row, :, group]
             low, high = bounds[1, start + row, slot, None], bounds[0, start + row, slot, None]
-            which, at = np.nonzero((score >= low) & (score <= high))
+            which, member = np.nonzero((score >= low) & (score <= high))
             row, slot = row[which], slot[which]
-            other = lay.candidate[device[which], at, group[which]]
-            row, slot, other = (numbers[other >= 0] for numbers in (row, slot, other))
+            candidate = layout.candidate[device[which], member, group[which]]
+            row, slot, candidate = (numbers[candidate >= 0] for numbers in (row, slot, candidate))
             pair = slots[start + row, slot]
-            score = pair_scores(left, right, relevance[pair, 0], other)
-            tie = (score == wanted[pair]) & (place[other] < place[relevance[pair, 1]])
-            better = tie | (score > wanted[pair])
-            np.add.at(counts, (row[better], slot[better], lay.language[other[better]]), 1)
+            score = pair_scores(left, right, relevance[pair, 0], candidate)
+            wins_tie = tie_position[candidate] < tie_position[relevance[pair, 1]]
+            better = (score > relevant_scores[pair]) | ((score == relevant_scores[pair]) & wins_tie)
+            np.add.at(counts, (row[better], slot[better], layout.language[candidate[better]]), 1)
         row, slot = np.nonzero(slots[block] >= 0)
         pair = slots[start + row, slot]
         pooled[pair] = 1 + counts[row, slot].sum(axis=1)
-        in_language[pair] = 1 + counts[row, slot, lay.language[relevance[pair, 1]]]
+        in_language[pair] = 1 + counts[row, slot, layout.language[relevance[pair, 1]]]
 
-    under_way: deque[tuple[int, tuple[jax.Array, ...]]] = deque()
-    for start in range(0, len(asked), height):
-        under_way.append((start, multiply(start)))
-        if len(under_way) > 1:  # the devices multiply the one while the host settles the other
-            settle(*under_way.popleft())
-    if under_way:
-        settle(*under_way.popleft())
+    pending: deque[tuple[int, tuple[jax.Array, ...]]] = deque()
+    for start in range(0, len(row_queries), height):
+        pending.append((start, multiply(start)))
+        if len(pending) > 1:  # the devices multiply a block while the host decides the one before
+            decide(*pending.popleft())
+    if pending:
+        decide(*pending.popleft())
     return Ranks(in_language, pooled)
 
 
 class _Layout(NamedTuple):
-    """Where candidates lie on the devices: in groups of one language each."""
+    """How candidates are arranged on the devices: in groups, each of one language."""
 
     candidate: Int[np.ndarray, "devices GROUP groups"]
-    """Candidate rows; -1 fills up a language's groups, and the devices."""
+    """The row of each candidate; -1 is padding, at the end of a language's groups and of the devices."""
     language: Int[np.ndarray, " candidates"]
-    """Languages' numbers, in tie order."""
+    """The number of each candidate's language; languages are numbered in tie order."""
     first_group: Int[np.ndarray, " languages"]
-    """By language; groups are counted through all devices."""
+    """The first group of each language; groups are numbered through all devices."""
 
 
 def _lay_out(languages: Sequence[str], order: Int[np.ndarray, " candidates"], devices: int) -> _Layout:
     names = np.array([languages[row] for row in order])
-    new = np.r_[True, names[1:] != names[:-1]][: len(names)]
-    first = np.flatnonzero(new)
-    number = np.cumsum(new) - 1
+    starts = np.r_[True, names[1:] != names[:-1]][: len(names)]
+    first = np.flatnonzero(starts)
+    number = np.cumsum(starts) - 1
     groups = -(-np.diff(np.r_[first, len(names)]) // GROUP)
     first_group = np.cumsum(groups) - groups
     width = -(-int(groups.sum()) // devices)
     within = np.arange(len(names)) - first[number]
-    group, at = first_group[number] + within // GROUP, within % GROUP
+    group, member = first_group[number] + within // GROUP, within % GROUP
     candidate = np.full((devices, GROUP, width), -1, np.int64)
-    candidate[group // width if width else group, at, group % width if width else group] = order
+    candidate[group // width if width else group, member, group % width if width else group] = order
     language = np.empty(len(names), np.int64)
     language[order] = number
     return _Layout(candidate, language, first_group)
 
 
 def _slots(query: Int[np.ndarray, " pairs"]) -> Int[np.ndarray, "rows slots"]:
-    """Pairs' numbers, those of a row all of one query; -1 where there are no more."""
+    """Arranges the relevant pairs in rows, each of one query: the numbers of its pairs, then -1 as padding."""
     pairs = np.argsort(query, kind="stable")
     _, first, count = np.unique(query[pairs], return_index=True, return_counts=True)
     within = np.arange(len(query)) - np.repeat(first, count)
@@ -152,13 +151,13 @@ def _slots(query: Int[np.ndarray, " pairs"]) -> Int[np.ndarray, "rows slots"]:
 
 
 def _bounds(
-    wanted: Float64[np.ndarray, " pairs"], slots: Int[np.ndarray, "rows slots"], error: float
+    relevant_scores: Float64[np.ndarray, " pairs"], slots: Int[np.ndarray, "rows slots"], error: float
 ) -> Float32[np.ndarray, "2 rows slots"]:
-    """A float32 product above the first surely scores higher than the pair, below the second surely lower."""
+    """A float32 product above the first bound surely scores higher than the pair, below the second surely lower."""
     rounded = np.stack(
         [
-            np.nextafter((wanted + error).astype(np.float32), np.float32(np.inf)),
-            np.nextafter((wanted - error).astype(np.float32), np.float32(-np.inf)),
+            np.nextafter((relevant_scores + error).astype(np.float32), np.float32(np.inf)),
+            np.nextafter((relevant_scores - error).astype(np.float32), np.float32(-np.inf)),
         ]
     )
     return np.where(slots < 0, np.float32(np.inf), rounded[:, slots])
@@ -168,8 +167,9 @@ def _bounds(
 def _count(
     queries: jax.Array, bounds: jax.Array, rows: jax.Array, real: jax.Array, mesh: Mesh
 ) -> tuple[jax.Array, ...]:
-    """float32[devices, rows, GROUP, groups]: scores; how many of each group lie above the first bounds, and at or above
-    the second: uint8[devices, rows, slots, groups]."""
+    """Scores, float32[devices, rows, GROUP, groups]; and how many of each group are above the first bound, and how many
+    are at or above the second, both uint8[devices, rows, slots, groups].
+    """
 
     def on_one_device(queries: jax.Array, bounds: jax.Array, rows: jax.Array, real: jax.Array) -> tuple[jax.Array, ...]:
         scores = jnp.dot(queries, rows.T, precision=lax.Precision.HIGHEST).reshape(len(queries), GROUP, -1)
@@ -179,9 +179,9 @@ def _count(
             above, not_below = score > bounds[0, :, :, None], score >= bounds[1, :, :, None]
             return counts[0] + above.astype(jnp.uint8), counts[1] + not_below.astype(jnp.uint8)
 
-        # A loop over the groups' members, so that each step compares whole vectors.
-        none = jnp.zeros((*bounds.shape[1:], scores.shape[2]), jnp.uint8)
-        surely, possibly = lax.fori_loop(0, GROUP, add, (none, none))
+        # Looping over the members of the groups makes each step a comparison of whole vectors.
+        zeros = jnp.zeros((*bounds.shape[1:], scores.shape[2]), jnp.uint8)
+        surely, possibly = lax.fori_loop(0, GROUP, add, (zeros, zeros))
         return scores[None], surely[None], possibly[None]
 
     whole, split = replicated(mesh).spec, batch_sharding(mesh).spec
@@ -192,14 +192,14 @@ def _count(
 
 def _count_all(
     scores: Float64[np.ndarray, "rows candidates"],
-    wanted: Float64[np.ndarray, "rows slots"],
-    at: Int[np.ndarray, "rows slots"],
+    relevant_scores: Float64[np.ndarray, "rows slots"],
+    tie_positions: Int[np.ndarray, "rows slots"],
     language: Int[np.ndarray, " candidates"],
 ) -> Int[np.ndarray, "rows slots languages"]:
-    """How many candidates of each language rank before the one `at` each slot; all in tie order."""
+    """How many candidates of each language rank before the relevant one of each slot. Candidates are in tie order."""
     first, column = np.searchsorted(language, np.arange(language[-1] + 1)), np.arange(len(language))
     counts = []
-    for score, place in zip(wanted.T[:, :, None], at.T[:, :, None], strict=True):
-        better = (scores > score) | ((scores == score) & (column < place))
+    for score, position in zip(relevant_scores.T[:, :, None], tie_positions.T[:, :, None], strict=True):
+        better = (scores > score) | ((scores == score) & (column < position))
         counts.append(np.add.reduceat(better, first, axis=1, dtype=np.int64))
     return np.stack(counts, axis=1)

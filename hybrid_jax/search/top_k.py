@@ -1,18 +1,15 @@
-"""The k best candidates of every query, exactly, over a corpus that streams past in blocks.
-
-Knows: unit vectors, devices, a memory budget. Does not know: texts, ids, where blocks come from (`store.py`), metrics;
-approximate search, which is faiss's.
+"""The k best candidates of every query, exactly, in a corpus that is read once, in blocks.
 
 Why no block size, device count or process count changes a result. A score is the exact dot product of two embeddings
-rounded to a grid (see `scores.py`), rounded once to float32; a candidate is then one integer, its score's bits above
-its row's, so that "score descending, row ascending" is an order without ties and the k greatest of a union are the k
-greatest of its parts' k greatest.
+rounded to a grid (see `scores.py`), rounded once to float32. A candidate is then one integer, a key: the bits of its
+score above those of its row number. Keys order candidates by descending score, then ascending row, without ties; and
+the k greatest keys of a union are the k greatest among the k greatest of its parts.
 
-Products (`products.py`) only propose. They are made in float32, whose last bits depend on the shape of the block; how
-far those scores can be off is bounded whatever the order of the additions (`product_error`). Every row whose score
-could be among the k best within that bound is scored exactly. To find such rows without sorting all, a product gives
-the greatest score of each small group of rows, and then all scores of the few groups that reach the k-th held score.
-Where too many do (a corpus of near duplicates), all the block's rows are scored exactly for that query.
+The float32 products (`backends.py`) only preselect. Their last bits depend on the shape of the block, but their error
+is bounded for any order of additions (`product_error`), and every row that could be among the k best within that bound
+is scored exactly. To find such rows without sorting all of them, a product first returns the maximum of each small
+group of rows, and then all scores of the few groups whose maximum reaches the k-th best score so far. If there are too
+many (in a corpus of near duplicates), all rows of the piece are scored exactly for that query.
 """
 
 import math
@@ -24,20 +21,20 @@ import jax
 import numpy as np
 from jaxtyping import Float32, Int64, UInt64
 
-from hybrid_jax.search.products import Multiplier, Picked, Product, multiplier
+from hybrid_jax.search.backends import Backend, Gathered, Product, open_backend
 from hybrid_jax.search.scores import check_unit, on_grid, pair_scores, product_error
 
 QUERIES_AT_ONCE = 1024
-"""Queries that are multiplied with a block together; the corpus passes once, however many queries there are."""
+"""Queries that are multiplied with a block at a time. The corpus is read once, however many queries there are."""
 MAX_ROWS = 2**32 - 1
 
 Keys = UInt64[np.ndarray, "queries any"]
 
 
-class Found(NamedTuple):
-    """The best candidates of every query, the best first: their rows and scores; -1 and -inf where there are no more.
+class TopK(NamedTuple):
+    """The rows and scores of the best candidates of every query, best first; equal scores are ordered by row.
 
-    Equal scores: the smaller row first.
+    Queries with fewer than k candidates have rows of -1 and scores of -inf at the end.
     """
 
     rows: Int64[np.ndarray, "queries k"]
@@ -52,70 +49,76 @@ def top_k(
     memory_mib: int = 512,
     first_row: int = 0,
     devices: Sequence[Any] | None = None,
-) -> Found:
-    """The k best of all candidates in `blocks`, which are numbered through in order from `first_row`.
+) -> TopK:
+    """Returns the k best of all candidates in `blocks`, whose rows are numbered in order from `first_row`.
 
-    Every process searches its own blocks on its own `devices` (all that it has); processes that hold parts of one
-    corpus say with `first_row` where theirs begins, and `merge` makes one result of theirs. `memory_mib` bounds the
-    candidates, products and copies held at a time; the queries, the result and the caller's own block come on top. A
-    block must not be changed after it was given.
-    Raises ValueError for an embedding that is not a finite unit vector, a block of another shape or type, and a budget
-    too small for one row per device.
+    A process searches its own blocks on its own `devices`, by default all it has. If several processes search parts of
+    one corpus, each gives the number of its part's first row, and `merge` combines their results. `memory_mib` bounds
+    the candidates, products and copies in memory; the queries, the result and the caller's own block come on top. A
+    block must not be changed after it was yielded.
+
+    Raises ValueError for an embedding that is not a finite unit vector, for a block of another shape or type, and for a
+    budget that is too small for one row per device.
     """
     if k < 1:
         raise ValueError(f"k={k}: ask for 1 candidate or more")
     count = max(1, -(-len(queries) // QUERIES_AT_ONCE))
     step = max(1, -(-len(queries) // count))
     slices = [slice(a, a + step) for a in range(0, len(queries), step)]
-    with multiplier(queries, step, devices or jax.local_devices()) as multiply:
-        search = _Search(queries, slices, multiply, k, memory_mib * 2**20, first_row)
+    with open_backend(queries, step, devices or jax.local_devices()) as backend:
+        search = _Search(queries, slices, backend, k, memory_mib * 2**20, first_row)
         for piece in _pieces(blocks, search.height, queries.shape[1]):
             search.add(piece)
-        return search.found()
+        return search.result()
 
 
-def merge(*found: Found) -> Found:
-    """One result of several for the same queries and k, each over its own part of the corpus (`first_row`)."""
-    shapes = {part.rows.shape for part in found}
+def merge(*results: TopK) -> TopK:
+    """Combines results for the same queries and k, each from its own part of the corpus (see `first_row`).
+
+    Raises ValueError for results of different shapes.
+    """
+    shapes = {part.rows.shape for part in results}
     if len(shapes) != 1:
         raise ValueError(f"results of shapes {sorted(shapes)} cannot be merged: give the same queries and k to all")
-    k = found[0].rows.shape[1]
-    return _unpack(_greatest(np.concatenate([_pack(part.scores, part.rows) for part in found], axis=1), k))
+    k = results[0].rows.shape[1]
+    return _unpack(_greatest(np.concatenate([_pack(part.scores, part.rows) for part in results], axis=1), k))
 
 
-class _UnderWay(NamedTuple):
-    """A product of a piece and a slice of the queries."""
+class _Pending(NamedTuple):
+    """A product that was started, of a piece and a slice of the queries."""
 
     product: Product
     piece: np.ndarray
     first_row: int
-    part: slice
+    queries: slice
 
 
-class _Closer(NamedTuple):
-    """Where a product's scores can reach the threshold: (query, group) pairs by query, and the groups' scores."""
+class _Shortlist(NamedTuple):
+    """The groups of a product that could hold one of the k best, as (query, group) pairs ordered by query."""
 
     threshold: np.ndarray
+    """float32[queries]: a score below it is not among the k best."""
     query: np.ndarray
     group: np.ndarray
-    scores: Picked
+    scores: Gathered
     crowded: np.ndarray
+    """Queries with too many such groups, which are not among the pairs."""
 
 
 class _Search:
-    """The k best so far, and the products that are under way."""
+    """The k best candidates so far, and the products that are still being computed."""
 
     def __init__(
-        self, queries: np.ndarray, slices: Sequence[slice], multiplier: Multiplier, k: int, memory: int, first_row: int
+        self, queries: np.ndarray, slices: Sequence[slice], backend: Backend, k: int, memory: int, first_row: int
     ):
         check_unit(queries, "query")
-        self._slices, self._multiplier, self._k, self._next_row = slices, multiplier, k, first_row
-        self._held = np.zeros((len(queries), k), np.uint64)
+        self._slices, self._backend, self._k, self._next_row = slices, backend, k, first_row
+        self._best = np.zeros((len(queries), k), np.uint64)
         self._queries = on_grid(queries)
         self._error = product_error(queries.shape[1])
-        self._started: deque[_UnderWay] = deque()
-        self._looked: deque[tuple[_UnderWay, _Closer]] = deque()
-        devices, per_row = multiplier.devices, multiplier.row_bytes
+        self._started: deque[_Pending] = deque()
+        self._shortlisted: deque[tuple[_Pending, _Shortlist]] = deque()
+        devices, per_row = backend.devices, backend.row_bytes
         self._spare = memory // 4
         height = (memory - self._spare) // per_row // devices * devices
         self._unit = min(128 * devices, height)
@@ -123,78 +126,78 @@ class _Search:
             needed = -(-per_row * devices * 4 // 3 // 2**20)
             raise ValueError(f"memory_mib={memory >> 20}: one row per device takes {needed} MiB, give at least that")
         self.height = height // self._unit * self._unit
-        """Candidates of a piece."""
+        """The number of rows of a piece."""
 
     def add(self, piece: np.ndarray) -> None:
-        """Searches the next piece: it is being multiplied while products before it are settled."""
+        """Starts to search the next piece, and finishes pieces before it while it is being multiplied."""
         if self._next_row + len(piece) > MAX_ROWS:
             raise ValueError(f"more than {MAX_ROWS:,} candidates: a row number has 32 bits, search in parts")
-        # Full pieces share one shape; the last one gets its own, rounded so that small corpora share some.
+        # All full pieces have one shape. The last one's is rounded up, so that small corpora share compiled functions.
         height = -(-len(piece) // self._unit) * self._unit
-        # Groups as large as leaves 8 times as many as candidates are wanted: most of the k best lie in different ones.
+        # The largest groups that leave 8 k of them, so that most of the k best are in different groups.
         group = 2 ** int(np.log2(np.clip(height / (8 * self._k), 1, 64)))
-        multiply = self._multiplier.load(piece, height, math.gcd(height // self._multiplier.devices, group))
-        for number, part in enumerate(self._slices):
-            self._started.append(_UnderWay(multiply(number), piece, self._next_row, part))
-            self._advance(self._multiplier.ahead, self._multiplier.behind)
+        multiply = self._backend.load(piece, height, math.gcd(height // self._backend.devices, group))
+        for number, queries in enumerate(self._slices):
+            self._started.append(_Pending(multiply(number), piece, self._next_row, queries))
+            self._advance(self._backend.pending_products, self._backend.pending_gathers)
         self._next_row += len(piece)
 
-    def found(self) -> Found:
-        """The result, when all pieces were added."""
+    def result(self) -> TopK:
+        """The k best, after all pieces were added."""
         self._advance(0, 0)
-        return _unpack(self._held)
+        return _unpack(self._best)
 
-    def _advance(self, ahead: int, behind: int) -> None:
-        while len(self._started) > ahead:
-            before = self._started.popleft()
-            self._looked.append((before, self._look_closer(before)))
-        while len(self._looked) > behind:
-            self._settle(*self._looked.popleft())
+    def _advance(self, pending_products: int, pending_gathers: int) -> None:
+        while len(self._started) > pending_products:
+            product = self._started.popleft()
+            self._shortlisted.append((product, self._shortlist(product)))
+        while len(self._shortlisted) > pending_gathers:
+            self._update(*self._shortlisted.popleft())
 
-    def _look_closer(self, before: _UnderWay) -> _Closer:
-        """Asks for the scores of all groups whose greatest could be among the k best."""
-        _check_lengths(before.product.squares(), before.first_row)
-        maxima, k = before.product.maxima(), self._k
-        threshold = self._least(before.part)
+    def _shortlist(self, pending: _Pending) -> _Shortlist:
+        """Finds the groups whose maximum could be among the k best, and starts to fetch their scores."""
+        _check_norms(pending.product.squared_norms(), pending.first_row)
+        maxima, k = pending.product.maxima(), self._k
+        threshold = self._threshold(pending.queries)
         query, group = _where(maxima, threshold)
         many = np.flatnonzero(np.bincount(query, minlength=len(maxima)) > k)
-        if len(many):  # k rows of this piece score at least the k-th maximum, so that the k-th best does
+        if len(many):  # k rows of this piece score at least the k-th greatest maximum, so the k-th best does too
             kth = np.partition(maxima[many], -k, axis=1)[:, -k]
             threshold[many] = np.maximum(threshold[many], _below(kth.astype(np.float64) - 2 * self._error))
             query, group = _where(maxima, threshold)
         crowded = np.bincount(query, minlength=len(maxima)) > 2 * k
         query, group = query[~crowded[query]], group[~crowded[query]]
-        return _Closer(threshold, query, group, before.product.pick(query, group), np.flatnonzero(crowded))
+        return _Shortlist(threshold, query, group, pending.product.gather(query, group), np.flatnonzero(crowded))
 
-    def _settle(self, before: _UnderWay, closer: _Closer) -> None:
-        """Scores exactly what reaches the threshold, and takes the k best of that and the held."""
-        piece, first_row, part = before.piece, before.first_row, before.part
-        held = self._held[part]
-        best = held.copy()
-        threshold = np.maximum(closer.threshold, self._least(part))
-        pair, place = _where(closer.scores(), threshold[closer.query])
+    def _update(self, pending: _Pending, shortlist: _Shortlist) -> None:
+        """Computes exact scores of what reaches the threshold, and adds them to the k best."""
+        piece, first_row, queries = pending.piece, pending.first_row, pending.queries
+        before = self._best[queries]
+        best = before.copy()
+        threshold = np.maximum(shortlist.threshold, self._threshold(queries))
+        pair, member = _where(shortlist.scores(), threshold[shortlist.query])
         if len(pair):
-            query, rows = closer.query[pair], before.product.rows(closer.group[pair], place)
+            query, rows = shortlist.query[pair], pending.product.row_numbers(shortlist.group[pair], member)
             query, rows = query[rows < len(piece)], rows[rows < len(piece)]
-            scores = pair_scores(self._queries[part], piece, query, rows).astype(np.float32)
-            asked, first, new = np.unique(query, return_index=True, return_counts=True)
-            wide = np.zeros((len(asked), self._k + int(new.max(initial=0))), np.uint64)
-            wide[:, : self._k] = held[asked]
-            column = self._k + np.arange(len(query)) - np.repeat(first, new)
-            wide[np.repeat(np.arange(len(asked)), new), column] = _pack(scores, rows + first_row)
-            best[asked] = _greatest(wide, self._k)
-        if len(closer.crowded):
-            queries = self._queries[part][closer.crowded]
-            best[closer.crowded] = self._all_rows(held[closer.crowded], queries, piece, first_row)
-        self._held[part] = best
+            scores = pair_scores(self._queries[queries], piece, query, rows).astype(np.float32)
+            changed, first, count = np.unique(query, return_index=True, return_counts=True)
+            keys = np.zeros((len(changed), self._k + int(count.max(initial=0))), np.uint64)
+            keys[:, : self._k] = before[changed]
+            column = self._k + np.arange(len(query)) - np.repeat(first, count)
+            keys[np.repeat(np.arange(len(changed)), count), column] = _pack(scores, rows + first_row)
+            best[changed] = _greatest(keys, self._k)
+        if len(shortlist.crowded):
+            crowded = self._queries[queries][shortlist.crowded]
+            best[shortlist.crowded] = self._all_rows(before[shortlist.crowded], crowded, piece, first_row)
+        self._best[queries] = best
 
-    def _least(self, part: slice) -> np.ndarray:
-        """float32[queries]: what a product must reach for its score to reach the k-th held one."""
-        return _below(_score(self._held[part, -1]).astype(np.float64) - self._error)
+    def _threshold(self, queries: slice) -> np.ndarray:
+        """float32[queries]: a product below it cannot have an exact score that reaches the k-th best so far."""
+        return _below(_score(self._best[queries, -1]).astype(np.float64) - self._error)
 
-    def _all_rows(self, held: np.ndarray, queries: np.ndarray, piece: np.ndarray, first_row: int) -> np.ndarray:
-        """The k best keys of the held ones and of all rows of the piece."""
-        best = held.copy()
+    def _all_rows(self, before: np.ndarray, queries: np.ndarray, piece: np.ndarray, first_row: int) -> np.ndarray:
+        """The k greatest keys among those from `before` and those of all rows of the piece."""
+        best = before.copy()
         high = 64  # queries at a time
         wide = max(1, (self._spare - 24 * high * self._k) // (16 * piece.shape[1] + 32 * high))
         for b in range(0, len(piece), wide):
@@ -207,7 +210,7 @@ class _Search:
 
 
 def _pieces(blocks: Iterable[np.ndarray], height: int, dim: int) -> Iterator[np.ndarray]:
-    """The blocks' rows in pieces of `height`, the last one shorter. A piece within a block is not copied."""
+    """The rows of the blocks in pieces of `height`; only the last may be shorter. Within a block, it is a view."""
     waiting: list[np.ndarray] = []
     missing = height
     for number, block in enumerate(blocks):
@@ -227,28 +230,28 @@ def _pieces(blocks: Iterable[np.ndarray], height: int, dim: int) -> Iterator[np.
         yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0]
 
 
-def _check_lengths(squares: np.ndarray, first_row: int) -> None:
-    wrong = np.flatnonzero(~(np.abs(squares - 1) < 2e-3))  # NaN compares false, so it is caught here as well
+def _check_norms(squared_norms: np.ndarray, first_row: int) -> None:
+    wrong = np.flatnonzero(~(np.abs(squared_norms - 1) < 2e-3))  # a comparison with NaN is false, so NaN is wrong too
     if len(wrong):
         raise ValueError(
-            f"candidate {first_row + wrong[0]} has norm {np.sqrt(squares[wrong[0]]):g} ({len(wrong)} of the "
-            f"{len(squares)} from {first_row} on are wrong): the encoder must return finite vectors of norm 1"
+            f"candidate {first_row + wrong[0]} has norm {np.sqrt(squared_norms[wrong[0]]):g} ({len(wrong)} of the "
+            f"{len(squared_norms)} from {first_row} on are wrong): the encoder must return finite vectors of norm 1"
         )
 
 
 def _below(values: np.ndarray) -> np.ndarray:
-    """float32s that are no greater."""
+    """The values as float32 numbers that are not greater."""
     return np.nextafter(values.astype(np.float32), np.float32(-np.inf))
 
 
-def _where(scores: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of what reaches its row's least, row by row. Found in a flat array, which numpy does fast."""
-    flat = np.flatnonzero(scores >= least[:, None])
+def _where(scores: np.ndarray, threshold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the scores that reach their row's threshold, ordered by row."""
+    flat = np.flatnonzero(scores >= threshold[:, None])  # several times faster than np.nonzero
     return flat // scores.shape[1], flat % scores.shape[1]
 
 
 def _pack(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """uint64 keys that sort as (score ascending, row descending); 0, less than any other, for row -1."""
+    """uint64 keys whose ascending order is by ascending score, then descending row. Row -1 has key 0, the smallest."""
     bits = (scores + np.float32(0)).view(np.uint32)  # -0 becomes 0
     ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
     keys = (ordered.astype(np.uint64) << np.uint64(32)) | (MAX_ROWS - rows).astype(np.uint64)
@@ -256,18 +259,19 @@ def _pack(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _score(keys: np.ndarray) -> np.ndarray:
+    """The float32 scores in the keys; -inf for key 0."""
     ordered = (keys >> np.uint64(32)).astype(np.uint32)
     bits = np.where(ordered >> 31, ordered ^ np.uint32(1 << 31), ~ordered)
     return np.where(keys == 0, np.float32(-np.inf), bits.view(np.float32))
 
 
-def _unpack(keys: np.ndarray) -> Found:
+def _unpack(keys: np.ndarray) -> TopK:
     rows = MAX_ROWS - (keys & np.uint64(MAX_ROWS)).astype(np.int64)
-    return Found(np.where(keys == 0, -1, rows), _score(keys))
+    return TopK(np.where(keys == 0, -1, rows), _score(keys))
 
 
 def _greatest(keys: np.ndarray, k: int) -> np.ndarray:
-    """The k greatest of each row, the greatest first."""
+    """The k greatest keys of each row, greatest first."""
     if keys.shape[1] > 4 * k:
         keys = np.partition(keys, keys.shape[1] - k, axis=1)[:, -k:]
     return np.sort(keys, axis=1)[:, ::-1][:, :k]

@@ -13,7 +13,8 @@ import pytest
 from hybrid_jax.data.records import DataError
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import METHODS
-from hybrid_jax.debias.texts import fit_all, identity, read_text
+from hybrid_jax.debias.texts import fit_all, read_text
+from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.load import load
 
 WORDS = {"de": "Haus Nummer", "en": "house number", "es": "casa número"}
@@ -147,16 +148,16 @@ def test_all_methods_are_fitted_on_the_passages_vectors(tiny_run, tmp_path: Path
         np.testing.assert_allclose(
             made[name].passages(vectors, languages), alone.passages(vectors, languages), rtol=0, atol=1e-5
         )
-        assert made[name].facts["text_sha256"] == found.sha256
-        assert made[name].facts["model"] == identity(encoder.origin)
-    assert made["shift"].facts["pairs"] == {"de": 64, "es": 64}
+        assert made[name].facts.text_sha256 == found.sha256
+        assert made[name].facts.model == model_identity(encoder.origin)
+    assert made["shift"].facts.pairs == {"de": 64, "es": 64}
 
 
 def test_models_have_identities(tiny_run):
     run = load(tiny_run.folder)
     earlier = load(tiny_run.folder, step=60)
     again = load(tiny_run.folder, step=80)
-    assert identity(run.origin) == identity(again.origin)
-    assert identity(run.origin) != identity(earlier.origin)
+    assert model_identity(run.origin) == model_identity(again.origin)
+    assert model_identity(run.origin) != model_identity(earlier.origin)
     changed = run.origin.model_copy(update={"config": {**(run.origin.config or {}), "seed": 4}})
-    assert identity(changed) != identity(run.origin)
+    assert model_identity(changed) != model_identity(run.origin)

@@ -10,6 +10,7 @@ import pytest
 import hybrid_jax
 from hybrid_jax.embed import encoder as module
 from hybrid_jax.embed.load import load
+from hybrid_jax.embed.mteb import MtebEncoder
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"
@@ -94,7 +95,9 @@ def test_a_run_and_its_checkpoints_load(tiny_run):
         load(FIXTURES / "e5", step=3)
 
 
-def test_the_package_has_one_name():
+def test_the_package_offers_what_it_lists():
     assert hybrid_jax.load is load
+    assert hybrid_jax.MtebEncoder is MtebEncoder
+    assert sorted(hybrid_jax.__all__) == ["MtebEncoder", "load"]
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         hybrid_jax.lode  # noqa: B018

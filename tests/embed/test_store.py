@@ -1,22 +1,16 @@
 """The embedding store: read as it was written, resumed without a trace, and never read when damaged."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hybrid_jax.embed.store import (
-    Dtype,
-    EmbeddingStore,
-    Loss,
-    Recipe,
-    StoreError,
-    decode,
-    encode_as,
-    measure_loss,
-    write_store,
-)
+from hybrid_jax.embed.quantization import Dtype, QuantizationLoss, dequantize, measure_loss, quantize
+from hybrid_jax.embed.store import EmbeddingStore
+from hybrid_jax.embed.store_format import Recipe, StoreError
+from hybrid_jax.embed.store_writer import write_store
 from hybrid_jax.search.top_k import top_k
 
 DTYPES = ("float32", "float16", "int8")
@@ -28,15 +22,13 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 class Encoder:
-    """A vector for each text, drawn from the text itself; stops the writer, as a kill would, before text `until`."""
+    """A vector for each text, drawn from the text itself. Counts the texts."""
 
-    def __init__(self, until: int = 10**9) -> None:
-        self.until, self.seen = until, 0
+    def __init__(self) -> None:
+        self.encoded = 0
 
     def __call__(self, texts: list[str]) -> np.ndarray:
-        if self.seen + len(texts) > self.until:
-            raise KeyboardInterrupt
-        self.seen += len(texts)
+        self.encoded += len(texts)
         return unit(np.array([np.random.default_rng(list(text.encode())).standard_normal(12) for text in texts]))
 
 
@@ -61,7 +53,7 @@ def test_read_as_it_was_written(tmp_path: Path, dtype: Dtype):
     store = write(tmp_path / "store", dtype)
     assert (len(store), store.dim, store.ids()) == (23, 12, [name for name, _ in CORPUS])
     original, read = Encoder()([text for _, text in CORPUS]), vectors_of(store)
-    np.testing.assert_array_equal(read, decode(encode_as(dtype, original)))
+    np.testing.assert_array_equal(read, dequantize(quantize(original, dtype)))
     np.testing.assert_array_equal(read, vectors_of(store, 2))
     assert {len(block) for block in store.blocks(2)} == {1, 2}
     if dtype == "float32":
@@ -81,24 +73,37 @@ def test_a_store_is_searched_block_by_block(tmp_path: Path):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("until", [0, 5, 22])
-def test_an_interrupted_store_is_continued_without_a_trace(tmp_path: Path, dtype: str, until: int):
-    write(tmp_path / "whole", dtype)
-    with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "store", dtype, encoder=Encoder(until))
-    with pytest.raises(StoreError, match=r"rows of an unfinished corpus: run the command that began it"):
-        EmbeddingStore(tmp_path / "store")
-    (tmp_path / "store" / "00001.npy.part").write_bytes(b"half")  # what a kill leaves behind
-    again = Encoder()
-    write(tmp_path / "store", dtype, encoder=again)
-    assert again.seen == 23 - until // 5 * 5
-    assert files(tmp_path / "store") == files(tmp_path / "whole")
+def test_killed_at_any_moment_it_is_finished_byte_for_byte(tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch):
+    """A kill leaves the folder as it is just before a file is renamed into place, temporary file included."""
+    store, moments = tmp_path / "store", []
+    rename = Path.replace
+
+    def keep_a_copy(path: Path, target: Path) -> Path:
+        listed = len(json.loads((store / "manifest.json").read_text())["shards"]) if moments else 0
+        moments.append((shutil.copytree(store, tmp_path / f"killed-{len(moments)}"), listed))
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", keep_a_copy)
+        write(store, dtype)
+    assert [listed for _, listed in moments] == [0, *np.repeat(range(5), 3), 5]
+    for killed, listed in moments:
+        if moments[0][0] != killed:
+            with pytest.raises(StoreError, match=r"rows of an unfinished corpus: run the command that began it"):
+                EmbeddingStore(killed)
+        assert len(files(killed)) > 0  # at least the temporary file
+        encoder = Encoder()
+        write(killed, dtype, encoder=encoder)
+        assert encoder.encoded == max(0, 23 - 5 * listed)
+        assert files(killed) == files(store)
 
 
 def test_a_complete_store_is_not_encoded_again(tmp_path: Path):
     write(tmp_path / "store")
     before = files(tmp_path / "store")
-    assert len(write(tmp_path / "store", encoder=Encoder(0))) == 23
+    encoder = Encoder()
+    assert len(write(tmp_path / "store", encoder=encoder)) == 23
+    assert encoder.encoded == 0
     assert files(tmp_path / "store") == before
 
 
@@ -129,7 +134,7 @@ def test_damage_is_found_and_repaired(tmp_path: Path, name: str, damage):
         read_all(folder)
     again = Encoder()
     write(folder, encoder=again)
-    assert again.seen == 5
+    assert again.encoded == 5
     assert files(folder) == before
 
 
@@ -199,9 +204,9 @@ def test_the_loss_is_measured_and_written(tmp_path: Path):
     assert 0 < half.max_score_error < byte.max_score_error
     # Of unit vectors: a product with a vector that is off by e is off by at most e.
     first = Encoder()([text for _, text in CORPUS[:5]])
-    losses: list[tuple[Dtype, Loss]] = [("float16", half), ("int8", byte)]
+    losses: list[tuple[Dtype, QuantizationLoss]] = [("float16", half), ("int8", byte)]
     for dtype, loss in losses:
-        furthest = np.linalg.norm(first - decode(encode_as(dtype, first)), axis=1).max()
+        furthest = np.linalg.norm(first - dequantize(quantize(first, dtype)), axis=1).max()
         assert loss.max_score_error <= furthest * (1 + 1e-6)
         assert (loss.queries, loss.rows, loss.top_10_overlap) == (5, 5, 1.0)  # all four others are among the ten best
     written = json.loads((tmp_path / "int8" / "manifest.json").read_text())

@@ -95,7 +95,7 @@ def test_options_that_do_nothing_or_cannot_work_are_refused(
     asked = ["--ckpt", tiny_run.folder, "--tasks", f"pooled:{pool}", "--out", tmp_path / "out"]
     for wrong, message in (
         (["--debias", "lsar"], "--debias needs texts to be fitted on: name some with --debias-text"),
-        (["--debias", "nothing", "--debias-text", texts], "'nothing' is unknown, known are center"),
+        (["--debias", "nothing", "--debias-text", texts], "'nothing' is unknown: choose from center"),
         (["--debias-text", texts], "--debias-text is what --debias is fitted on"),
         (["--store-dtype", "int8"], "--store-dtype int8 is how --stores are kept"),
         (["--tasks", f"beir:{pool}", "--debias", "lsar", "--debias-text", texts], "is not ranked in full"),

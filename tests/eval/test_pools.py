@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hybrid_jax.data.records import DataError
-from hybrid_jax.embed.store import Recipe, write_store
+from hybrid_jax.embed.store_format import Recipe
+from hybrid_jax.embed.store_writer import write_store
 from hybrid_jax.eval import pools
 from hybrid_jax.eval.measures import metrics
 from hybrid_jax.eval.measures.catalogue import POOLS

@@ -10,8 +10,8 @@ import pytest
 
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser
-from hybrid_jax.debias.texts import identity
 from hybrid_jax.embed.encoder import TextEncoder
+from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.load import load
 from hybrid_jax.export import __main__ as cli
 from hybrid_jax.export.debiased import debiased
@@ -40,13 +40,15 @@ def projected(run: TextEncoder, *, bias: bool = True, activation: str = "identit
     return replace(run, model=run.model.model_copy(update=settings), parameters={"tower": tower})
 
 
-def fitted(encoder: TextEncoder, method: Any = "lsar", **about: Any) -> Debiaser:
+def fitted(encoder: TextEncoder, method: Any = "lsar", **facts: Any) -> Debiaser:
     texts = {
         lang: [f"{one} {other}" for one in words.split() for other in words.split()] for lang, words in WORDS.items()
     }
     vectors = encoder.encode_passages([text for held in texts.values() for text in held])
     languages = [lang for lang, held in texts.items() for _ in held]
-    return fit(method, vectors, languages, about={"model": identity(encoder.origin), **about})
+    debiaser = fit(method, vectors, languages)
+    facts = {"model": model_identity(encoder.origin), **facts}
+    return replace(debiaser, facts=debiaser.facts.model_copy(update=facts))
 
 
 @pytest.mark.parametrize("kind", ["no projection", "with a bias", "without a bias"])

@@ -8,7 +8,9 @@ import faiss
 import numpy as np
 import pytest
 
-from hybrid_jax.embed.store import EmbeddingStore, Recipe, write_store
+from hybrid_jax.embed.store import EmbeddingStore
+from hybrid_jax.embed.store_format import Recipe
+from hybrid_jax.embed.store_writer import write_store
 from hybrid_jax.search.top_k import top_k
 
 DOCS = Path(__file__).parents[2] / "docs" / "search.md"

@@ -62,7 +62,7 @@ def scores(model: Any) -> dict[str, float]:
 
 def test_figures_are_those_of_sentence_transformers(minilm: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(LocalRetrieval, "data", real_data / "eval", raising=False)
-    ours = scores(hybrid_jax.load(minilm).mteb())
+    ours = scores(hybrid_jax.MtebEncoder(hybrid_jax.load(minilm)))
     theirs = scores(SentenceTransformer(str(minilm), device="cpu"))
     for name in ("ndcg_at_10", "map_at_100", "recall_at_10", "mrr_at_10"):
         print(f"{name}: {ours[name]:.5f}, sentence-transformers {theirs[name]:.5f}")

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from hybrid_jax.search import top_k as search
 from hybrid_jax.search.scores import product_error
-from hybrid_jax.search.top_k import Found, merge, top_k
+from hybrid_jax.search.top_k import TopK, merge, top_k
 
 TIMEOUT = 120
 
@@ -33,19 +33,19 @@ def score(query: np.ndarray, candidate: np.ndarray) -> np.float32:
     return np.float32(whole / 2**52)
 
 
-def by_sorting(queries: np.ndarray, candidates: np.ndarray, k: int) -> Found:
+def by_sorting(queries: np.ndarray, candidates: np.ndarray, k: int) -> TopK:
     scores = np.array([[score(query, row) for row in candidates] for query in queries], np.float32)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     missing = [(0, 0), (0, k - order.shape[1])]
     best = np.take_along_axis(scores, order, axis=1)
-    return Found(np.pad(order, missing, constant_values=-1), np.pad(best, missing, constant_values=-np.inf))
+    return TopK(np.pad(order, missing, constant_values=-1), np.pad(best, missing, constant_values=-np.inf))
 
 
 def cut(rows: np.ndarray, *at: int) -> list[np.ndarray]:
     return np.split(rows, sorted(at))
 
 
-def assert_same(found: Found, expected: Found) -> None:
+def assert_same(found: TopK, expected: TopK) -> None:
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_array_equal(found.scores, expected.scores)
 
@@ -91,8 +91,8 @@ def test_no_budget_no_block_and_no_device_changes_a_bit(kind: str):
     assert_same(top_k(queries, [candidates], 10, devices=jax.devices()[:1]), whole)
     assert_same(top_k(queries, cut(candidates, 30, 999), 10, memory_mib=1, devices=jax.devices()[:1]), whole)
     assert_same(top_k(queries, cut(candidates, 1, 700, 701, 2950), 10, memory_mib=1), whole)
-    assert_same(top_k(queries[7:9], [candidates], 10), Found(*(part[7:9] for part in whole)))
-    assert_same(Found(whole.rows[:2], whole.scores[:2]), by_sorting(queries[:2], candidates, 10))
+    assert_same(top_k(queries[7:9], [candidates], 10), TopK(*(part[7:9] for part in whole)))
+    assert_same(TopK(whole.rows[:2], whole.scores[:2]), by_sorting(queries[:2], candidates, 10))
 
 
 @settings(max_examples=20, deadline=None)
@@ -160,7 +160,7 @@ def test_two_processes_with_three_devices_find_what_one_with_eight_does(tmp_path
     found = []
     for number in range(2):
         with np.load(tmp_path / f"found{number}.npz") as part:
-            found.append(Found(part["rows"], part["scores"]))
+            found.append(TopK(part["rows"], part["scores"]))
     assert_same(merge(*found), expected)
 
 
@@ -204,7 +204,7 @@ def test_the_bound_holds_for_the_worst_order_of_additions(dim: int):
 
 def test_nothing_to_find():
     queries = np.eye(3, dtype=np.float32)
-    assert_same(top_k(queries, [], 2), Found(np.full((3, 2), -1), np.full((3, 2), -np.inf, np.float32)))
+    assert_same(top_k(queries, [], 2), TopK(np.full((3, 2), -1), np.full((3, 2), -np.inf, np.float32)))
     assert top_k(queries[:0], [queries], 2).rows.shape == (0, 2)
 
 
