@@ -42,7 +42,7 @@ class Stores:
 
     folder: Path
     model: Mapping[str, Any]
-    """All that decides the embedding of a text (`embed.identity.embedding_identity`): a store of another model is refused."""
+    """All that decides the embedding of a text (`embedding_identity`): a store of another model is refused."""
     facts: Mapping[str, Any]
     """Where the encoder came from, for people who read the store's manifest."""
     dtype: Dtype = "float32"

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.eval.measures.catalogue import FULL_RANKING, SETTINGS
 from hybrid_jax.eval.report.rows import amount, facts
-from hybrid_jax.eval.report.schema import BySetting, Report
+from hybrid_jax.eval.report.schema import Report
+from hybrid_jax.eval.report.scores import BySetting
 from hybrid_jax.export.settings import ExportError
 
 IDENTITY = ("step", "config", "weights_sha256")

@@ -1,8 +1,4 @@
-"""Every metric that a report can hold, each declared once: its name, label, question, direction, digits and source.
-
-Everything else reads this file: tables, figures, comparisons, curves, model cards and mteb's files. Functions of single
-queries are in `metrics.py` (quality) and `bias.py` (language bias).
-"""
+"""Every metric that a report can hold, declared once: tables, figures, comparisons, curves and cards read it here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -7,48 +7,18 @@ language) is null.
 
 import json
 import sys
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from hybrid_jax.eval.measures.catalogue import METRICS, Setting
+from hybrid_jax.eval.measures.catalogue import Setting
+from hybrid_jax.eval.report.scores import BySetting, Frozen, Means, Scores
 
 SCHEMA_VERSION = 2
 """Raised when a reader of the version before would misread the file."""
 
-Means = dict[Setting, float | None]
-"""A metric's macro mean in each setting; None where the task has no such setting."""
-Value = TypeVar("Value")
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Scores(BaseModel, Generic[Value]):
-    """Fields, and beside them the value of each metric under its catalogue name."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    __pydantic_extra__: dict[str, Value] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    @model_validator(mode="after")
-    def _known_metrics(self) -> "Scores[Value]":
-        unknown = [name for name in self.__pydantic_extra__ if name not in METRICS]
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is no metric of this version")
-        return self
-
-    def __getitem__(self, metric: str) -> Value:
-        """The value of a metric. Raises KeyError where the result does not have it."""
-        return self.__pydantic_extra__[metric]
-
-    @property
-    def metrics(self) -> dict[str, Value]:
-        """All metrics by name."""
-        return self.__pydantic_extra__
-
-
-class BiasValue(_Model):
+class BiasValue(Frozen):
     """One measure of the bias panel."""
 
     value: float | None
@@ -57,24 +27,6 @@ class BiasValue(_Model):
     high: float | None
     unbiased: float | None
     """What a model without language bias would have on this task; None where that is not known."""
-
-
-class BySetting(Scores[Means | float | None]):
-    """`FULL_RANKING` metrics by setting, and the mean and median rank distance of the multilingual setting."""
-
-    def means(self, metric: str) -> Means:
-        """A metric's value in each setting. Raises TypeError for a rank distance."""
-        value = self[metric]
-        if not isinstance(value, dict):
-            raise TypeError(f"{metric} is of the multilingual setting alone: read it with `value`")
-        return value
-
-    def value(self, metric: str, setting: Setting = "multilingual") -> float | None:
-        """A metric's value in one setting; None where there is none."""
-        value = self[metric]
-        if isinstance(value, dict):
-            return value[setting]
-        return value if setting == "multilingual" else None
 
 
 class Headline(BySetting):
@@ -102,7 +54,7 @@ class PairScores(Scores[float]):
     """Median rank, among the candidates of all languages, of a query's best answer in the candidate language."""
 
 
-class GroupScores(_Model):
+class GroupScores(Frozen):
     """Means over the query languages of one script, one family, or of those (not) seen in training."""
 
     languages: list[str]
@@ -114,7 +66,7 @@ class GroupScores(_Model):
     rank_distance: float | None
 
 
-class FirstLanguage(_Model):
+class FirstLanguage(Frozen):
     """How often a query's best answer is in one language."""
 
     share: float
@@ -123,7 +75,7 @@ class FirstLanguage(_Model):
     """The language's share of those queries' answers."""
 
 
-class ShownCandidate(_Model):
+class ShownCandidate(Frozen):
     """A candidate in a list of results."""
 
     rank: int
@@ -134,7 +86,7 @@ class ShownCandidate(_Model):
     relevant: bool
 
 
-class WorstQuery(_Model):
+class WorstQuery(Frozen):
     """The query of one language with the lowest average precision."""
 
     id: str
@@ -197,7 +149,7 @@ class PoolResult(Scores[float]):
     relevant_missing: int
     """Relevant candidates that the corpus lacks; they count as not retrieved."""
     per_language: dict[str, PoolLanguage]
-    groups: dict[str, dict[str, PoolGroup]] = {}
+    groups: dict[str, dict[str, PoolGroup]] = Field(default_factory=dict)
     """As in `RankedResult`."""
 
 
@@ -218,7 +170,7 @@ class BitextResult(Scores[float]):
     """By "LANGUAGE-LANGUAGE"."""
 
 
-class PublishedFigures(_Model):
+class PublishedFigures(Frozen):
     """What somebody else printed of a system on this task."""
 
     system: str
@@ -235,7 +187,7 @@ Figures = dict[str, dict[str, Means | float | None]]
 """{task: {metric: its mean, or {setting: macro mean}}}."""
 
 
-class CurveSettings(_Model):
+class CurveSettings(Frozen):
     """What must be equal for the points of a curve to be comparable."""
 
     metric: str
@@ -248,7 +200,7 @@ class CurveSettings(_Model):
     """Of the run's config.yaml."""
 
 
-class CurvePoint(_Model):
+class CurvePoint(Frozen):
     """One evaluated step of a watched run."""
 
     step: int

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from hybrid_jax.eval.measures.catalogue import BITEXT, POOLS, Metric
 from hybrid_jax.eval.report.rows import amount, cited, sources
-from hybrid_jax.eval.report.schema import BitextResult, PoolResult, PublishedFigures, Report, Scores
+from hybrid_jax.eval.report.schema import BitextResult, PoolResult, PublishedFigures, Report
+from hybrid_jax.eval.report.scores import Scores
 
 BITEXT_COLUMNS = [metric for name, metric in BITEXT.items() if name != "weighted_f1_backward"]
 
