@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy.sparse import csr_array
 
+from hybrid_jax.data.links import summary
 from hybrid_jax.data.pipeline import Batch
 from hybrid_jax.data.store import Store
 from hybrid_jax.disk.tables import aligned
@@ -42,7 +43,8 @@ def describe(store: Store, heldout_fraction: float) -> list[str]:
         lines.append(f"  {alone:,} records have no query and passage in two languages: no cross-lingual pairs of them")
     if heldout_fraction:
         lines.append(f"  held out of training: {store.held_out(heldout_fraction).sum():,} records, whole groups")
-    lines += [f"  {line}" for line in (_groups(store), *"\n".join(store.meta["notes"]).splitlines())]
+    notes = "\n".join([*summary(store.meta["linked"]), *store.meta["notes"]])
+    lines += [f"  {line}" for line in (_groups(store), *notes.splitlines())]
     lines += ["", *(f"  {line}" for line in aligned(_by_language(store)))]
     if "cross_lingual" in store.kinds:
         lines += ["", "  cross-lingual pairs, query language down, passage language across:"]

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, check_language
+from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage, check_language
 
 _UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -12,14 +12,14 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 @dataclass(slots=True)
 class Repairs:
-    """Counts the texts that were changed while reading, for reports."""
+    """Counts the texts that were changed while reading, and rows that give their positive away, for reports."""
 
     cut: int = 0
     """Texts cut to MAX_TEXT_CHARS."""
     control_characters: int = 0
     """Texts in which control characters (NUL, backspace, escape, …) became spaces."""
-    unused_positives: int = 0
-    """Positive passages that were ignored because a row has several (see `tevatron_rows`)."""
+    uneven_titles: int = 0
+    """Rows in which only the positive has a title, or only the negatives have."""
     first: dict[str, str] = field(default_factory=dict)
     """Where each of the three occurred first."""
 
@@ -28,11 +28,12 @@ class Repairs:
         counts = {
             "cut": f"{self.cut} texts cut at {MAX_TEXT_CHARS} characters",
             "control_characters": f"{self.control_characters} texts freed of control characters",
-            "unused_positives": f"{self.unused_positives} further positives of a query not used",
+            "uneven_titles": f"{self.uneven_titles} rows put a title before the positive and none before the negatives "
+            f"(or the reverse): the title gives the positive away; give negatives as objects with a title",
         }
         return "; ".join(f"{counts[name]} (first: {where})" for name, where in self.first.items())
 
-    def note(self, name: Literal["cut", "control_characters", "unused_positives"], where: str, count: int = 1) -> None:
+    def note(self, name: Literal["cut", "control_characters", "uneven_titles"], where: str, count: int = 1) -> None:
         """Counts `count` more cases of `name` at `where`."""
         setattr(self, name, getattr(self, name) + count)
         self.first.setdefault(name, where)
@@ -79,14 +80,30 @@ class Place:
         value = record.get("title")
         return None if value is None or (isinstance(value, str) and not value.strip()) else self.clean(value, "title")
 
-    def texts(self, record: dict[str, Any], key: str) -> list[str]:
-        """record[key] as a list of such texts; [] if it is absent or null."""
+    def passages(self, record: dict[str, Any], key: str) -> tuple[Passage, ...]:
+        """record[key] as passages: a list of texts or of objects {text, title?, id?}; () if it is absent or null.
+
+        An object's id may also be called docid, as in Tevatron.
+        """
         values = record.get(key)
         if values is None:
-            return []
+            return ()
         if not isinstance(values, list):
             raise self.bad(f'{key!r} must be a list of texts, got {show(values)}, write ["…", "…"]')
-        return [self.clean(value, f"{key}[{i}]") for i, value in enumerate(values)]
+        return tuple(self._passage(value, f"{key}[{i}]") for i, value in enumerate(values))
+
+    def _passage(self, value: Any, name: str) -> Passage:
+        if not isinstance(value, dict):
+            return Passage(self.clean(value, name))
+        if "text" not in value:
+            raise self.bad(f"{name!r} has no text (keys there: {', '.join(value) or 'none'}), add it or remove {name}")
+        id_key = "docid" if value.get("id") is None else "id"
+        passage_id = value.get(id_key)
+        return Passage(
+            self.clean(value["text"], f"{name}.text"),
+            self.title(value),
+            None if passage_id is None else self.identifier(passage_id, f"{name}.{id_key}"),
+        )
 
     def clean(self, value: Any, name: str) -> str:
         """The value, cleaned as `text` says; `name` is its name in errors."""

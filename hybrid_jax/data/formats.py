@@ -2,18 +2,22 @@
 
 Our own format is `aligned`, one line per record and language:
 
-    {"id": "q1", "lang": "de", "query": "Wer …?", "passage": "…", "title": "…", "negatives": ["…"], "passage_id": "p7"}
+    {"id": "q1", "lang": "de", "query": "Wer …?", "passage": "…", "title": "…", "passage_id": "p7",
+     "negatives": ["…", {"text": "…", "title": "…", "id": "p8"}], "positives": ["…"]}
 
-`query` or `passage` is null if the language lacks it. The keys after `passage` are optional. Lines with the same `id`
-are translations of one another. The other formats are described at their functions.
+`query` or `passage` is null if the language lacks it. The keys after `passage` are optional. `positives` are further
+passages that answer the query. Negatives and further positives are texts, or objects whose title and id mean what
+`title` and `passage_id` mean for the passage. Lines with the same `id` are translations of one another. The other
+formats are described at their functions.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from hybrid_jax.data.fields import Place, show
-from hybrid_jax.data.records import DataError, OnBadRow, Row, check_language
+from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row, check_language
 from hybrid_jax.data.schedule import KINDS, Kind
 
 Format = Literal["aligned", "qa", "bitext", "bitext_pairs", "tevatron", "squad"]
@@ -28,30 +32,44 @@ def aligned_rows(record: dict[str, Any], place: Place) -> list[Row]:
     query, passage = place.text_or_null(record, "query"), place.text_or_null(record, "passage")
     if query is None and passage is None:
         raise place.bad("query and passage are both null, give the row one of them or remove it")
-    passage_id = record.get("passage_id")
-    return [
-        Row(
-            id=place.record_id(record),
-            lang=place.language(place.get(record, "lang"), "lang"),
-            query=query,
-            passage=passage,
-            title=place.title(record),
-            negatives=tuple(place.texts(record, "negatives")),
-            passage_id=None if passage_id is None else place.identifier(passage_id, "passage_id"),
-            where=place.where,
-        )
-    ]
+    return [_own_row(record, query, passage, place)]
 
 
 def qa_rows(record: dict[str, Any], place: Place) -> list[Row]:
-    """{id, lang, question|null, passage|null, sentence?, title?}; `sentence` is used if there is no passage."""
+    """{id, lang, question|null, passage|null, sentence?, title?}, and the other optional keys of `aligned`.
+
+    `sentence` is the part of the passage that answers. It is the passage if there is none, else a further positive.
+    """
     query = place.text_or_null(record, "question")
     key = "passage" if record.get("passage") is not None or "sentence" not in record else "sentence"
     passage = place.text_or_null(record, key)
     if query is None and passage is None:
         raise place.bad("neither question nor passage, give the row one of them or remove it")
-    lang = place.language(place.get(record, "lang"), "lang")
-    return [Row(place.record_id(record), lang, query, passage, title=place.title(record), where=place.where)]
+    also = ()
+    if passage is not None and key == "passage" and record.get("sentence"):
+        also = (Passage(place.text(record, "sentence"), place.title(record)),)
+    return [_own_row(record, query, passage, place, also)]
+
+
+def _own_row(
+    record: dict[str, Any], query: str | None, passage: str | None, place: Place, also: tuple[Passage, ...] = ()
+) -> Row:
+    """The row of an object with the keys of `aligned`; `also` are positives beside those that it lists."""
+    passage_id = record.get("passage_id")
+    positives = place.passages(record, "positives")
+    if positives and passage is None:
+        raise place.bad("'positives' are further ones beside the passage, which is null: put one of them there")
+    return Row(
+        id=place.record_id(record),
+        lang=place.language(place.get(record, "lang"), "lang"),
+        query=query,
+        passage=passage,
+        title=place.title(record),
+        negatives=place.passages(record, "negatives"),
+        passage_id=None if passage_id is None else place.identifier(passage_id, "passage_id"),
+        where=place.where,
+        further_positives=(*also, *positives),
+    )
 
 
 def bitext_rows(record: dict[str, Any], place: Place) -> list[Row]:
@@ -83,38 +101,48 @@ def tevatron_rows(record: dict[str, Any], place: Place) -> list[Row]:
     """BGE's {query, pos: [text], neg: [text]} or Tevatron's {query_id, query, positive_passages, negative_passages}.
 
     Tevatron's passages are {docid, title?, text} and read as "title text", as Tevatron does, both positive and negative
-    ones, so that a title does not reveal the positive. Only a row's first positive is used, and the others are counted:
-    as further records they would be in-batch negatives of the same query.
+    ones, so that a title does not reveal the positive. BGE's `pos_id` and `neg_id`, if there, are the texts' document
+    ids. A row's first positive is trained on; the others are its further positives.
     """
     query, lang = place.text(record, "query"), place.file_language()
     if "positive_passages" in record:
-        key, docs = "positive_passages", _docs(record, "positive_passages", place)
-        positives, passage_id = [text for _, text in docs], docs[0][0] if docs else None
-        negatives = [text for _, text in _docs(record, "negative_passages", place)]
+        key, other = "positive_passages", "negative_passages"
+        positives, negatives = _docs(record, key, place), _docs(record, other, place)
     else:
         place.get(record, "pos")  # `neg` may be absent, `pos` may not
-        key, positives, passage_id = "pos", place.texts(record, "pos"), None
-        negatives = place.texts(record, "neg")
+        key, other = "pos", "neg"
+        positives, negatives = _texts_with_ids(record, key, place), _texts_with_ids(record, other, place)
     if not positives:
         raise place.bad(f"{key!r} is empty, give the query a positive passage or remove the line")
-    if len(positives) > 1:
-        place.repairs.note("unused_positives", place.where, len(positives) - 1)
+    first, *further = positives
     record_id = place.record_id(record, "query_id") if "query_id" in record else place.line_id
-    return [Row(record_id, lang, query, positives[0], None, tuple(negatives), passage_id, place.where)]
+    return [
+        Row(record_id, lang, query, first.text, first.title, negatives, first.id, place.where, tuple(further)),
+    ]
 
 
-def _docs(record: dict[str, Any], key: str, place: Place) -> list[tuple[str, str]]:
-    """[(docid, "title text")]; [] if the key is absent."""
+def _docs(record: dict[str, Any], key: str, place: Place) -> tuple[Passage, ...]:
+    """Tevatron's passages; () if the key is absent."""
     docs = record.get(key) or []
     if not isinstance(docs, list) or not all(isinstance(doc, dict) for doc in docs):
         raise place.bad(f"{key!r} must be a list of objects {{docid, text}}, got {show(docs)}")
-    return [
-        (
-            place.identifier(place.get(doc, "docid"), "docid"),
-            " ".join(filter(None, (place.title(doc), place.text(doc, "text")))),
-        )
+    return tuple(
+        Passage(place.text(doc, "text"), place.title(doc), place.identifier(place.get(doc, "docid"), "docid"))
         for doc in docs
-    ]
+    )
+
+
+def _texts_with_ids(record: dict[str, Any], key: str, place: Place) -> tuple[Passage, ...]:
+    """BGE's texts with their ids; () if the key is absent."""
+    passages, ids = place.passages(record, key), record.get(f"{key}_id")
+    if ids is None:
+        return passages
+    if not isinstance(ids, list) or len(ids) != len(passages):
+        raise place.bad(f"'{key}_id' must be a list of {len(passages)} ids, one per text of {key!r}, got {show(ids)}")
+    return tuple(
+        replace(passage, id=place.identifier(value, f"{key}_id[{i}]"))
+        for i, (passage, value) in enumerate(zip(passages, ids, strict=True))
+    )
 
 
 def squad_rows(document: dict[str, Any], place: Place, on_bad: OnBadRow) -> Iterator[Row]:

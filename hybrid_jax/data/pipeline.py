@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hybrid_jax.data import prepare
 from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.hashing import hash_ints
+from hybrid_jax.data.links import summary
 from hybrid_jax.data.pairing import Pairs, pair
 from hybrid_jax.data.prepare import Report
 from hybrid_jax.data.records import DataError
@@ -127,7 +128,8 @@ class Pipeline:
             bad_rows = BadRows(skip_bad_rows)
             if "cross_lingual" in mixture.shares and "cross_lingual" in store.kinds:
                 store.check_cross_lingual(bad_rows)
-            self.notes += [f"{dataset.name}: {note}" for note in (*store.meta["notes"], bad_rows.summary()) if note]
+            notes = (*summary(store.meta["linked"]), *store.meta["notes"], bad_rows.summary())
+            self.notes += [f"{dataset.name}: {note}" for note in notes if note]
             self.stores[dataset.name] = store
         most_negatives = max(int(store.entries["negatives"].max()) for store in self.stores.values())
         if config.hard_negatives > most_negatives:

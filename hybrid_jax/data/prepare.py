@@ -19,7 +19,7 @@ from hybrid_jax.data.store import Store, write_store
 from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig, train_unigram
 from hybrid_jax.data.tokens import TokenTable, write_tokens
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of every folder's name: raised when the format or meaning of the cached files changes."""
 
 Report = Callable[[str], None]

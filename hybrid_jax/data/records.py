@@ -15,12 +15,28 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage with its title and document id, where the data has them."""
+
+    text: str
+    title: str | None = None
+    id: str | None = None
+    """Passages with the same id, positive or negative, in any record and language, are the same or translations."""
+
+    @property
+    def with_title(self) -> str:
+        """What a model reads: "title text", or the text if there is no title."""
+        return self.text if self.title is None else f"{self.title} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One record in one language. Rows with the same `id` are translations of one another.
 
     `query` or `passage`, but not both, is None if the language lacks it; such a row can still be one side of a
-    cross-lingual pair. Neither is empty. Rows with the same `passage_id`, in any record and language, have the same
-    passage or a translation of it, and are never each other's negatives. `where` is "file:line", for errors.
+    cross-lingual pair. Neither is empty. `title` and `passage_id` are the title and document id of `passage`, which is
+    trained on; `further_positives` also answer the query, and are never negatives of it. `where` is "file:line", for
+    errors.
     """
 
     id: str
@@ -28,9 +44,10 @@ class Row:
     query: str | None
     passage: str | None
     title: str | None = None
-    negatives: tuple[str, ...] = ()
+    negatives: tuple[Passage, ...] = ()
     passage_id: str | None = None
     where: str = ""
+    further_positives: tuple[Passage, ...] = ()
 
 
 OnBadRow = Callable[[DataError], None]

@@ -20,7 +20,7 @@ from hybrid_jax.data.records import DataError, OnBadRow, Row, check_language
 from hybrid_jax.data.schedule import KINDS, Kind
 from hybrid_jax.disk.files import sha256_of
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Part of every fingerprint; raised when the same files begin to give other rows, so that caches are made again."""
 
 _LISTED_BAD_ROWS = 20
@@ -52,7 +52,7 @@ class BadRows:
 
 
 def read_rows(config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs | None = None) -> Iterator[Row]:
-    """All rows of the dataset, in the order of its files; `repairs` counts the texts that were changed.
+    """All rows of the dataset, in the order of its files; `repairs` counts what `Repairs` lists.
 
     Every bad row is passed to `on_bad`. Raises DataError, whatever `on_bad` does, for what skipping rows cannot mend: a
     missing file, a format that cannot be recognised or cannot give the requested kinds, a language without rows, or no
@@ -81,12 +81,22 @@ def read_rows(config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs | None =
                 continue
             keys.add(key)
             used_languages.add(row.lang)
+            if _titles_are_uneven(row):
+                repairs.note("uneven_titles", row.where)
             yield row
     missing = sorted(requested - used_languages) if requested else []
     if missing or not used_languages:
         shown = ", ".join(sorted(all_languages)) or "nothing usable"
         lack = f"no usable row in language {', '.join(missing)}" if missing else "no usable row"
         raise DataError(f"{config.path}: {lack} (dataset {config.name!r} holds {shown}), correct languages or path")
+
+
+def _titles_are_uneven(row: Row) -> bool:
+    """Whether only the positive has a title, or only the negatives have."""
+    if row.passage is None or not row.negatives:
+        return False
+    titled = {negative.title is not None for negative in row.negatives}
+    return titled == {row.title is None}
 
 
 def resolve_kinds(config: DatasetConfig) -> tuple[Kind, ...]:

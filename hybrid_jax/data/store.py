@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from hybrid_jax.data.hashing import hash_ints, mix
-from hybrid_jax.data.records import DataError, OnBadRow, Row
+from hybrid_jax.data.links import Links
+from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row
 from hybrid_jax.data.schedule import KINDS, Kind, Pools
 from hybrid_jax.disk.files import atomic_folder
 
@@ -45,9 +44,10 @@ class Store:
     `record_offsets` (int64[records + 1]), `text_group` (int32[texts]), `negatives` (int32), `meta`, and `kinds` (of
     pairs that the dataset is used for).
 
-    A *group* is a passage with its translations and copies: two texts are in one group if they are passages of the same
-    record, have the same passage id, or are linked by a chain of such texts. A passage in the group of a query's
-    positive is never that query's negative.
+    A *group* is a passage with its translations, its copies and whatever else answers the same record's query: two
+    texts are in one group if they are positives of the same record, have the same document id, are equal in plain form
+    with or without their titles (see `links`), or are linked by a chain of such texts. A passage in the group of a
+    query's positive is never that query's negative.
     """
 
     def __init__(self, folder: Path, kinds: tuple[Kind, ...] = KINDS):
@@ -153,23 +153,22 @@ def _write(rows: Iterable[Row], part: Path, meta: Callable[[], dict[str, Any]]) 
     records: dict[str, int] = {}
     where: list[str] = []
     languages: dict[str, int] = {}
-    passage_ids: dict[str, int] = {}
     entries: list[tuple[int, int, int, int, int, int]] = []
     negatives = array("i")
-    same_passage: list[tuple[int, int]] = []  # (text, passage id)
+    links = Links()
     with (part / "texts.bin").open("wb") as out:
-        texts = _TextWriter(out)
+        texts = _TextWriter(out, links)
         for row in rows:
             record = records.setdefault(row.id, len(records))
             if record == len(where):
                 where.append(row.where)
             lang = languages.setdefault(row.lang, len(languages))
-            passage = row.passage if row.title is None or row.passage is None else f"{row.title} {row.passage}"
-            entry = (record, lang, texts.add(row.query), texts.add(passage), len(negatives), len(row.negatives))
-            entries.append(entry)
-            negatives.extend(texts.add(text) for text in row.negatives)
-            if row.passage_id is not None and passage is not None:
-                same_passage.append((entry[3], passage_ids.setdefault(row.passage_id, len(passage_ids))))
+            query = -1 if row.query is None else texts.add(row.query)
+            positive = None if row.passage is None else Passage(row.passage, row.title, row.passage_id)
+            passage = -1 if positive is None else texts.add_passage(positive)
+            entries.append((record, lang, query, passage, len(negatives), len(row.negatives)))
+            negatives.extend(texts.add_passage(negative) for negative in row.negatives)
+            links.add_record(record, row)
     if not entries:
         raise DataError(f"{part.name.split('-')[0]}: a dataset without rows")
     table = np.array(entries, ENTRY)
@@ -181,30 +180,38 @@ def _write(rows: Iterable[Row], part: Path, meta: Callable[[], dict[str, Any]]) 
     np.save(part / "record_offsets.npy", offsets.astype(np.int64))
     np.save(part / "negatives.npy", np.array(negatives, np.int32))
     np.save(part / "text_offsets.npy", np.array(texts.offsets, np.int64))
-    np.save(part / "text_group.npy", _groups(table, len(texts), len(records), same_passage, len(passage_ids)))
+    text_group, linked = links.groups(table, np.array(negatives, np.int32), len(records))
+    np.save(part / "text_group.npy", text_group)
     np.save(part / "record_hash.npy", np.array([hash_ints(name) for name in records], np.uint64))
     (part / "ids.json").write_text(json.dumps(list(records)))
     counts = {"records": len(records), "entries": len(table), "texts": len(texts)}
-    (part / "meta.json").write_text(json.dumps({**meta(), **counts, "languages": list(languages)}))
+    (part / "meta.json").write_text(json.dumps({**meta(), **counts, "linked": linked, "languages": list(languages)}))
 
 
 class _TextWriter:
-    """Gives each distinct text a number, and appends new ones to a file."""
+    """Gives each distinct text a number, appends new ones to a file, and links those that are one passage."""
 
-    def __init__(self, out):
-        self._out, self._numbers, self.offsets = out, {}, array("q", [0])
+    def __init__(self, out: BinaryIO, links: Links):
+        self._out, self._links, self._numbers = out, links, dict[bytes, int]()
+        self.offsets = array("q", [0])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def add(self, text: str | None) -> int:
-        if text is None:
-            return -1
+    def add(self, text: str) -> int:
+        """The text's number."""
         data = text.encode()
         number = self._numbers.setdefault(blake2b(data, digest_size=16).digest(), len(self))
         if number == len(self):
             self._out.write(data)
             self.offsets.append(self.offsets[-1] + len(data))
+            self._links.add_text(text)
+        return number
+
+    def add_passage(self, passage: Passage) -> int:
+        """The number of the passage's text with its title."""
+        number = self.add(passage.with_title)
+        self._links.add_passage(number, passage)
         return number
 
 
@@ -216,15 +223,3 @@ def _single_language(table: np.ndarray, records: int) -> np.ndarray:
         for mask in (has_query, has_passage, has_query & has_passage)
     )
     return np.flatnonzero(queries * passages == pairs)
-
-
-def _groups(table: np.ndarray, texts: int, records: int, same_passage: list[tuple[int, int]], ids: int) -> np.ndarray:
-    """int32[texts]: each text's group: its connected component among texts, their records and passage ids."""
-    with_passage = table[table["passage"] >= 0]
-    links = [np.stack([with_passage["passage"], texts + with_passage["record"]])]
-    if same_passage:
-        links.append(np.array(same_passage).T + np.array([[0], [texts + records]]))
-    ends = np.concatenate(links, axis=1)
-    nodes = texts + records + ids
-    graph = coo_array((np.ones(ends.shape[1], np.int8), (ends[0], ends[1])), shape=(nodes, nodes))
-    return connected_components(graph, directed=False)[1][:texts].astype(np.int32)

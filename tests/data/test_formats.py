@@ -8,7 +8,7 @@ import pytest
 from hybrid_jax.data import formats
 from hybrid_jax.data.fields import Place, Repairs
 from hybrid_jax.data.formats import LINE_FORMATS, detect_format, squad_rows, supported_kinds
-from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Row
+from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage, Row
 
 ALIGNED = {"id": "q1", "lang": "de", "query": "Wer?", "passage": "Niemand."}
 QA = {"id": "q1", "lang": "de", "question": "Wer?", "passage": "Niemand."}
@@ -38,7 +38,7 @@ def stop(error: DataError) -> None:
 def test_aligned() -> None:
     full = ALIGNED | {"title": "Odyssee", "negatives": ["Jemand."], "passage_id": 3}
     assert rows("aligned", full) == [
-        Row("q1", "de", "Wer?", "Niemand.", "Odyssee", ("Jemand.",), "3", where="rows.jsonl:4")
+        Row("q1", "de", "Wer?", "Niemand.", "Odyssee", (Passage("Jemand."),), "3", where="rows.jsonl:4")
     ]
     assert rows("aligned", ALIGNED | {"passage": None})[0].passage is None
     assert rows("aligned", ALIGNED | {"query": None})[0].query is None
@@ -74,21 +74,43 @@ def test_bitext_pairs_are_one_record_named_by_its_line() -> None:
     ]
 
 
+def test_negatives_and_further_positives_keep_their_titles_and_ids() -> None:
+    given = ["Jemand.", {"text": " Einer. ", "title": "Ilias", "id": 8}, {"text": "Er.", "title": " ", "docid": "d9"}]
+    expected = (Passage("Jemand."), Passage("Einer.", "Ilias", "8"), Passage("Er.", None, "d9"))
+    for name, record in (("aligned", ALIGNED), ("qa", QA)):
+        (row,) = rows(name, record | {"negatives": given, "positives": given, "passage_id": "p"})
+        assert (row.negatives, row.further_positives, row.passage_id) == (expected, expected, "p")
+
+
+def test_qa_keeps_the_sentence_beside_a_passage_as_a_further_positive() -> None:
+    (row,) = rows("qa", QA | {"sentence": "Nur ein Satz.", "title": "Odyssee"})
+    assert row.further_positives == (Passage("Nur ein Satz.", "Odyssee"),)
+    assert rows("qa", QA | {"passage": None, "sentence": "Nur ein Satz."})[0].further_positives == ()
+    assert rows("qa", QA | {"sentence": ""})[0].further_positives == ()
+
+
 def test_tevatron_in_both_of_its_shapes() -> None:
     where = "rows.jsonl:4"
+    somebody, anybody = Passage("Somebody."), Passage("Anybody.")
     assert rows("tevatron", BGE, lang="en") == [
-        Row(where, "en", "Who?", "Nobody.", None, ("Somebody.", "Anybody."), where=where)
+        Row(where, "en", "Who?", "Nobody.", None, (somebody, anybody), where=where)
     ]
     assert rows("tevatron", TEVATRON, lang="en") == [
-        Row("7", "en", "Who?", "Odyssey Nobody.", None, ("Somebody.",), "d1", where=where)
+        Row("7", "en", "Who?", "Nobody.", "Odyssey", (Passage("Somebody.", None, "d2"),), "d1", where)
     ]
 
 
-def test_further_positives_are_counted_not_read() -> None:
-    repairs = Repairs()
-    (row,) = rows("tevatron", BGE | {"pos": ["Nobody.", "No one.", "Noman."]}, lang="en", repairs=repairs)
-    assert row.passage == "Nobody."
-    assert repairs.summary() == "2 further positives of a query not used (first: rows.jsonl:4)"
+def test_further_positives_of_tevatron_are_kept() -> None:
+    (row,) = rows("tevatron", BGE | {"pos": ["Nobody.", "No one.", "Noman."]}, lang="en")
+    assert (row.passage, row.further_positives) == ("Nobody.", (Passage("No one."), Passage("Noman.")))
+    more = [*TEVATRON["positive_passages"], {"docid": 3, "title": "Iliad", "text": "No one."}]
+    (row,) = rows("tevatron", TEVATRON | {"positive_passages": more}, lang="en")
+    assert (row.passage, row.further_positives) == ("Nobody.", (Passage("No one.", "Iliad", "3"),))
+
+
+def test_ids_beside_the_texts_of_bge_are_theirs() -> None:
+    (row,) = rows("tevatron", BGE | {"pos_id": [4], "neg_id": ["n1", "n2"]}, lang="en")
+    assert (row.passage_id, [negative.id for negative in row.negatives]) == ("4", ["n1", "n2"])
 
 
 def test_ids_of_the_line_replace_ids_that_mean_nothing() -> None:
@@ -161,6 +183,14 @@ def test_a_bad_squad_question_is_named_and_the_others_are_kept() -> None:
         ("aligned", ALIGNED | {"negatives": "c"}, "'negatives' must be a list of texts, got str 'c'"),
         ("aligned", ALIGNED | {"negatives": ["c", ""]}, "'negatives[1]' is empty"),
         ("aligned", ALIGNED | {"title": 1}, "'title' must be a text"),
+        ("aligned", ALIGNED | {"negatives": [{"title": "c"}]}, "'negatives[0]' has no text (keys there: title)"),
+        ("aligned", ALIGNED | {"negatives": [{"text": 1}]}, "'negatives[0].text' must be a text, got int 1"),
+        ("aligned", ALIGNED | {"negatives": [{"text": "c", "id": 1.5}]}, "'negatives[0].id' must be a text or an int"),
+        ("aligned", ALIGNED | {"positives": {"text": "c"}}, "'positives' must be a list of texts, got dict"),
+        ("aligned", ALIGNED | {"passage": None, "positives": ["c"]}, "'positives' are further ones beside the passage"),
+        ("qa", QA | {"sentence": 3}, "'sentence' must be a text, got int 3"),
+        ("tevatron", BGE | {"neg_id": ["n1"]}, "'neg_id' must be a list of 2 ids, one per text of 'neg'"),
+        ("tevatron", BGE | {"pos_id": [None]}, "'pos_id[0]' must be a text or an integer, got NoneType None"),
         ("aligned", ALIGNED | {"id": None}, "'id' must be a text or an integer, got NoneType None"),
         ("aligned", ALIGNED | {"id": True}, "'id' must be a text or an integer"),
         ("aligned", ALIGNED | {"id": "q\udcff"}, "'id' holds half of a surrogate pair"),

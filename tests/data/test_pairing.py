@@ -8,7 +8,7 @@ import pytest
 
 from hybrid_jax.data.hashing import mix
 from hybrid_jax.data.pairing import Pairs, pair
-from hybrid_jax.data.records import Row
+from hybrid_jax.data.records import Passage, Row
 from hybrid_jax.data.schedule import BatchPlan, Kind
 from hybrid_jax.data.store import Store
 
@@ -22,7 +22,8 @@ def _rows(records: int, negatives: int = 0) -> Iterator[Row]:
         for lang in ("de", "en", "th", "zh")[: 3 + i % 2]:
             query = None if (lang, i % 3) == ("th", 0) else f"{lang} query {i}"
             passage = None if (lang, i % 3) == ("en", 0) else f"{lang} passage {i}"
-            yield Row(f"r{i}", lang, query, passage, None, tuple(f"{lang} not {i}, {n}" for n in range(negatives)))
+            others = tuple(Passage(f"{lang} not {i}, {n}") for n in range(negatives))
+            yield Row(f"r{i}", lang, query, passage, None, others)
 
 
 def _pairs(

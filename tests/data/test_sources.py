@@ -306,3 +306,19 @@ def test_native_questions_need_line_ids(real_data: Path, tmp_path: Path) -> None
 def test_questions_without_passages_are_refused_by_name(real_data: Path) -> None:
     with pytest.raises(DataError, match=r"questions_parallel_mkqa\.jsonl\.gz:1: .*no passages"):
         read(real_data / "train" / "questions_parallel_mkqa.jsonl.gz")
+
+
+def test_a_title_that_gives_the_positive_away_is_counted(tmp_path: Path) -> None:
+    def row(title: str | None, *negatives: str | None) -> dict[str, Any]:
+        others = [{"text": "Somebody.", "title": negative} for negative in negatives]
+        return {"title": title, "negatives": others}
+
+    uneven = [row("Odyssey", None), row("Odyssey", None, None), row(None, "Iliad")]
+    even = [row("Odyssey", "Iliad"), row("Odyssey", None, "Iliad"), row(None, None), row("Odyssey")]
+    lines = [aligned(f"q{i}", "en") | changes for i, changes in enumerate([*even, *uneven])]
+    repairs = Repairs()
+    list(read_rows(config(write_lines(tmp_path / "a.jsonl", *lines)), BadRows(skip=False), repairs))
+    assert repairs.summary() == (
+        "3 rows put a title before the positive and none before the negatives (or the reverse): the title gives the "
+        f"positive away; give negatives as objects with a title (first: {tmp_path}/a.jsonl:5)"
+    )

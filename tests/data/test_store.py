@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hybrid_jax.data.records import DataError, Row
+from hybrid_jax.data.records import DataError, Passage, Row
 from hybrid_jax.data.schedule import Kind
 from hybrid_jax.data.sources import BadRows
 from hybrid_jax.data.store import ENTRY, Store, pool_sizes, write_store
@@ -31,7 +31,7 @@ def _passage_groups(store: Store) -> dict[tuple[str, str], int]:
 
 def test_a_store_gives_back_its_rows(make_store: MakeStore):
     rows = [
-        Row("a", "de", "wer?", "Er.", title="Titel", negatives=("Sie.", "Es.")),
+        Row("a", "de", "wer?", "Er.", title="Titel", negatives=(Passage("Sie."), Passage("Es."))),
         Row("b", "th", "ใคร", None),
         Row("a", "en", None, "he\nhimself"),
         Row("b", "en", "who?", "Er."),
@@ -62,7 +62,7 @@ def test_a_store_gives_back_its_rows(make_store: MakeStore):
 
 
 def test_equal_texts_are_kept_once(make_store: MakeStore):
-    store = make_store([Row("a", "en", "same", "same"), Row("a", "de", "same", "other", negatives=("same",))])
+    store = make_store([Row("a", "en", "same", "same"), Row("a", "de", "same", "other", negatives=(Passage("same"),))])
     assert list(store.texts) == ["same", "other"]
 
 
@@ -83,7 +83,7 @@ def test_the_same_text_the_same_id_and_translations_link_passages(make_store: Ma
                 Row("b", "th", "q4", "ข้อความ", passage_id="p"),
                 Row("c", "zh", "q5", "文本", passage_id="p"),  # the passage id of b: a chain to a's German
                 Row("d", "en", "shared text", "unrelated"),  # as a query the text links nothing
-                Row("e", "en", "q6", "another", negatives=("shared text",)),  # nor as a negative
+                Row("e", "en", "q6", "another", negatives=(Passage("shared text"),)),  # nor as a negative
                 Row("f", "de", "q7", None),
             ]
         )
@@ -94,7 +94,9 @@ def test_the_same_text_the_same_id_and_translations_link_passages(make_store: Ma
 
 
 def test_a_negative_that_is_another_passage_has_its_group(make_store: MakeStore):
-    store = make_store([Row("a", "en", "q1", "one"), Row("b", "en", "q2", "two", negatives=("one", "three"))])
+    store = make_store(
+        [Row("a", "en", "q1", "one"), Row("b", "en", "q2", "two", negatives=(Passage("one"), Passage("three")))]
+    )
     negatives = store.text_group[store.negatives]
     assert negatives[0] == store.record_group[0]
     assert negatives[1] not in store.record_group

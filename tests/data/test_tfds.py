@@ -11,13 +11,23 @@ import tensorflow_datasets as tfds
 
 from hybrid_jax.data.corpora import aligned_tfds
 from hybrid_jax.data.dataset import DatasetConfig
-from hybrid_jax.data.records import DataError, Row
+from hybrid_jax.data.records import DataError, Passage, Row
 from hybrid_jax.data.sources import BadRows, fingerprint, prepare_tfds, read_rows
 
 ROWS = [
-    Row("q1", "en", "Who?", "Nobody.", "Odyssey", ("Somebody.", "Anybody."), "p1", "a:1"),
+    Row("q1", "en", "Who?", "Nobody.", "Odyssey", (Passage("Somebody.", "Iliad", "p2"), Passage("All.")), "p1", "a:1"),
     Row("q2", "de", "Wo?", None, where="a:2"),
-    Row("q1", "de", "Wer? ἀνήρ", "Niemand.", None, (), "p1", "a:3"),
+    Row(
+        "q1",
+        "de",
+        "Wer? ἀνήρ",
+        "Niemand.",
+        None,
+        (),
+        "p1",
+        "a:3",
+        (Passage("Keiner.", id="p1"), Passage("Noman.", "Od.")),
+    ),
     Row("q3", "th", None, "ไม่มีใคร", where="a:4"),
 ]
 
@@ -46,6 +56,23 @@ def test_rows_come_back_equal_and_gathered_by_record(prepared: Path) -> None:
     assert len(rows) == len(ROWS)
     ids = [row.id for row in rows]
     assert len([i for i in range(len(ids)) if i == 0 or ids[i] != ids[i - 1]]) == 3
+
+
+def test_records_of_an_older_version_are_refused(tmp_path: Path) -> None:
+    class Older(aligned_tfds.AlignedTfds, skip_registration=True):
+        """Without further positives and the titles and ids of negatives."""
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            text = tfds.features.Text()
+            rows = {name: tfds.features.Sequence(text) for name in aligned_tfds._ROW_TEXTS}
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"id": text, **rows}))
+
+        def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
+            yield "q1", {"id": "q1", **{name: ["en"] for name in aligned_tfds._ROW_TEXTS}}
+
+    Older(data_dir=tmp_path, file_format="array_record").download_and_prepare(file_format="array_record")
+    with pytest.raises(DataError, match=r"older version .* write it again \(python -m hybrid_jax.data prepare --tfds"):
+        read(f"tfds:{tmp_path}")
 
 
 def test_a_record_is_one_example_in_any_order(prepared: Path) -> None:

@@ -11,7 +11,7 @@ import json
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import asdict
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from hybrid_jax.data.fields import Place
-from hybrid_jax.data.records import DataError, OnBadRow, Row, check_language
+from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row, check_language
 
 _TYDI_LANGUAGES = {
     "arabic": "ar",
@@ -36,13 +36,25 @@ _TYDI_LANGUAGES = {
     "thai": "th",
 }
 _ROW_TEXTS = ("lang", "query", "passage", "title", "passage_id", "where")
+_ROW_PASSAGES = ("negatives", "further_positives")
+_PASSAGE_TEXTS = ("text", "title", "id")
+_FEATURES = frozenset(
+    {
+        "id",
+        *_ROW_TEXTS,
+        *(f"{name}_{part}" for name in _ROW_PASSAGES for part in (*_PASSAGE_TEXTS, "per_row")),
+    }
+)
 
 
 class AlignedTfds(tfds.core.GeneratorBasedBuilder):
     """Each example is a record: its id and a row for each of its languages. "" stands for None."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "A record's rows as parallel lists."}  # noqa: RUF012  # TFDS reads it from the class
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES = {  # noqa: RUF012  # TFDS reads it from the class
+        "1.0.0": "A record's rows as parallel lists.",
+        "2.0.0": "Further positives; titles and ids of negatives.",
+    }
 
     def __init__(self, *, records: Iterable[list[Row]] = (), split: str = "train", **kwargs: Any):
         """`records` (each the rows of one id) are read once, by `download_and_prepare`."""
@@ -54,14 +66,14 @@ class AlignedTfds(tfds.core.GeneratorBasedBuilder):
         text = tfds.features.Text()
         rows = {name: tfds.features.Sequence(text) for name in _ROW_TEXTS}
         # All rows' negatives in one list, and how many each has: lists of lists need TensorFlow to be written.
-        negatives = {
-            "negatives": tfds.features.Sequence(text),
-            "negatives_per_row": tfds.features.Tensor(shape=(None,), dtype=np.int32),
-        }
+        passages = {}
+        for name in _ROW_PASSAGES:
+            passages |= {f"{name}_{part}": tfds.features.Sequence(text) for part in _PASSAGE_TEXTS}
+            passages[f"{name}_per_row"] = tfds.features.Tensor(shape=(None,), dtype=np.int32)
         return tfds.core.DatasetInfo(
             builder=self,
             description="Aligned queries and passages: the rows of one id are translations of one another.",
-            features=tfds.features.FeaturesDict({"id": text, **rows, **negatives}),
+            features=tfds.features.FeaturesDict({"id": text, **rows, **passages}),
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
@@ -69,10 +81,13 @@ class AlignedTfds(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for rows in self._records:
-            columns = {name: [getattr(row, name) or "" for row in rows] for name in _ROW_TEXTS}
-            columns["negatives"] = [text for row in rows for text in row.negatives]
-            counts = np.array([len(row.negatives) for row in rows], np.int32)
-            yield rows[0].id, {"id": rows[0].id, **columns, "negatives_per_row": counts}
+            example: dict[str, Any] = {name: [getattr(row, name) or "" for row in rows] for name in _ROW_TEXTS}
+            for name in _ROW_PASSAGES:
+                by_row: list[tuple[Passage, ...]] = [getattr(row, name) for row in rows]
+                for part in _PASSAGE_TEXTS:
+                    example[f"{name}_{part}"] = [getattr(p, part) or "" for passages in by_row for p in passages]
+                example[f"{name}_per_row"] = np.array([len(passages) for passages in by_row], np.int32)
+            yield rows[0].id, {"id": rows[0].id, **example}
 
 
 def write(rows: Iterable[Row], name: str, split: str, out_dir: Path) -> Path:
@@ -105,7 +120,7 @@ class _Gathered(Iterable[list[Row]]):
         self._database.execute("CREATE TABLE rows (id TEXT, fields TEXT)")
 
     def add(self, rows: Iterable[Row]) -> None:
-        pairs = ((row.id, json.dumps(astuple(row))) for row in rows)
+        pairs = ((row.id, json.dumps(asdict(row))) for row in rows)
         self._database.executemany("INSERT INTO rows VALUES (?, ?)", pairs)
 
     def __iter__(self) -> Iterator[list[Row]]:
@@ -121,8 +136,8 @@ class _Gathered(Iterable[list[Row]]):
 
 
 def _row_from_json(text: str) -> Row:
-    record_id, lang, query, passage, title, negatives, passage_id, where = json.loads(text)
-    return Row(record_id, lang, query, passage, title, tuple(negatives), passage_id, where)
+    fields = json.loads(text)
+    return Row(**{**fields, **{name: tuple(Passage(**passage) for passage in fields[name]) for name in _ROW_PASSAGES}})
 
 
 def find_prepared(folder: Path) -> Path:
@@ -167,7 +182,7 @@ def read(folder: Path, split: str, lang: str | None, place: Callable[[str], Plac
     builder = _builder(folder)
     features = set(builder.info.features or ())
     name = "/".join(filter(None, (builder.info.name, builder.info.config_name)))
-    if features >= {"id", "negatives", "negatives_per_row", *_ROW_TEXTS}:
+    if features >= _FEATURES:
         if lang is not None:
             raise DataError(
                 f"tfds:{name}: the dataset has lang {lang!r}, but these rows name their own: leave lang out"
@@ -175,6 +190,11 @@ def read(folder: Path, split: str, lang: str | None, place: Callable[[str], Plac
         for example in open_examples(folder, split):
             yield from rows_of_record(example)
         return
+    if features >= {"id", *_ROW_TEXTS}:
+        raise DataError(
+            f"{folder}: written by an older version of hybrid_jax, which kept one positive per query, write it again "
+            f"(python -m hybrid_jax.data prepare --tfds OUT_DIR)"
+        )
     if not features >= {"id", "title", "context", "question"}:
         raise DataError(
             f"{folder}: features {', '.join(sorted(features))} are neither a QA dataset's (id, title, context, "
@@ -191,7 +211,7 @@ def read(folder: Path, split: str, lang: str | None, place: Callable[[str], Plac
 def rows_of_record(example: dict[str, Any]) -> list[Row]:
     """The rows of one of our own examples."""
     columns = {name: [value.decode() or None for value in example[name]] for name in _ROW_TEXTS}
-    negatives = iter(example["negatives"])
+    negatives, further_positives = (_passages_of_rows(example, name) for name in _ROW_PASSAGES)
     return [
         Row(
             id=example["id"].decode(),
@@ -199,12 +219,20 @@ def rows_of_record(example: dict[str, Any]) -> list[Row]:
             query=columns["query"][i],
             passage=columns["passage"][i],
             title=columns["title"][i],
-            negatives=tuple(text.decode() for text in islice(negatives, int(example["negatives_per_row"][i]))),
+            negatives=negatives[i],
             passage_id=columns["passage_id"][i],
             where=columns["where"][i] or "",
+            further_positives=further_positives[i],
         )
         for i in range(len(columns["lang"]))
     ]
+
+
+def _passages_of_rows(example: dict[str, Any], name: str) -> list[tuple[Passage, ...]]:
+    """The negatives or further positives of each row of an example."""
+    columns = ([value.decode() for value in example[f"{name}_{part}"]] for part in _PASSAGE_TEXTS)
+    passages = (Passage(text, title or None, id or None) for text, title, id in zip(*columns, strict=True))
+    return [tuple(islice(passages, int(count))) for count in example[f"{name}_per_row"]]
 
 
 def _qa_row(example: dict[str, Any], place: Place, lang: str | None) -> Row:
