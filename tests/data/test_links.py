@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.describe import describe
 from hybrid_jax.data.fields import Place, Repairs
 from hybrid_jax.data.formats import LINE_FORMATS, squad_rows
 from hybrid_jax.data.hashing import mix
 from hybrid_jax.data.links import plain, text_key
 from hybrid_jax.data.pairing import pair
+from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import Passage, Row
-from hybrid_jax.data.schedule import BatchPlan, Kind
+from hybrid_jax.data.schedule import BatchPlan, Kind, MixtureConfig
 from hybrid_jax.data.store import Store, write_store
-from hybrid_jax.data.tokenizer import Tokenizer
+from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig
 
 MakeStore = Callable[[Iterable[Row]], Store]
 PRETRAINED = Path(__file__).parents[1] / "fixtures" / "pretrained"
@@ -212,6 +214,35 @@ def test_squad(paragraphs: list[tuple[Mention, int]]):
         raise error
 
     _check(drawn, list(squad_rows({"data": articles}, _place(0), stop)), hard_negatives=0)
+
+
+@pytest.mark.parametrize(("negative", "masked"), [("To Öland {} go north.", 1.0), ("Öland {} was sold.", 0.0)])
+def test_a_batch_masks_a_second_positive_in_another_form(
+    tmp_path: Path, write_lines: Callable[[Path, Iterable[Any]], Path], negative: str, masked: float
+):
+    """From a file to the arrays that the loss compares, and to the lines that training prints first."""
+    rows = [
+        {
+            "query": f"Where is Öland {i}?",
+            "pos": [f"Öland {i} is in the north.", f"To Öland {i} go north."],
+            "neg": [unicodedata.normalize("NFD", f" {negative.format(i)}")],
+        }
+        for i in range(32)
+    ]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    data = DataConfig(
+        datasets=(DatasetConfig(name="d", path=str(path), lang="en"),),
+        tokenizer=TokenizerConfig(path=str(PRETRAINED / "minilm")),
+        hard_negatives=1,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    pipeline = Pipeline(data, MixtureConfig(weights={"monolingual": 1.0}), batch_size=32, seed=0)
+    arrays = pipeline.batch(0).arrays
+    same = arrays["query_group"][:, None] == arrays["passage_group"][None, :]
+    assert same.sum() / 32 - 1 == masked
+    (note,) = (note for note in pipeline.notes if "linked" in note)
+    assert "32 further positives, used for masking" in note
+    assert ("32 negatives that are a positive of their own query, masked" in note) == bool(masked)
 
 
 @given(st.text(), st.sampled_from(("NFC", "NFD")), st.sampled_from(ADDED), st.integers(0, 50))
