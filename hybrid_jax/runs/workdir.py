@@ -31,7 +31,7 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
         try:
             changed_fields = differences(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise WorkdirError(f"{folder}: {error}: restore config.yaml, or use another --workdir") from None
+            raise WorkdirError(f"{folder}: {error}; correct that file, or use another --workdir") from None
         if changed_fields:
             raise WorkdirError(
                 f"{folder} holds a run with another config ({'; '.join(changed_fields)}): "
