@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage, check_language
 
-_UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -55,6 +55,8 @@ class Place:
     """The language of a file whose rows do not name theirs."""
     own_ids: bool = True
     """False: the objects' ids are ignored; each line is a record of its own."""
+    if_missing: str = "add it or set the dataset's format"
+    """What to do about a missing key, for messages."""
 
     def bad(self, what: str) -> DataError:
         """The error for this place."""
@@ -64,7 +66,7 @@ class Place:
         """record[key]."""
         if key not in record:
             keys = ", ".join(list(record)[:12]) or "none"
-            raise self.bad(f"missing key {key!r} (keys here: {keys}), add it or set the dataset's format")
+            raise self.bad(f"missing key {key!r} (keys here: {keys}), {self.if_missing}")
         return record[key]
 
     def text(self, record: dict[str, Any], key: str) -> str:
@@ -105,15 +107,35 @@ class Place:
             None if passage_id is None else self.identifier(passage_id, f"{name}.{id_key}"),
         )
 
-    def clean(self, value: Any, name: str) -> str:
-        """The value, cleaned as `text` says; `name` is its name in errors."""
+    def exact(self, record: dict[str, Any], key: str, blank: bool = False) -> str:
+        """record[key] as a text to evaluate on: as it is in the file, since published figures are of such texts.
+
+        With `blank` it may be empty or white space alone.
+        """
+        value = self.check_text(self.get(record, key), key)
+        if not blank and not value.strip():
+            raise self.bad(f"{key!r} is empty, remove the line or fill it in")
+        return value
+
+    def exact_title(self, record: dict[str, Any]) -> str:
+        """The title as it is in the file; "" if it is absent or null."""
+        value = record.get("title")
+        return "" if value is None else self.check_text(value, "title")
+
+    def check_text(self, value: Any, name: str) -> str:
+        """The value, which must be a text that UTF-8 can hold; `name` is its name in errors."""
         if not isinstance(value, str):
             raise self.bad(f"{name!r} must be a text, got {show(value)}, write it in quotes")
+        if not value.isascii() and _SURROGATE.search(value):
+            raise self.bad(
+                f"{name!r} holds half of a surrogate pair (\\ud800-\\udfff), which no encoding can hold, remove it"
+            )
+        return value
+
+    def clean(self, value: Any, name: str) -> str:
+        """The value, cleaned as `text` says; `name` is its name in errors."""
+        value = self.check_text(value, name)
         if _UNWANTED.search(value):
-            if _SURROGATE.search(value):
-                raise self.bad(
-                    f"{name!r} holds half of a surrogate pair (\\ud800-\\udfff), which no encoding can hold, remove it"
-                )
             self.repairs.note("control_characters", self.where)
             value = _UNWANTED.sub(" ", value)
         value = value.strip()
@@ -125,7 +147,11 @@ class Place:
         return value
 
     def identifier(self, value: Any, key: str) -> str:
-        """An id, given as a text or an integer, as text."""
+        """An id, given as a text or an integer, as text.
+
+        White space at its ends is kept: files that refer to it, such as qrels, have the same bytes, and the official
+        tools compare these.
+        """
         if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
             raise self.bad(f"{key!r} must be a text or an integer, got {show(value)}, give the row an id")
         if _SURROGATE.search(str(value)):

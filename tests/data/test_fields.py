@@ -1,0 +1,89 @@
+"""Fields that are not usable are refused with their place; usable ones come back as they are in the file."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybrid_jax.data.fields import Place, Repairs
+from hybrid_jax.data.records import DataError, check_language, known_languages
+
+PLACE = Place("file.jsonl:3", "file.jsonl:3", Repairs())
+SURROGATES = st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+HALF_PAIRS = st.builds(lambda before, half, after: before + half + after, TEXTS, SURROGATES, TEXTS)
+NO_TEXTS = st.none() | st.booleans() | st.integers() | st.floats() | st.lists(TEXTS) | st.dictionaries(TEXTS, TEXTS)
+
+
+def refusal(read, *arguments) -> str:
+    """The one-line error of a reader."""
+    with pytest.raises(DataError) as error:
+        read(*arguments)
+    message = str(error.value)
+    assert message.startswith("file.jsonl:3: ")
+    assert "\n" not in message
+    return message
+
+
+@given(TEXTS)
+def test_a_text_to_evaluate_on_is_kept_as_it_is(text: str):
+    assert PLACE.exact({"text": text}, "text", blank=True) == text
+    assert PLACE.exact_title({"title": text}) == text
+    if text.strip():
+        assert PLACE.exact({"text": text}, "text") == text
+        assert PLACE.identifier(text, "_id") == text
+    else:
+        assert "'text' is empty, remove the line or fill it in" in refusal(PLACE.exact, {"text": text}, "text")
+        assert "'_id' must be a text or an integer" in refusal(PLACE.identifier, text, "_id")
+
+
+@given(NO_TEXTS | HALF_PAIRS)
+def test_what_is_no_text_is_refused_by_every_reader_of_texts(value: object):
+    record = {"text": value, "title": value}
+    for read in (PLACE.text, PLACE.exact):
+        assert "'text'" in refusal(read, record, "text")
+    if value is None:
+        assert (PLACE.title(record), PLACE.exact_title(record)) == (None, "")
+    else:
+        assert "'title'" in refusal(PLACE.title, record)
+        assert "'title'" in refusal(PLACE.exact_title, record)
+
+
+@given(NO_TEXTS.filter(lambda value: type(value) is not int) | HALF_PAIRS)
+def test_an_id_is_a_text_or_a_whole_number(value: object):
+    assert "'_id'" in refusal(PLACE.identifier, value, "_id")
+
+
+@given(st.integers())
+def test_a_whole_number_is_the_id_that_it_is_written_as(value: int):
+    assert PLACE.identifier(value, "_id") == str(value)
+
+
+@given(NO_TEXTS | HALF_PAIRS | TEXTS.filter(lambda text: not text.isascii()))
+def test_a_language_is_a_code(value: object):
+    assert "'lang' must be a language code" in refusal(PLACE.language, value, "lang")
+
+
+@given(st.sampled_from(sorted(known_languages())))
+def test_a_language_code_in_another_case_is_refused_with_the_usual_one(code: str):
+    check_language(code)
+    assert PLACE.language(code, "lang") == code
+    assert f"write {code!r}" in refusal(PLACE.language, code.swapcase(), "lang")
+
+
+def test_the_code_to_write_is_named():
+    advice = {
+        "DE": "de",
+        "EN-us": "en-US",
+        "zh_hant": "zh_Hant",
+        "deu": "de",
+        "eng_Latn": "en_Latn",
+        "German": "de",
+        "iw": "he",
+        " de": "de",
+    }
+    for written, usual in advice.items():
+        message = refusal(PLACE.language, written, "lang")
+        assert message.endswith(f"unknown language code {written!r}, write {usual!r}")
+    for code in ("xx", "", "de-Latnn-", "de-XX", "zh-Hanz", "d", "de--AT", "x-private"):
+        message = refusal(PLACE.language, code, "lang")
+        assert message.endswith(f"unknown language code {code!r} (expected ISO 639 such as 'de', 'th' or 'zh-Hant')")
