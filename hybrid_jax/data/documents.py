@@ -79,7 +79,7 @@ def duplicate_error(duplicate: Duplicate, kind: str) -> DataError:
     """The error for an id that occurs twice; `kind` says what has it, such as "document"."""
     return DataError(
         f"{duplicate.second}: {kind} id {duplicate.id[:80]!r} occurs a second time (first: {duplicate.first}), "
-        f"remove one of the two lines or give it another id"
+        f"remove one of the two or give it another id"
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage, check_language
 
 _UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""Half of a surrogate pair: JSON can escape one alone, and UTF-8 cannot hold it."""
 
 
 @dataclass(slots=True)
@@ -122,11 +123,18 @@ class Place:
         value = record.get("title")
         return "" if value is None else self.check_text(value, "title")
 
+    def objects(self, record: dict[str, Any], key: str) -> list[dict[str, Any]]:
+        """record[key] as a list of objects."""
+        values = self.get(record, key)
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise self.bad(f"{key!r} must be a list of objects, got {show(values)}, correct it")
+        return values
+
     def check_text(self, value: Any, name: str) -> str:
         """The value, which must be a text that UTF-8 can hold; `name` is its name in errors."""
         if not isinstance(value, str):
             raise self.bad(f"{name!r} must be a text, got {show(value)}, write it in quotes")
-        if not value.isascii() and _SURROGATE.search(value):
+        if not value.isascii() and SURROGATE.search(value):
             raise self.bad(
                 f"{name!r} holds half of a surrogate pair (\\ud800-\\udfff), which no encoding can hold, remove it"
             )
@@ -154,7 +162,7 @@ class Place:
         """
         if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
             raise self.bad(f"{key!r} must be a text or an integer, got {show(value)}, give the row an id")
-        if _SURROGATE.search(str(value)):
+        if SURROGATE.search(str(value)):
             raise self.bad(
                 f"{key!r} holds half of a surrogate pair ({show(value)}), which no encoding can hold, remove it"
             )

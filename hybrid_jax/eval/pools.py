@@ -6,7 +6,6 @@ equal scores straddle place 100 does the corpus' order decide which of them is a
 
 import json
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -28,6 +27,7 @@ from hybrid_jax.eval.measures.catalogue import POOLS
 from hybrid_jax.eval.measures.metrics import Run
 from hybrid_jax.eval.report.schema import PoolLanguage, PoolResult
 from hybrid_jax.eval.tasks.base import SearchTask
+from hybrid_jax.search.scores import check_unit
 from hybrid_jax.search.top_k import TopK, top_k
 
 DEPTH = 100
@@ -85,12 +85,12 @@ def evaluate(
     """Searches one pool with all its queries. Means are over languages, of the mean over a language's queries.
 
     The corpus is read and encoded `CANDIDATES_AT_ONCE` at a time; `report` is called with how many candidates are
-    done, and `watch` with the run that is scored. With `store`, a store of `documents(task)`, the corpus is neither
-    read nor encoded: the store is searched. `memory_mib` bounds the search (see `search.top_k`).
-    Raises DataError where the corpus has another size than the task states, or holds a candidate twice.
+    done, and `watch` with the run that is scored. With `store`, a store of `documents(task)`, the corpus is not
+    encoded: the store is searched. `memory_mib` bounds the search (see `search.top_k`).
+    Raises DataError as `task.survey` does, before anything is encoded, and ValueError for embeddings that are not
+    finite unit vectors.
     """
-    relevant = {name for graded in task.qrels.values() for name, grade in graded.items() if grade > 0}
-    ids = _Ids(relevant)
+    survey, ids = task.survey, _Ids()
     queries = np.asarray(encoder.encode_queries([query.text for query in task.queries]), np.float32)
     if store is None:
         blocks = _encoded_blocks(encoder, task, ids, report)
@@ -99,10 +99,10 @@ def evaluate(
         blocks = store.blocks()
     # One more where the query's own document may take a place before it is dropped.
     best = top_k(queries, blocks, DEPTH + task.drop_same_id, memory_mib=memory_mib)
-    if not len(ids) or task.size not in (None, len(ids)):
+    if len(ids) != survey.candidates:
         raise DataError(
-            f"task {task.name}: {len(ids):,} candidates, expected {'some' if task.size is None else f'{task.size:,}'}: "
-            "a file is missing, cut short or of another version; fetch the corpus again"
+            f"task {task.name}: {len(ids):,} candidates were encoded, but the corpus had {survey.candidates:,} before: "
+            "it changed meanwhile, or the store is of another corpus; evaluate again"
         )
     run = _run(task, best, ids)
     if watch is not None:
@@ -114,7 +114,8 @@ def evaluate(
         languages=list(task.languages),
         about=task.about if store is None else task.about + _precision_note(store),
         depth=DEPTH,
-        relevant_missing=len(relevant - ids.present),
+        relevant_missing=len(survey.missing),
+        unanswerable=len(survey.unanswerable),
         per_language=per_language,
         groups={},
         **_means(per_language),
@@ -138,6 +139,7 @@ def together(about: str, results: Sequence[PoolResult], trained_on: set[str] | N
         about=about,
         depth=DEPTH,
         relevant_missing=sum(result.relevant_missing for result in results),
+        unanswerable=sum(result.unanswerable for result in results),
         per_language=per_language,
         groups=macro.pool_groups(per_language, trained_on),
         **_means(per_language),
@@ -158,10 +160,7 @@ def _precision_note(store: EmbeddingStore) -> str:
 class _Ids:
     """The candidates' ids by row, packed in blocks: some 15 bytes each, a fifth of what a list of strings takes."""
 
-    def __init__(self, watched: set[str]) -> None:
-        self.present: set[str] = set()
-        """Those of `watched` that have been added."""
-        self._watched = watched
+    def __init__(self) -> None:
         self._blocks: list[bytes] = []
         self._ends: list[int] = []
 
@@ -169,7 +168,6 @@ class _Ids:
         return self._ends[-1] if self._ends else 0
 
     def add(self, names: Sequence[str]) -> None:
-        self.present |= self._watched.intersection(names)
         self._ends.append(len(self) + len(names))
         self._blocks.append(json.dumps(names).encode())
 
@@ -192,20 +190,18 @@ def _encoded_blocks(
     candidates = task.corpus()
     while block := list(islice(candidates, CANDIDATES_AT_ONCE)):
         vectors = encode_rows(encoder.encode_passages, [candidate.texts[0] for candidate in block])
+        check_unit(vectors, "candidate")
         ids.add([candidate.id for candidate in block])
         yield np.asarray(vectors, np.float32)
         report(len(ids))
 
 
 def _run(task: SearchTask, best: TopK, ids: _Ids) -> dict[str, list[tuple[str, float]]]:
-    """{query id: its ranking, at most `DEPTH` long}. Raises DataError where a ranking holds a candidate twice."""
+    """{query id: its ranking, at most `DEPTH` long}."""
     names = ids.by_row(best.rows[best.rows >= 0].tolist())
     run: dict[str, list[tuple[str, float]]] = {}
     for query, rows, scores in zip(task.queries, best.rows.tolist(), best.scores.tolist(), strict=True):
         ranking = [(names[row], score) for row, score in zip(rows, scores, strict=True) if row >= 0]
-        repeated = [name for name, count in Counter(name for name, _ in ranking).items() if count > 1]
-        if repeated:
-            raise DataError(f"task {task.name}: candidate {repeated[0]!r} is in the corpus more than once: keep one")
         dropped = query.id if task.drop_same_id else None
         run[query.id] = [(name, score) for name, score in ranking if name != dropped][:DEPTH]
     return run

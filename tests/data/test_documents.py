@@ -77,6 +77,6 @@ def test_an_id_occurs_once_in_all_files_together(corpus: Path, ids: list[str | i
     with pytest.raises(DataError) as error:
         check_unique_ids(files)
     assert str(error.value) == (
-        f"{second}:1: document id '7' occurs a second time (first: {first}:1), remove one of the two lines or give it "
+        f"{second}:1: document id '7' occurs a second time (first: {first}:1), remove one of the two or give it "
         "another id"
     )

@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_the_whole_corpus(at_once: int, monkeypatch: py
     assert PoolResult.model_validate_json(result.model_dump_json()) == result
 
 
-def test_a_store_is_searched_without_reading_the_corpus(tmp_path: Path):
+def test_a_store_is_searched_without_encoding_the_corpus(tmp_path: Path):
     asked, encoder = task(), OfText()
     recipe = Recipe(model={"name": "of text"}, rows_per_shard=128)
     store = write_store(tmp_path / "store", pools.documents(asked), encoder.encode_passages, recipe)
@@ -134,7 +134,7 @@ def test_equal_scores_are_ordered_by_id_as_in_trec_eval():
         ({"corpus": lambda: iter(()), "size": None}, "0 candidates, expected some"),
         (
             {"corpus": lambda: iter([Candidate("d1", "en", ("x",))] * 2)},
-            "candidate 'd1' is in the corpus more than once",
+            r"candidate 2: document id 'd1' occurs a second time \(first: task made up, candidate 1\)",
         ),
     ],
 )

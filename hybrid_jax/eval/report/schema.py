@@ -148,6 +148,8 @@ class PoolResult(Scores[float]):
     """How many of the best candidates are kept for each query."""
     relevant_missing: int
     """Relevant candidates that the corpus lacks; they count as not retrieved."""
+    unanswerable: int = 0
+    """Questions without a relevant candidate in the corpus; they count as 0."""
     per_language: dict[str, PoolLanguage]
     groups: dict[str, dict[str, PoolGroup]] = Field(default_factory=dict)
     """As in `RankedResult`."""

@@ -40,6 +40,8 @@ def _pool(report: Report, key: str, result: PoolResult) -> SimpleTable:
     facts = f"{result.about}; {result.questions:,} questions, {result.candidates:,} candidates" + (
         f"; {missing:,} relevant candidates are not in the corpus and count as not found" if missing else ""
     )
+    if result.unanswerable:
+        facts += f"; {result.unanswerable:,} questions have no relevant candidate in it and count as 0"
     notes = sources(report, key)
     published = [
         [f"{entry.system} (published, {notes.index(cited(entry)) + 1})", *_published(entry, metrics), ""]

@@ -5,14 +5,17 @@
 * `BitextTask`: lists of sentences that translate each other (`bitext.py`).
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int
 
+from hybrid_jax.data.documents import duplicate_error
+from hybrid_jax.data.duplicates import Duplicate
 from hybrid_jax.data.records import DataError
+from hybrid_jax.eval.tasks.survey import Survey, survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Query:
     id: str
     language: str
     text: str
+    where: str = field(default="", compare=False)
+    """The file and the line or question that it was read from, for errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Candidate:
     id: str
     language: str
     texts: tuple[str, ...]
+    where: str = field(default="", compare=False)
+    """The file and the line or paragraph that it was read from, for errors."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,7 @@ class RetrievalTask:
         if not self.queries:
             raise DataError(f"task {self.name}: it has no queries, so there is nothing to measure")
         for side, rows in (("query", self.queries), ("candidate", self.candidates)):
-            repeated = [name for name, count in Counter((row.language, row.id) for row in rows).items() if count > 1]
-            if repeated:
-                raise DataError(
-                    f"task {self.name}: {side} {repeated[0]} occurs more than once; ids are unique in a language"
-                )
+            _check_unique(self.name, side, ((f"{row.language}, {row.id}", row.where) for row in rows))
         if len(np.unique(self.relevance, axis=0)) != len(self.relevance):
             raise DataError(f"task {self.name}: the same (query, candidate) pair is listed twice as relevant")
         missing = np.setdiff1d(np.arange(len(self.queries)), self.relevance[:, 0])
@@ -98,16 +101,22 @@ class SearchTask:
     def __post_init__(self) -> None:
         if not self.queries:
             raise DataError(f"task {self.name}: it has no queries, so there is nothing to measure")
-        ids = Counter(query.id for query in self.queries)
-        repeated = [name for name, count in ids.items() if count > 1]
-        if repeated:
-            raise DataError(
-                f"task {self.name}: query {repeated[0]!r} occurs more than once; ids are unique in a search"
-            )
+        _check_unique(self.name, "query", ((query.id, query.where) for query in self.queries))
+        ids = {query.id: query for query in self.queries}
         incomplete = sorted(ids.keys() ^ self.qrels.keys())
         if incomplete:
             lacks = "no judgments" if incomplete[0] in ids else "no text"
             raise DataError(f"task {self.name}: query {incomplete[0]!r} has {lacks}: give both or leave it out")
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What the corpus holds of the judgments; the corpus is read for it once. Raises DataError as `survey` does."""
+
+        def places() -> Iterator[tuple[str, str]]:
+            for number, candidate in enumerate(self.corpus(), start=1):
+                yield candidate.id, candidate.where or f"task {self.name}, candidate {number}"
+
+        return survey(self.name, places, self.qrels, size=self.size, drop_same_id=self.drop_same_id)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -139,3 +148,13 @@ class BitextTask:
 
 
 Task = RetrievalTask | SearchTask | BitextTask
+
+
+def _check_unique(task: str, side: str, places: Iterable[tuple[str, str]]) -> None:
+    """Raises DataError for an id that occurs twice, with both places."""
+    first: dict[str, str] = {}
+    for number, (name, where) in enumerate(places, start=1):
+        place = where or f"task {task}, {side} {number}"
+        if name in first:
+            raise duplicate_error(Duplicate(name, first[name], place), side)
+        first[name] = place

@@ -9,22 +9,25 @@ A candidate's text is its title, a space and its text, as in BEIR and mteb. Quer
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hybrid_jax.data.jsonl import read_objects
+from hybrid_jax.data.documents import duplicate_error, optional_language, read_documents, read_lines_of_objects
+from hybrid_jax.data.duplicates import Duplicate
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval.tasks.base import Candidate, Query, RetrievalTask, SearchTask
 from hybrid_jax.eval.tasks.files import read_lines, sha256
+from hybrid_jax.eval.tasks.survey import how_ids_differ, nothing_in_common
 
 FIX = "a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv"
 UNKNOWN_LANGUAGE = "und"
 """ISO 639 for "undetermined": the language of a line without "lang"."""
 
 Qrels = dict[str, dict[str, int]]
+
+_GRADE = re.compile(r"-?[0-9]{1,9}")
 
 
 def beir(path: Path) -> SearchTask:
@@ -54,7 +57,11 @@ def pooled(path: Path) -> RetrievalTask:
     rows: dict[str, int] = {}
     for row, candidate in enumerate(candidates):
         if rows.setdefault(candidate.id, row) != row:
-            raise DataError(f"{corpus_path}: document {candidate.id!r} occurs more than once; ids are unique")
+            first = candidates[rows[candidate.id]].where
+            raise duplicate_error(Duplicate(candidate.id, first, candidate.where), "document")
+    judged = {name for graded in qrels.values() for name in graded}
+    if judged and not judged & rows.keys():
+        raise DataError(nothing_in_common(str(corpus_path), rows, judged))
     relevant = {query: [name for name, grade in graded.items() if grade > 0] for query, graded in qrels.items()}
     missing = [(query, name) for query, names in relevant.items() for name in names if name not in rows]
     if missing:
@@ -62,7 +69,11 @@ def pooled(path: Path) -> RetrievalTask:
             f"{qrels_path}: document {missing[0][1]!r}, relevant to query {missing[0][0]!r}, is not in {corpus_path} "
             f"({len(missing)} such); {FIX}"
         )
-    queries = read_queries(queries_path, [query for query, names in relevant.items() if names])
+    answerable = [query for query, names in relevant.items() if names]
+    if not answerable:
+        raise DataError(f"{qrels_path}: no judgment has a grade above 0, so no query has a relevant document; {FIX}")
+    queries = read_queries(queries_path, answerable)
+    left_out = len(relevant) - len(answerable)
     return RetrievalTask(
         name=f"pooled:{folder.name}",
         queries=queries,
@@ -71,7 +82,8 @@ def pooled(path: Path) -> RetrievalTask:
             [(row, rows[name]) for row, query in enumerate(queries) for name in relevant[query.id]], dtype=np.int64
         ).reshape(-1, 2),
         candidate_texts=("passage",),
-        about=f"{folder.name}, all languages in one pool",
+        about=f"{folder.name}, all languages in one pool"
+        + (f"; {left_out:,} judged queries without a relevant document are left out" if left_out else ""),
         sources={file.name: sha256(file) for file in (corpus_path, queries_path, qrels_path)},
     )
 
@@ -101,26 +113,36 @@ def search_task(
 
 
 def read_corpus(path: Path, language: str = UNKNOWN_LANGUAGE) -> Iterator[Candidate]:
-    """The documents of a corpus.jsonl, one at a time; "docid" (MIRACL) stands for "_id"."""
-    for number, row in read_objects(path, _refuse):
-        name = str(_field(row, "docid" if "docid" in row else "_id", path, number))
-        title = _text(row, "title", path, number) if row.get("title") is not None else ""
-        text = f"{title} {_text(row, 'text', path, number)}".strip()
-        yield Candidate(name, row.get("lang") or language, (text,))
+    """The documents of a corpus.jsonl, one at a time; "docid" (MIRACL) or "id" may stand for "_id"."""
+    for document in read_documents([path]):
+        text = f"{document.title} {document.text}".strip()
+        yield Candidate(document.id, document.language or language, (text,), document.where)
 
 
 def read_queries(path: Path, ids: list[str], language: str = UNKNOWN_LANGUAGE) -> tuple[Query, ...]:
-    """The queries of a queries.jsonl with these ids, in the file's order. Raises DataError if one is missing."""
+    """The queries of a queries.jsonl with these ids, in the file's order.
+
+    Raises DataError if one is missing, blank or there twice, and for any line whose fields have other types. Blank
+    queries that are not requested are not looked at.
+    """
     requested = set(ids)
-    rows = [
-        Query(str(row["_id"]), row.get("lang") or language, _text(row, "text", path, number))
-        for number, row in read_objects(path, _refuse)
-        if str(_field(row, "_id", path, number)) in requested
-    ]
-    missing = sorted(requested - {row.id for row in rows})
+    queries: list[Query] = []
+    others: list[str] = []
+    for place, record in read_lines_of_objects(path):
+        query_id = place.identifier(place.get(record, "_id"), "_id")
+        text = place.exact(record, "text", blank=query_id not in requested)
+        query_language = optional_language(record, place) or language
+        if query_id in requested:
+            queries.append(Query(query_id, query_language, text, place.where))
+        else:
+            others.append(query_id)
+    missing = sorted(requested - {query.id for query in queries})
     if missing:
-        raise DataError(f"{path}: no query {missing[0]!r}, which the qrels judge ({len(missing)} such); {FIX}")
-    return tuple(rows)
+        difference = how_ids_differ(others, missing).format("the queries", "the qrels")
+        raise DataError(
+            f"{path}: no query {missing[0]!r}, which the qrels judge ({len(missing)} such); {difference or FIX}"
+        )
+    return tuple(queries)
 
 
 def read_qrels(path: Path) -> Qrels:
@@ -131,10 +153,10 @@ def read_qrels(path: Path) -> Qrels:
         columns = line.split("\t") if line.count("\t") == 2 else line.split()
         if not columns or (number == 1 and columns[0] == "query-id"):
             continue
-        if len(columns) not in (3, 4) or not re.fullmatch(r"-?\d+", columns[-1]):
+        if len(columns) not in (3, 4) or not _GRADE.fullmatch(columns[-1]) or not all(map(str.strip, columns)):
             raise DataError(
                 f"{path}:{number}: {line[:60]!r} is neither `query<tab>document<tab>grade` nor TREC's "
-                "`query 0 document grade`: correct the line"
+                "`query 0 document grade`, with a whole number as grade: correct the line"
             )
         query, document, grade = columns[0], columns[-2], int(columns[-1])
         if qrels.setdefault(query, {}).setdefault(document, grade) != grade:
@@ -161,20 +183,3 @@ def _data_file(folder: Path, name: str) -> Path:
         if file.is_file():
             return file
     raise DataError(f"{folder}: no {name}.jsonl in it; {FIX}")
-
-
-def _field(row: Mapping[str, Any], key: str, path: Path, number: int) -> Any:
-    if key not in row:
-        raise DataError(f"{path}:{number}: no field {key!r} (fields: {', '.join(row)}); {FIX}")
-    return row[key]
-
-
-def _text(row: Mapping[str, Any], key: str, path: Path, number: int) -> str:
-    text = _field(row, key, path, number)
-    if not isinstance(text, str):
-        raise DataError(f"{path}:{number}: {key!r} is {text!r}, expected a string: correct the line")
-    return text
-
-
-def _refuse(error: DataError) -> None:
-    raise error

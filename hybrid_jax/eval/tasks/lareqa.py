@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from hybrid_jax.data.fields import show
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval.tasks.base import Candidate, Query, RetrievalTask
 from hybrid_jax.eval.tasks.files import find, pairs_of_same_id, read_json
+from hybrid_jax.eval.tasks.squad_json import Paragraph, Question, paragraphs
 
 WITH_PARAGRAPH, SENTENCE = "sentence+paragraph", "sentence"
 LAREQA = "https://github.com/google-research-datasets/lareqa"
@@ -50,10 +52,7 @@ def _lareqa(name: str, data_dir: Path, folder: str, counts: dict[str, tuple[int,
     for language, expected in counts.items():
         path = find(data_dir, (f"{folder}/{language}.json",), fix)
         content, sources[f"{folder}/{language}.json"] = read_json(path, fix)
-        try:
-            new_queries, new_candidates, new_answers = _squad(content, language)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: damaged, {type(error).__name__}: {error}; {fix}") from error
+        new_queries, new_candidates, new_answers = _squad(content, language, path, fix)
         if (len(new_queries), len(new_candidates)) != expected:
             raise DataError(
                 f"{path}: {len(new_queries)} questions and {len(new_candidates)} sentences, but the official file has "
@@ -76,7 +75,7 @@ def _lareqa(name: str, data_dir: Path, folder: str, counts: dict[str, tuple[int,
     )
 
 
-def _squad(content: Any, language: str) -> tuple[list[Query], list[Candidate], list[int]]:
+def _squad(content: Any, language: str, path: Path, fix: str) -> tuple[list[Query], list[Candidate], list[int]]:
     """Questions, sentences, and for each question the row of the sentence with start <= answer_start < end.
 
     A sentence and its paragraph are joined as in the official code (google-research/xtreme, utils_lareqa.py): without a
@@ -85,18 +84,45 @@ def _squad(content: Any, language: str) -> tuple[list[Query], list[Candidate], l
     queries: list[Query] = []
     candidates: list[Candidate] = []
     answers: list[int] = []
-    for number, paragraph in enumerate(p for article in content["data"] for p in article["paragraphs"]):
-        breaks = paragraph["sentence_breaks"]
-        for question in paragraph["qas"]:
-            queries.append(Query(question["id"], language, question["question"]))
-            start = question["answers"][0]["answer_start"]
+    for number, paragraph in enumerate(paragraphs(content, path, fix)):
+        sentences, breaks = _sentences(paragraph)
+        for question in paragraph.questions:
+            queries.append(Query(question.id, language, question.text, question.place.where))
+            start = _answer_start(question)
             containing = [row for row, (first, end) in enumerate(breaks) if first <= start < end]
             if len(containing) != 1:
-                raise ValueError(
-                    f"the answer of question {question['id']!r} (at {start}) is in {len(containing)} sentences"
-                )
+                raise question.place.bad(f"its answer (at {start}) is in {len(containing)} sentences; {fix}")
             answers.append(len(candidates) + containing[0])
-        for place, sentence in enumerate(paragraph["sentences"]):
-            texts = ((sentence + paragraph["context"]).replace("\n", ""), sentence)
-            candidates.append(Candidate(f"{number:04d}-{place:03d}", language, texts))
+        for row, sentence in enumerate(sentences):
+            texts = ((sentence + paragraph.context).replace("\n", ""), sentence)
+            candidates.append(Candidate(f"{number:04d}-{row:03d}", language, texts, paragraph.place.where))
     return queries, candidates, answers
+
+
+def _sentences(paragraph: Paragraph) -> tuple[list[str], list[tuple[int, int]]]:
+    """A paragraph's sentences, and where each begins and ends, in characters."""
+    place = paragraph.place
+    sentences, breaks = (place.get(paragraph.fields, key) for key in ("sentences", "sentence_breaks"))
+    if not isinstance(sentences, list):
+        raise place.bad(f"'sentences' must be a list of texts, got {show(sentences)}; {place.if_missing}")
+    if not isinstance(breaks, list) or [_is_span(span) for span in breaks] != [True] * len(sentences):
+        raise place.bad(
+            f"'sentence_breaks' must have a [start, end] for each of {len(sentences)} sentences, got {show(breaks)}; "
+            f"{place.if_missing}"
+        )
+    texts = [place.check_text(sentence, f"sentences[{row}]") for row, sentence in enumerate(sentences)]
+    return texts, [(first, end) for first, end in breaks]
+
+
+def _is_span(value: Any) -> bool:
+    return isinstance(value, list) and [type(end) for end in value] == [int, int]
+
+
+def _answer_start(question: Question) -> int:
+    answers = question.place.objects(question.fields, "answers")
+    start = answers[0].get("answer_start") if answers else None
+    if type(start) is not int:
+        raise question.place.bad(
+            f"'answer_start' of its first answer must be a whole number, got {show(start)}; {question.place.if_missing}"
+        )
+    return start

@@ -102,9 +102,9 @@ def _topics(path: Path, language: str) -> tuple[Query, ...]:
     queries: list[Query] = []
     for number, line in enumerate(lines, start=1):
         name, tab, text = line.partition("\t")
-        if not tab:
+        if not (tab and name.strip() and text.strip()):
             raise DataError(f"{path}:{number}: {line[:60]!r} is not `query id<tab>query`; {FIX}")
-        queries.append(Query(name, language, text))
+        queries.append(Query(name, language, text, f"{path}:{number}"))
     return tuple(queries)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval.tasks.base import Candidate, Query, RetrievalTask
 from hybrid_jax.eval.tasks.files import find, read_json, text_id
+from hybrid_jax.eval.tasks.squad_json import paragraphs
 
 XQUAD_LANGUAGES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
 XQUAD_FIX = "get the files with `git clone https://github.com/google-deepmind/xquad` and pass `--data-dir` its parent"
@@ -151,15 +152,11 @@ def _mlqa_r(folder: Path) -> tuple[dict[tuple[str, str], list[_Question]], dict[
 
 
 def _rows(content: Any, path: Path, fix: str) -> list[_Question]:
-    try:
-        return [
-            (qa["id"], qa["question"], paragraph["context"])
-            for article in content["data"]
-            for paragraph in article["paragraphs"]
-            for qa in paragraph["qas"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged, {type(error).__name__}: {error}; {fix}") from error
+    return [
+        (question.id, question.text, paragraph.context)
+        for paragraph in paragraphs(content, path, fix)
+        for question in paragraph.questions
+    ]
 
 
 def _task(

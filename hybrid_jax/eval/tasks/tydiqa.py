@@ -8,14 +8,14 @@ rank distances do not exist.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hybrid_jax.data.jsonl import read_objects
+from hybrid_jax.data.documents import read_lines_of_objects
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval.tasks.base import Candidate, Query, RetrievalTask
 from hybrid_jax.eval.tasks.files import find, pairs_of_same_id, read_json, sha256, text_id
+from hybrid_jax.eval.tasks.squad_json import paragraphs
 
 FIX = (
     "get tydiqa-goldp-v1.1-dev.json (https://github.com/google-research-datasets/tydiqa, gold passage task), or the "
@@ -34,7 +34,7 @@ COUNTS = {
     **{"ko": (276, 228), "ru": (812, 778), "sw": (499, 357), "te": (669, 601)},
 }
 
-_Question = tuple[str, str, str, str]  # id, language, question, passage
+_Question = tuple[str, str, str, str, str]  # id, language, question, passage, where
 
 
 def tydiqa(data_dir: Path) -> RetrievalTask:
@@ -51,7 +51,7 @@ def tydiqa(data_dir: Path) -> RetrievalTask:
     else:
         files = [path]
         rows = _document(path) if path.name == OFFICIAL[0] else _lines(path)
-    passages = {(language, passage): None for _, language, _, passage in rows}
+    passages = {(language, passage): None for _, language, _, passage, _ in rows}
     for language, expected in COUNTS.items():
         counts = (sum(row[1] == language for row in rows), sum(name == language for name, _ in passages))
         if counts != expected:
@@ -62,7 +62,7 @@ def tydiqa(data_dir: Path) -> RetrievalTask:
     relevance = pairs_of_same_id([f"{row[1]} {row[3]}" for row in rows], [" ".join(key) for key in passages])
     return RetrievalTask(
         name="tydiqa",
-        queries=tuple(Query(*row[:3]) for row in rows),
+        queries=tuple(Query(*row[:3], where=row[4]) for row in rows),
         candidates=tuple(Candidate(text_id(passage), language, (passage,)) for language, passage in passages),
         relevance=relevance[np.lexsort(relevance.T[::-1])],
         candidate_texts=("passage",),
@@ -74,32 +74,23 @@ def tydiqa(data_dir: Path) -> RetrievalTask:
 def _document(path: Path) -> list[_Question]:
     """The SQuAD-like layout; a question's language is the first word of its id."""
     content, _ = read_json(path, FIX)
-    try:
-        return [_row(qa["id"], qa["question"], paragraph["context"]) for qa, paragraph in _questions(content)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: damaged, {type(error).__name__}: {error}; {FIX}") from error
-
-
-def _questions(content: Any) -> list[tuple[Any, Any]]:
-    return [(qa, p) for article in content["data"] for p in article["paragraphs"] for qa in p["qas"]]
-
-
-def _row(name: str, question: str, passage: str) -> _Question:
-    first = name.split("-")[0]
-    if first not in NAMES:
-        raise ValueError(f"question {name!r} does not start with one of {', '.join(NAMES)}")
-    return name, NAMES[first], question, passage
+    rows: list[_Question] = []
+    for paragraph in paragraphs(content, path, FIX):
+        for question in paragraph.questions:
+            name = question.id.split("-")[0]
+            if name not in NAMES:
+                raise question.place.bad(f"its id does not start with one of {', '.join(NAMES)}; {FIX}")
+            rows.append((question.id, NAMES[name], question.text, paragraph.context, question.place.where))
+    return rows
 
 
 def _lines(path: Path) -> list[_Question]:
-    def refuse(error: DataError) -> None:
-        raise error
-
     rows: list[_Question] = []
-    for number, row in read_objects(path, refuse):
-        try:
-            name, language, question, passage = (row[key] for key in ("id", "lang", "question", "passage"))
-        except KeyError as error:
-            raise DataError(f"{path}:{number}: no field {error} (fields: {', '.join(row)}); {FIX}") from error
-        rows.append((name, language, question, passage))
+    for place, record in read_lines_of_objects(path):
+        question_id = place.identifier(place.get(record, "id"), "id")
+        language = place.language(place.get(record, "lang"), "lang")
+        if language not in COUNTS:
+            raise place.bad(f"'lang' is {language!r}, but TyDiQA has {', '.join(COUNTS)}; {FIX}")
+        question, passage = place.exact(record, "question"), place.exact(record, "passage")
+        rows.append((question_id, language, question, passage, place.where))
     return rows

@@ -20,7 +20,10 @@ def tiny(**changes) -> RetrievalTask:
     ("changes", "problem"),
     [
         ({"queries": (), "relevance": np.zeros((0, 2), int)}, "no queries"),
-        ({"queries": (Query("1", "en", "a?"), Query("1", "en", "b?"))}, r"query \('en', '1'\) occurs more than once"),
+        (
+            {"queries": (Query("1", "en", "a?"), Query("1", "en", "b?"))},
+            "query 2: query id 'en, 1' occurs a second time",
+        ),
         ({"relevance": np.array([(0, 0), (1, 0), (1, 0)])}, "same .* pair is listed twice"),
         ({"relevance": np.array([(0, 0)])}, r"no candidate is relevant to query '1' \(de\)"),
     ],
@@ -45,7 +48,7 @@ def search(**changes) -> SearchTask:
     ("changes", "problem"),
     [
         ({"queries": (), "qrels": {}}, "no queries"),
-        ({"queries": (Query("q", "en", "a?"), Query("q", "de", "b?"))}, "query 'q' occurs more than once"),
+        ({"queries": (Query("q", "en", "a?"), Query("q", "de", "b?"))}, "query 2: query id 'q' occurs a second time"),
         ({"qrels": {}}, "query 'q' has no judgments"),
         ({"qrels": {"q": {}, "r": {}}}, "query 'r' has no text"),
     ],

@@ -87,8 +87,9 @@ def test_the_answer_sentence_is_the_one_the_answer_starts_in():
             {"id": "second", "question": "?", "answers": [{"answer_start": 5, "text": "Two"}]},
         ],
     }
-    queries, candidates, answers = _squad({"data": [{"paragraphs": [paragraph, paragraph]}]}, "en")
-    assert [query.id for query in queries] == ["first", "second"] * 2
+    other = {**paragraph, "qas": [{**qa, "id": f"{qa['id']} again"} for qa in paragraph["qas"]]}
+    queries, candidates, answers = _squad({"data": [{"paragraphs": [paragraph, other]}]}, "en", Path("en.json"), "")
+    assert [query.id for query in queries] == ["first", "second", "first again", "second again"]
     assert answers == [0, 1, 2, 3]
     assert candidates[1].texts == ("Two three.One.Two three.", "Two three.")
     assert len({candidate.id for candidate in candidates}) == 4
@@ -110,12 +111,15 @@ def paragraph(start: int) -> dict:
     [
         (b'{"data": [\n{"paragraphs": ]}', r"ar\.json:2: Expecting value"),
         (b'{"data": "\n\n\xff"}', r"ar\.json:3: invalid UTF-8"),
-        (b'{"rows": []}', r"ar\.json: damaged, KeyError: 'data'"),
+        (b'{"rows": []}', r"ar\.json: missing key 'data' \(keys here: rows\)"),
         (
             json.dumps({"data": [{"paragraphs": [paragraph(0)]}]}).encode(),
             r"1 questions and 1 sentences, .*1190 and 1222",
         ),
-        (json.dumps({"data": [{"paragraphs": [paragraph(3)]}]}).encode(), r"'q7' \(at 3\) is in 0 sentences"),
+        (
+            json.dumps({"data": [{"paragraphs": [paragraph(3)]}]}).encode(),
+            r"'q7': its answer \(at 3\) is in 0 sentences",
+        ),
     ],
     ids=["json", "utf-8", "keys", "counts", "answer"],
 )

@@ -77,13 +77,15 @@ def test_a_missing_question_and_a_foreign_id_are_refused(tmp_path: Path):
     ):
         tydiqa(tmp_path)
     official(tmp_path, [("thai-1-0", "th", "?", "passage")])
-    with pytest.raises(DataError, match=r"'thai-1-0' does not start with one of arabic, bengali, .*; get tydiqa"):
+    with pytest.raises(
+        DataError, match=r"'thai-1-0': its id does not start with one of arabic, bengali, .*; get tydiqa"
+    ):
         tydiqa(tmp_path)
 
 
 def test_a_line_without_a_passage_is_named(tmp_path: Path):
     (tmp_path / "tydiqa_goldp_dev.jsonl").write_text('{"id": "a", "lang": "ar", "question": "?"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"dev\.jsonl:1: no field 'passage' \(fields: id, lang, question\)"):
+    with pytest.raises(DataError, match=r"dev\.jsonl:1: missing key 'passage' \(keys here: id, lang, question\)"):
         tydiqa(tmp_path)
 
 
