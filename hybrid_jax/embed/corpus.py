@@ -9,21 +9,19 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hybrid_jax.data.jsonl import read_objects
-from hybrid_jax.data.records import DataError
+from hybrid_jax.data.documents import check_unique_ids, read_documents
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.embed.store_format import Manifest, Recipe
 from hybrid_jax.embed.store_writer import Document, write_store
 from hybrid_jax.runtime.allocator import keep_freed_memory
-
-ID_KEYS = ("_id", "docid", "id")
 
 DESCRIPTION = """Encodes a corpus into a folder of embeddings that may be larger than memory: read as blocks by exact
 search (hybrid_jax.search.top_k.top_k), or by faiss. Started again after a kill, it goes on with the shard it was at; a
 damaged shard is encoded again; with another model, corpus or setting it refuses.
 
 A corpus is JSON lines, plain or gzip, {"_id" or "docid" or "id": ..., "title": ..., "text": ...}, in the order of the
-files; a title is put before its text with a space between (as BEIR and MIRACL do)."""
+files; a title is put before its text with a space between (as BEIR and MIRACL do). It is read once before anything is
+encoded: a bad line, and an id that occurs twice, are refused."""
 
 EXAMPLE = """example:
 
@@ -70,18 +68,10 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def read_documents(files: Iterable[Path]) -> Iterator[Document]:
+def texts_of(files: Iterable[Path]) -> Iterator[Document]:
     """Yields (id, text) for every line of the files, in order. Raises DataError at the first bad line."""
-    for path in files:
-        for line, row in read_objects(path, _raise):
-            document_id = next((row[key] for key in ID_KEYS if key in row), None)
-            if not isinstance(document_id, str | int) or isinstance(document_id, bool) or document_id == "":
-                raise DataError(f"{path}:{line}: no id (one of {', '.join(ID_KEYS)}, text or a whole number): add one")
-            title, text = row.get("title") or "", row.get("text")
-            if not isinstance(title, str) or not isinstance(text, str):
-                key, value = ("title", title) if not isinstance(title, str) else ("text", text)
-                raise DataError(f'{path}:{line}: "{key}" is {value!r}, expected a string: correct the line')
-            yield str(document_id), f"{title} {text}" if title else text
+    for document in read_documents(files):
+        yield document.id, f"{document.title} {document.text}" if document.title else document.text
 
 
 def _embed(options: argparse.Namespace) -> int:
@@ -89,6 +79,7 @@ def _embed(options: argparse.Namespace) -> int:
 
     if options.rows_per_shard < 1:
         raise ValueError(f"--rows-per-shard {options.rows_per_shard}: give 1 or more")
+    check_unique_ids(options.corpus)
     encoder = load_from_options(options)
     recipe = Recipe(
         model=embedding_identity(encoder),
@@ -103,7 +94,7 @@ def _embed(options: argparse.Namespace) -> int:
         _say(f"{len(manifest.shards)} shards, {manifest.rows:,} rows, {seconds:.0f} s")
 
     encode = encoder.encode_queries if options.side == "queries" else encoder.encode_passages
-    store = write_store(options.out, read_documents(options.corpus), encode, recipe, encoder.origin.stated(), report)
+    store = write_store(options.out, texts_of(options.corpus), encode, recipe, encoder.origin.stated(), report)
     loss = store.manifest.loss
     if loss is not None:
         _say(
@@ -117,7 +108,3 @@ def _embed(options: argparse.Namespace) -> int:
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def _raise(error: DataError) -> None:
-    raise error

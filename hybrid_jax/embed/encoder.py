@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 from tqdm import tqdm
 
+from hybrid_jax.data.fields import SURROGATE, show
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, bind
@@ -69,7 +70,8 @@ class TextEncoder:
     def encode_queries(self, texts: Iterable[str], progress: bool | None = None) -> Float[np.ndarray, "texts dim"]:
         """Encodes queries. `progress` shows a progress bar; None shows it only if stderr is a terminal.
 
-        Raises TypeError for a single string.
+        Raises TypeError for a single string and for an item that is no string, ValueError for a string that holds half
+        of a surrogate pair. The messages name the item's position, counted from 0.
         """
         return self._encode("queries", texts, self.rules.query_prompt, self.rules.max_query_length, progress)
 
@@ -92,7 +94,8 @@ class TextEncoder:
         disable = None if progress is None else not progress
         vectors: list[np.ndarray] = []
         with tqdm(total=total, desc=f"encoding {side}", unit="text", disable=disable, leave=False) as bar:
-            for chunk in _chunks(texts, TEXTS_AT_ONCE):
+            for number, chunk in enumerate(_chunks(texts, TEXTS_AT_ONCE)):
+                _check_texts(chunk, number * TEXTS_AT_ONCE, side)
                 ids, _ = self.tokenizer.encode([prompt + text for text in chunk], limit)
                 vectors.append(self._encode_tokens(side, ids, limit, bar))
         return np.concatenate(vectors) if vectors else np.empty((0, self.dim), np.float32)
@@ -136,3 +139,17 @@ def _chunks(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     remaining = iter(texts)
     while chunk := list(islice(remaining, size)):
         yield chunk
+
+
+def _check_texts(texts: list[Any], first: int, side: Side) -> None:
+    """Raises TypeError or ValueError for the first of `texts` that the tokenizer cannot take."""
+    for position, text in enumerate(texts, start=first):
+        if not isinstance(text, str):
+            raise TypeError(
+                f'encode_{side}: text {position} is a {show(text)}, not a text; leave it out or give "" for it'
+            )
+        if not text.isascii() and SURROGATE.search(text):
+            raise ValueError(
+                f"encode_{side}: text {position} holds half of a surrogate pair ({show(text)}), which no encoding can "
+                "hold; remove it, for instance with text.encode(errors='ignore').decode()"
+            )

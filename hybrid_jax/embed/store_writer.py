@@ -57,6 +57,7 @@ def write_store(
             raise _another_corpus(folder, number)
         if finished is None or not _is_intact(folder, number, finished):
             vectors = encode([text for _, text in chunk])
+            _check_finite(vectors, chunk)
             manifest = _write_shard(folder, manifest, number, [name for name, _ in chunk], texts_sha256, vectors)
             report(manifest)
         number += 1
@@ -115,6 +116,15 @@ def _write_shard(
     )
     write_manifest(folder, manifest)
     return manifest
+
+
+def _check_finite(vectors: np.ndarray, chunk: Sequence[Document]) -> None:
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(wrong):
+        raise StoreError(
+            f"the encoder gave document {chunk[wrong[0]][0]!r} a vector with NaN or infinity ({len(wrong)} of "
+            f"{len(chunk)} in this shard): the model is damaged, or diverged in training"
+        )
 
 
 def _is_intact(folder: Path, number: int, shard: Shard) -> bool:

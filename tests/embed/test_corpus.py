@@ -1,7 +1,10 @@
 """The embed command: a corpus becomes a store, one that stopped is finished, mistakes are told in one line."""
 
+import errno
 import gzip
 import json
+import os
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -64,18 +67,33 @@ def test_a_corpus_becomes_a_store(tiny_run, tmp_path: Path, capsys):
     corpus[0].write_text('{"_id": "a", "text": "good"}\n{"title": "no id", "text": "x"}\n')
     assert f"{corpus[0]}:2: no id (one of _id, docid, id" in refused("--out", str(tmp_path / "new"))
     corpus[0].write_text('{"_id": "a", "contents": "x"}\n')
-    assert f'{corpus[0]}:1: "text" is None, expected a string' in refused("--out", str(tmp_path / "new2"))
+    assert f"{corpus[0]}:1: missing key 'text' (keys here: _id, contents), add it" in refused(
+        "--out", str(tmp_path / "new2")
+    )
+    corpus[0].write_text('{"_id": 7, "text": "good"}\n{"docid": "7", "text": "good"}\n')
+    told = refused("--out", str(tmp_path / "new3"))
+    assert f"{corpus[0]}:2: document id '7' occurs a second time (first: {corpus[0]}:1)" in told
+    assert not list(tmp_path.glob("new*"))  # nothing was encoded before the corpus was read
     assert "--rows-per-shard 0" in refused("--out", str(tmp_path / "new"), "--rows-per-shard", "0")
 
 
 def test_a_command_that_stopped_goes_on_where_it_was(tiny_run, tmp_path: Path, capsys):
-    """It stops at a bad line; with the line corrected, it gives what an undisturbed command gives, byte for byte."""
+    """It stops at a full disk; with room made, it gives what an undisturbed command gives, byte for byte."""
     rows = [{"_id": str(number), "text": f"tree {number} Fluss"} for number in range(20)]
-    corpus = write_corpus(tmp_path / "corpus.jsonl", [*rows[:17], {"text": "no id"}, *rows[18:]])
+    corpus = write_corpus(tmp_path / "corpus.jsonl", rows)
     options = ["--ckpt", str(tiny_run.folder), "--corpus", str(corpus), "--rows-per-shard", "4", "--dtype", "float16"]
-    assert command.main([*options, "--out", str(tmp_path / "stopped")]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].startswith("4 shards, 16 rows, ")
-    write_corpus(corpus, rows)
+    writes = count()
+
+    def until_full(handle: int) -> None:
+        if next(writes) > 3 * 4:  # a manifest, then the vectors, ids and manifest of each shard
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", until_full)
+        assert command.main([*options, "--out", str(tmp_path / "stopped")]) == 1
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-1].startswith("4 shards, 16 rows, ")
+    assert "No space left on device" in told.err
     assert command.main([*options, "--out", str(tmp_path / "stopped")]) == 0
     assert capsys.readouterr().out.startswith("5 shards, 20 rows, ")
     assert command.main([*options, "--out", str(tmp_path / "undisturbed")]) == 0

@@ -40,6 +40,16 @@ def test_any_iterable_of_any_length_in_chunks(e5, monkeypatch: pytest.MonkeyPatc
         e5.encode_queries("Where is Athens?")
 
 
+def test_what_is_no_text_is_named_with_its_position(e5, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "TEXTS_AT_ONCE", 4)
+    for encode, side in ((e5.encode_queries, "queries"), (e5.encode_passages, "passages")):
+        for value, shown in ((None, "NoneType None"), (7, "int 7"), (b"x", "bytes b'x'"), (["x"], r"list \['x'\]")):
+            with pytest.raises(TypeError, match=f"^encode_{side}: text 6 is a {shown}, not a text"):
+                encode(iter([*TEXTS, value, None]))  # an iterator: the tests' type checker looks into lists
+        with pytest.raises(ValueError, match=f"^encode_{side}: text 3 holds half of a surrogate pair"):
+            encode(iter([*TEXTS[:3], "A seal \ud83e waves.", *TEXTS]))
+
+
 def test_one_device_gives_what_eight_give(e5):
     assert e5.mesh.size == jax.device_count() == 8
     alone = make_mesh(MeshConfig(data=1))

@@ -231,3 +231,13 @@ def test_an_encoder_that_changes_its_mind_is_refused(tmp_path: Path):
     sizes = iter([2, 3])
     with pytest.raises(StoreError, match=r"00001.npy: the encoder gave 3 numbers per text, and 2 before"):
         write(tmp_path / "store", encoder=lambda texts: np.ones((len(texts), next(sizes)), np.float32))
+
+
+def test_vectors_that_are_not_finite_are_refused(tmp_path: Path):
+    def encode(texts: list[str]) -> np.ndarray:
+        vectors = Encoder()(texts)
+        vectors[[text == "text 7" for text in texts]] = np.nan
+        return vectors
+
+    with pytest.raises(StoreError, match=r"gave document 'd7' a vector with NaN or infinity \(1 of 5 in this shard\)"):
+        write(tmp_path / "store", encoder=encode)
