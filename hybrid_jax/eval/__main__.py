@@ -122,7 +122,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.rows_per_shard < 1:
         raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
     methods = parse_methods(arguments.debias) if arguments.debias else ()
-    opened = job.open_tasks(arguments.tasks, arguments.data_dir)
+    opened = job.open_tasks(arguments.tasks, arguments.data_dir, say)
     encoder = load_from_options(arguments)
     origin = encoder.origin
     if arguments.untrained:
@@ -139,7 +139,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if arguments.stores:
         layout = arguments.store_dtype, arguments.rows_per_shard
         stores = Stores(arguments.stores, embedding_identity(encoder), origin.stated(), *layout)
-    evaluation = job.measure(encoder, opened, say, debias=debias, trec=trec, stores=stores)
+    warn = partial(print, file=sys.stderr, flush=True)
+    evaluation = job.measure(encoder, opened, say, debias=debias, trec=trec, stores=stores, warn=warn)
     untrained = None
     if arguments.untrained:
         untrained = run(load_untrained(origin.folder), job.ranked(opened), lambda line: say(f"untrained, {line}"))

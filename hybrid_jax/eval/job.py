@@ -21,12 +21,15 @@ from hybrid_jax.eval.report.schema import BitextResult, PoolResult
 from hybrid_jax.eval.report.trec import TrecWriter
 from hybrid_jax.eval.tasks import BitextTask, RetrievalTask, SearchTask, Task
 from hybrid_jax.eval.watch import curve
+from hybrid_jax.eval.zeros import ZERO_WARNING, with_warnings, zero_tasks
 from hybrid_jax.runs.provenance import provenance
 from hybrid_jax.runs.trained_on import read_trained_on
 
 TasksByName = Mapping[str, tuple[Task, ...]]
 """The tasks that each name on the command line stands for."""
 CURVE = "curve.jsonl"
+SAID_FROM = 1_000_000
+"""Corpora with more candidates take a while to check, which is said."""
 
 
 class Published(NamedTuple):
@@ -36,11 +39,12 @@ class Published(NamedTuple):
     paths: list[Path]
 
 
-def open_tasks(names: str, data_dir: Path | None) -> TasksByName:
+def open_tasks(names: str, data_dir: Path | None, say: Callable[[str], None] = lambda line: None) -> TasksByName:
     """The tasks that the names, separated by commas, stand for.
 
     Their official files are looked for in `data_dir`; None stands for $HYBRID_JAX_DATA, or else ../shared/data.
-    Raises DataError for an unknown name, and for files that are missing or damaged.
+    Every file is read to its end, a corpus that is searched as a stream too, and `say` is called with a line for each
+    thing that such a corpus lacks. Raises DataError for an unknown name, and for files that are missing or damaged.
     """
 
     def data() -> Path:
@@ -57,12 +61,22 @@ def open_tasks(names: str, data_dir: Path | None) -> TasksByName:
         raise DataError(
             f"--tasks {names!r}: two tasks are called {repeated[0]!r}: rename a folder, or evaluate them apart"
         )
+    for task in searched(opened):
+        if task.size is not None and task.size > SAID_FROM:
+            say(f"{task.name}: reading its {task.size:,} candidates once, to check them")
+        for line in task.survey.lines():
+            say(line)
     return opened
 
 
 def ranked(opened: TasksByName) -> list[RetrievalTask]:
     """The tasks that are ranked in full."""
     return [task for group in opened.values() for task in group if isinstance(task, RetrievalTask)]
+
+
+def searched(opened: TasksByName) -> list[SearchTask]:
+    """The tasks whose corpus is searched as a stream."""
+    return [task for group in opened.values() for task in group if isinstance(task, SearchTask)]
 
 
 def fit_debiasing(
@@ -92,10 +106,13 @@ def measure(
     debias: Mapping[str, Debiaser] | None = None,
     trec: TrecWriter | None = None,
     stores: pools.Stores | None = None,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """Evaluates the encoder on all tasks, and on those ranked in full after each debiasing too.
 
     `say` is called with a line of progress, `trec` with every ranking; `stores` keeps the embeddings of searched pools.
+    `warn` is called with a line for each task whose every figure is 0, and its result says so too. Raises ValueError
+    for embeddings and figures that are not finite.
     """
     trained_on = _languages_trained_on(encoder)
     evaluation = run(encoder, ranked(opened), say, debias=debias, trained_on=trained_on, watch=trec and trec.ranked)
@@ -121,7 +138,11 @@ def measure(
         others = [task for task in group if not isinstance(task, RetrievalTask)]
         if others:
             sources[name] = {f"{task.name}/{file}": sha256 for task in others for file, sha256 in task.sources.items()}
-    return replace(evaluation, searches=searches, bitext=mined, sources=sources)
+    evaluation = replace(evaluation, searches=searches, bitext=mined, sources=sources)
+    zeros = zero_tasks(evaluation)
+    for key in zeros:
+        warn(f"warning: {key}: {ZERO_WARNING}")
+    return with_warnings(evaluation, zeros)
 
 
 def publish(

@@ -56,7 +56,8 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     from hybrid_jax.eval import job  # imports jax, which --help does not need
 
-    return watch(options, job.open_tasks, job.measure, job.publish)
+    say, warn = partial(print, flush=True), partial(print, file=sys.stderr, flush=True)
+    return watch(options, partial(job.open_tasks, say=say), partial(job.measure, warn=warn), job.publish)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
