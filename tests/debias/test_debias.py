@@ -45,23 +45,23 @@ SMALL_LANGUAGES = ["de", "de", "en", "en"]
 
 
 def test_centering_by_hand():
-    found = fit("center", SMALL, SMALL_LANGUAGES)
-    np.testing.assert_allclose(found.offsets, [[0.8, 0.4, 0], [0, 0.3, 0.9]], rtol=0, atol=1e-7)
+    actual = fit("center", SMALL, SMALL_LANGUAGES)
+    np.testing.assert_allclose(actual.offsets, [[0.8, 0.4, 0], [0, 0.3, 0.9]], rtol=0, atol=1e-7)
     half = np.sqrt(0.5)  # (1, 0, 0) - (.8, .4, 0) = (.2, -.4, 0); (0, .8, .6) - (0, .3, .9) = (0, .5, -.3)
     expected = [[1 / np.sqrt(5), -2 / np.sqrt(5), 0], [0, 5 / np.sqrt(34), -3 / np.sqrt(34)]]
     given = np.array([[1, 0, 0], [0, 0.8, 0.6]], np.float32)
-    for side in (found.queries, found.passages):
+    for side in (actual.queries, actual.passages):
         np.testing.assert_allclose(side(given, ["de", "en"]), expected, rtol=0, atol=1e-6)
-    crossed = found.passages(np.array([[0, half, half]], np.float32), ["de"])
+    crossed = actual.passages(np.array([[0, half, half]], np.float32), ["de"])
     np.testing.assert_allclose(crossed, unit(np.array([[-0.8, half - 0.4, half]])), rtol=0, atol=1e-6)
 
 
 def test_lir_by_hand():
     """de is x and y: x^T x = diag(9, 1) / 10 at right angles to z, so its leading direction is (1, 0, 0)."""
     vectors = np.array([[0.9**0.5, 0.1**0.5, 0], [0.9**0.5, -(0.1**0.5), 0], [0, 0, 1]], np.float32)
-    found = fit("lir", vectors, ["de", "de", "en"])
-    assert found.facts.rank == 1
-    moved = found.queries(np.array([[0.6, 0, 0.8], [0.6, 0, 0.8]], np.float32), ["de", "en"])
+    actual = fit("lir", vectors, ["de", "de", "en"])
+    assert actual.facts.rank == 1
+    moved = actual.queries(np.array([[0.6, 0, 0.8], [0.6, 0, 0.8]], np.float32), ["de", "en"])
     np.testing.assert_allclose(moved, [[0, 0, 1], [1, 0, 0]], rtol=0, atol=1e-6)
 
 
@@ -69,10 +69,10 @@ def test_shift_by_hand():
     """en: (0, 0, 1), (0, .6, .8); de: their translations less (0, 0, .2) and less (-1, .6, -.2), and one text more."""
     vectors = np.array([[0, 0, 1], [0, 0.6, 0.8], [0, 0, 0.8], [1, 0, 1], [5, 5, 5]], np.float64)
     languages, records = ["en", "en", "de", "de", "de"], ["a", "b", "a", "b", "other"]
-    found = fit("shift", vectors, languages, parallel=records, alpha=0.5)
-    assert found.facts.pairs == {"de": 2}
-    np.testing.assert_allclose(found.offsets, [[0.25, -0.15, 0], [0, 0, 0]], rtol=0, atol=1e-12)
-    moved = found.passages(np.array([[1, 0, 0], [1, 0, 0]], np.float32), ["de", "en"])
+    actual = fit("shift", vectors, languages, parallel=records, alpha=0.5)
+    assert actual.facts.pairs == {"de": 2}
+    np.testing.assert_allclose(actual.offsets, [[0.25, -0.15, 0], [0, 0, 0]], rtol=0, atol=1e-12)
+    moved = actual.passages(np.array([[1, 0, 0], [1, 0, 0]], np.float32), ["de", "en"])
     np.testing.assert_allclose(moved, [unit(np.array([[0.75, 0.15, 0]]))[0], [1, 0, 0]], rtol=0, atol=1e-6)
     # Of few translations: the difference of the means, (2, 5/3, 34/15) - (0, .3, .9).
     few = fit("shift", vectors, languages, parallel=["a", "b", "a", "other", "more"])
@@ -82,11 +82,11 @@ def test_shift_by_hand():
 
 def test_lsar_by_hand():
     """The means differ by (.8, .1, -.9) alone: that direction goes, whatever the language."""
-    found = fit("lsar", SMALL, SMALL_LANGUAGES)
+    actual = fit("lsar", SMALL, SMALL_LANGUAGES)
     direction = np.array([0.8, 0.1, -0.9]) / np.sqrt(1.46)
-    np.testing.assert_allclose(found.matrix, np.eye(3) - np.outer(direction, direction), rtol=0, atol=1e-6)
-    moved = found.passages(SMALL)
-    np.testing.assert_allclose(moved, unit(SMALL @ found.matrix), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(actual.matrix, np.eye(3) - np.outer(direction, direction), rtol=0, atol=1e-6)
+    moved = actual.passages(SMALL)
+    np.testing.assert_allclose(moved, unit(SMALL @ actual.matrix), rtol=0, atol=1e-6)
     np.testing.assert_allclose(moved @ direction, 0, rtol=0, atol=1e-6)
 
 
@@ -106,16 +106,16 @@ def test_lsar_is_that_of_its_authors(rank: int):
     vectors, languages, _ = texts(300, seed=1)
     means = np.stack([vectors[np.array(languages) == name].astype(np.float64).mean(axis=0) for name in LANGUAGES], 1)
     basis = lsar_as_published(means, rank)
-    found = fit("lsar", vectors, languages, rank=rank)
-    np.testing.assert_allclose(found.matrix, np.eye(DIM) - basis @ basis.T, rtol=0, atol=1e-9)
+    actual = fit("lsar", vectors, languages, rank=rank)
+    np.testing.assert_allclose(actual.matrix, np.eye(DIM) - basis @ basis.T, rtol=0, atol=1e-9)
 
 
 def test_the_source_language_and_all_queries_stay_as_they_are_under_shift():
     vectors, languages, _ = texts(20, seed=2)
-    found = fitted("shift")
-    np.testing.assert_array_equal(found.queries(vectors), vectors)
+    actual = fitted("shift")
+    np.testing.assert_array_equal(actual.queries(vectors), vectors)
     english = np.array(languages) == "en"
-    moved = found.passages(vectors, languages)
+    moved = actual.passages(vectors, languages)
     np.testing.assert_allclose(moved[english], vectors[english], rtol=0, atol=1e-7)
     assert np.abs(moved[~english] - vectors[~english]).max() > 0.1
 
@@ -132,39 +132,39 @@ def test_parallel_texts_shift_by_the_difference_of_their_means():
 
 def test_a_centered_language_has_mean_0():
     vectors, languages, _ = texts(300, seed=1)
-    found = fitted("center")
-    for number, name in enumerate(found.languages):
-        left = vectors[np.array(languages) == name].astype(np.float64) - found.offsets[number]
+    actual = fitted("center")
+    for number, name in enumerate(actual.languages):
+        left = vectors[np.array(languages) == name].astype(np.float64) - actual.offsets[number]
         np.testing.assert_allclose(left.mean(axis=0), 0, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("rank", [1, 3])
 def test_lir_removes_the_leading_directions_and_no_others(rank: int):
     vectors, languages, _ = texts(300, seed=1)
-    found = fitted("lir", rank=rank)
+    actual = fitted("lir", rank=rank)
     for name in LANGUAGES:
-        held = vectors[np.array(languages) == name].astype(np.float64)
-        directions = np.linalg.svd(held, full_matrices=False)[2]
-        moved = found.passages(unit(held), [name] * len(held))
+        language_vectors = vectors[np.array(languages) == name].astype(np.float64)
+        directions = np.linalg.svd(language_vectors, full_matrices=False)[2]
+        moved = actual.passages(unit(language_vectors), [name] * len(language_vectors))
         np.testing.assert_allclose(moved @ directions[:rank].T, 0, rtol=0, atol=1e-6)
         kept = unit(directions[rank:])
-        np.testing.assert_allclose(found.passages(kept, [name] * len(kept)), kept, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(actual.passages(kept, [name] * len(kept)), kept, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["lir", "lsar"])
 def test_projections_are_idempotent(method: Method):
     vectors, languages, _ = texts(30, seed=3)
-    found = fitted(method)
-    once = found.passages(vectors, languages)
-    np.testing.assert_allclose(found.passages(once, languages), once, rtol=0, atol=1e-6)
+    actual = fitted(method)
+    once = actual.passages(vectors, languages)
+    np.testing.assert_allclose(actual.passages(once, languages), once, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_row_is_moved_the_same_in_any_company(method: Method):
     vectors, languages, _ = texts(30, seed=3)
-    found = fitted(method)
+    actual = fitted(method)
     order = np.random.default_rng(4).permutation(len(vectors))
-    for side in (found.queries, found.passages):
+    for side in (actual.queries, actual.passages):
         together = side(vectors, languages)
         assert together.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, rtol=0, atol=1e-6)
@@ -197,9 +197,9 @@ def pooled_map(queries: np.ndarray, candidates: np.ndarray, languages: list[str]
 def test_pooled_retrieval_gains_on_texts_that_were_not_fitted(method: Method):
     candidates, languages, records = texts(40, seed=5)
     queries = texts(40, seed=5, wording=1)[0]
-    found = fitted(method)
+    actual = fitted(method)
     raw = pooled_map(queries, candidates, languages, records)
-    after = pooled_map(found.queries(queries, languages), found.passages(candidates, languages), languages, records)
+    after = pooled_map(actual.queries(queries, languages), actual.passages(candidates, languages), languages, records)
     assert after > raw + 0.2, f"mAP {raw:.3f} -> {after:.3f}"
 
 
@@ -223,14 +223,14 @@ def test_only_lsar_is_linear():
 @pytest.mark.parametrize("method", ["center", "lir", "shift"])
 def test_an_unknown_language_is_named(method: Method):
     vectors = texts(1, seed=2)[0]
-    found = fitted(method)
+    actual = fitted(method)
     told = rf"{method} was not fitted on language 'fr' \(but on ar, de, en, th\): add texts in it to --debias-text"
     with pytest.raises(DebiasError, match=told):
-        found.passages(vectors, ["ar", "fr", "en", "fr"])
+        actual.passages(vectors, ["ar", "fr", "en", "fr"])
     with pytest.raises(DebiasError, match="needs the language of each of 4 vectors, got none: give one each"):
-        found.passages(vectors)
+        actual.passages(vectors)
     with pytest.raises(DebiasError, match="needs the language of each of 4 vectors, got 1"):
-        found.passages(vectors, ["ar"])
+        actual.passages(vectors, ["ar"])
     lsar = fitted("lsar")
     np.testing.assert_array_equal(lsar.passages(vectors, ["fr"] * 4), lsar.passages(vectors))
 

@@ -33,13 +33,13 @@ def plain(count: int = 60, start: int = 0) -> list[dict[str, Any]]:
 
 
 def test_translations_are_chosen_together(tmp_path: Path):
-    found = read_text([write(tmp_path / "texts.jsonl", plain(200))], set(), 70)
-    assert list(found.texts) == ["de", "en", "es"]
-    assert {len(texts) for texts in found.texts.values()} == {70}
-    assert found.ids["de"] == found.ids["en"] == found.ids["es"]
-    for lang, texts in found.texts.items():
-        assert texts == tuple(f"{WORDS[lang]} {record}" for record in found.ids[lang])
-    assert found.left_out == 0
+    actual = read_text([write(tmp_path / "texts.jsonl", plain(200))], set(), 70)
+    assert list(actual.texts) == ["de", "en", "es"]
+    assert {len(texts) for texts in actual.texts.values()} == {70}
+    assert actual.ids["de"] == actual.ids["en"] == actual.ids["es"]
+    for lang, texts in actual.texts.items():
+        assert texts == tuple(f"{WORDS[lang]} {record}" for record in actual.ids[lang])
+    assert actual.left_out == 0
 
 
 def test_the_order_of_lines_and_files_does_not_matter(tmp_path: Path):
@@ -80,22 +80,22 @@ def test_every_shape_of_lines_gives_its_passages(tmp_path: Path):
     }
     expected = {lang: {f"{words} {n}" for n in numbers} for lang, words in WORDS.items()}
     for name, records in shapes.items():
-        found = read_text([write(tmp_path / f"{name}.jsonl", records)], set())
-        assert {lang: set(texts) for lang, texts in found.texts.items()} == expected, name
+        actual = read_text([write(tmp_path / f"{name}.jsonl", records)], set())
+        assert {lang: set(texts) for lang, texts in actual.texts.items()} == expected, name
 
 
 def test_a_text_counts_once(tmp_path: Path):
     twice = [{"id": f"again {n}", "lang": "de", "text": "Haus Nummer 7"} for n in range(100)]
-    found = read_text([write(tmp_path / "texts.jsonl", plain(50) + twice)], set())
-    assert len(set(found.texts["de"])) == len(found.texts["de"]) == 50
+    actual = read_text([write(tmp_path / "texts.jsonl", plain(50) + twice)], set())
+    assert len(set(actual.texts["de"])) == len(actual.texts["de"]) == 50
 
 
 def test_texts_of_the_evaluation_and_their_translations_are_left_out(tmp_path: Path):
     path = write(tmp_path / "texts.jsonl", plain(60))
-    found = read_text([path], {" Haus Nummer 7\n", "house number 8", "house number", "elsewhere"})
-    assert found.left_out == 6
+    actual = read_text([path], {" Haus Nummer 7\n", "house number 8", "house number", "elsewhere"})
+    assert actual.left_out == 6
     for lang, words in WORDS.items():
-        assert set(found.texts[lang]) == {f"{words} {n}" for n in range(60) if n not in (7, 8)}
+        assert set(actual.texts[lang]) == {f"{words} {n}" for n in range(60) if n not in (7, 8)}
 
 
 def test_only_the_languages_that_are_asked_for(tmp_path: Path):
@@ -134,21 +134,21 @@ def test_all_methods_are_fitted_on_the_passages_vectors(tiny_run, tmp_path: Path
     words = ["Haus Baum Fluss Stadt", "house tree river town", "casa árbol río ciudad"]
     lines = [
         {"id": number, "lang": lang, "text": " ".join(text)}
-        for lang, known in zip(WORDS, words, strict=True)
-        for number, text in enumerate(product(known.split(), repeat=3))
+        for lang, expected_values in zip(WORDS, words, strict=True)
+        for number, text in enumerate(product(expected_values.split(), repeat=3))
     ]
-    found = read_text([write(tmp_path / "texts.jsonl", lines)], set())
-    made = fit_all(encoder, METHODS, found)
+    actual = read_text([write(tmp_path / "texts.jsonl", lines)], set())
+    made = fit_all(encoder, METHODS, actual)
     assert list(made) == list(METHODS)
-    vectors = np.concatenate([encoder.encode_passages(texts) for texts in found.texts.values()])
-    languages = [lang for lang, texts in found.texts.items() for _ in texts]
-    records = [record for ids in found.ids.values() for record in ids]
+    vectors = np.concatenate([encoder.encode_passages(texts) for texts in actual.texts.values()])
+    languages = [lang for lang, texts in actual.texts.items() for _ in texts]
+    records = [record for ids in actual.ids.values() for record in ids]
     for name in METHODS:
         alone = fit(name, vectors, languages, parallel=records)
         np.testing.assert_allclose(
             made[name].passages(vectors, languages), alone.passages(vectors, languages), rtol=0, atol=1e-5
         )
-        assert made[name].facts.text_sha256 == found.sha256
+        assert made[name].facts.text_sha256 == actual.sha256
         assert made[name].facts.model == model_identity(encoder.origin)
     assert made["shift"].facts.pairs == {"de": 64, "es": 64}
 

@@ -21,12 +21,12 @@ def by_sorting(queries, candidates, relevance, languages, ids):
     """The definition, in Python integers, which do not round: by score, then by (language, id), all descending."""
     left, right = ([[round(float(x) * 2**26) for x in row] for row in side] for side in (queries, candidates))
     in_language, pooled = [], []
-    for query, wanted in relevance:
+    for query, expected in relevance:
         scores = [sum(a * b for a, b in zip(left[query], row, strict=True)) for row in right]
         key = [(score, languages[i], ids[i]) for i, score in enumerate(scores)]
-        pooled.append(1 + sum(other > key[wanted] for other in key))
-        same = [other for other in key if other[1] == languages[wanted]]
-        in_language.append(1 + sum(other > key[wanted] for other in same))
+        pooled.append(1 + sum(other > key[expected] for other in key))
+        same = [other for other in key if other[1] == languages[expected]]
+        in_language.append(1 + sum(other > key[expected] for other in same))
     return in_language, pooled
 
 
@@ -48,18 +48,18 @@ def test_equal_to_sorting_exact_scores(seed: int, kind: str):
     ids = [str(number) for number in rng.permutation(23)]
     relevance = np.argwhere(rng.random((5, 23)) < 0.3)
     rng.shuffle(relevance)
-    found = rank_relevant(queries, candidates, relevance, languages, ids)
+    actual = rank_relevant(queries, candidates, relevance, languages, ids)
     in_language, pooled = by_sorting(queries, candidates, relevance, languages, ids)
-    np.testing.assert_array_equal(found.pooled, pooled)
-    np.testing.assert_array_equal(found.in_language, in_language)
+    np.testing.assert_array_equal(actual.pooled, pooled)
+    np.testing.assert_array_equal(actual.in_language, in_language)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=8), st.sampled_from([np.float32, np.float64]))
 def test_the_grid_is_the_nearest_multiple_in_any_type(values: list[float], dtype: type):
-    found = on_grid(np.array([values], dtype))
-    assert found.dtype == np.float64
-    assert found.tolist() == [[round(value * 2**26) / GRID for value in values]]  # Python's round is to even, as rint
+    actual = on_grid(np.array([values], dtype))
+    assert actual.dtype == np.float64
+    assert actual.tolist() == [[round(value * 2**26) / GRID for value in values]]  # Python's round is to even, as rint
 
 
 @pytest.mark.parametrize("nearness", [1.0, 1e-3, 1e-6])
@@ -74,13 +74,13 @@ def test_no_block_size_changes_a_rank(nearness: float):
     # More relevant candidates per query than are counted at once.
     picked = np.stack([rng.choice(1500, 70, replace=False) for _ in queries])
     relevance = np.stack([np.repeat(np.arange(90), 70), picked.ravel()], 1)
-    whole = rank_relevant(queries, candidates, relevance, languages, ids)
+    full = rank_relevant(queries, candidates, relevance, languages, ids)
     for memory_mib in (1, 0):  # blocks of 29 of the 450 rows of scores, and of one row
         again = rank_relevant(queries, candidates, relevance, languages, ids, memory_mib=memory_mib)
-        np.testing.assert_array_equal(again, whole)
+        np.testing.assert_array_equal(again, full)
     alone = relevance[:, 0] == 17
     one = rank_relevant(queries[17:18], candidates, relevance[alone] * [0, 1], languages, ids)
-    np.testing.assert_array_equal(one, np.stack(whole)[:, alone])
+    np.testing.assert_array_equal(one, np.stack(full)[:, alone])
 
 
 def test_the_order_of_the_candidates_changes_nothing():

@@ -36,10 +36,10 @@ def test_values_by_hand():
 
 def test_removal_by_hand():
     dropped = bias.removal(ANSWERS)
-    whole = (1 + 2 / 2 + 3 / 7) / 3
+    full = (1 + 2 / 2 + 3 / 7) / 3
     without_de, without_en, without_fr = (1 + 2 / 6) / 2, (1 + 2 / 6) / 2, (1 + 2 / 2) / 2
-    np.testing.assert_allclose(dropped.same, [whole - without_de, (1 / 2 + 2 / 4) / 2 - 1 / 3])
-    np.testing.assert_allclose(dropped.cross, [whole - (without_en + without_fr) / 2, (1 / 2 + 2 / 4) / 2 - 1 / 2])
+    np.testing.assert_allclose(dropped.same, [full - without_de, (1 / 2 + 2 / 4) / 2 - 1 / 3])
+    np.testing.assert_allclose(dropped.cross, [full - (without_en + without_fr) / 2, (1 / 2 + 2 / 4) / 2 - 1 / 2])
     lone = bias.lone_answer(ANSWERS)  # ranks without the other answers: de 1, en 1, fr 5; and de 3, en 2
     np.testing.assert_allclose(lone.same, [1, 1 / 2])
     np.testing.assert_allclose(lone.cross, [(1 + 1 / 5) / 2, 1 / 3])
@@ -133,8 +133,8 @@ def test_equal_to_the_definitions_as_slow_loops(answers: bias.Answers, k: int):
         expected["complete"].append(float(max(ranks) <= k))
         expected["log"].append(math.log2(max(ranks)) - math.log2(min(ranks)))
         expected["share"].append(len(own) / len(pairs))
-        whole = slow_average_precision(ranks)
-        drop = {rank: whole - slow_average_precision(without(ranks, rank)) for rank in ranks if len(ranks) > 1}
+        full = slow_average_precision(ranks)
+        drop = {rank: full - slow_average_precision(without(ranks, rank)) for rank in ranks if len(ranks) > 1}
         expected["removal same"].append(mean([drop[rank] for rank in own if rank in drop]))
         expected["removal cross"].append(mean([drop[rank] for rank in foreign if rank in drop]))
         lone = {rank: 1 / (rank - sum(above < rank for above in ranks)) for rank in ranks}

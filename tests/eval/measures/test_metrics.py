@@ -72,7 +72,7 @@ def test_equal_to_trec_eval_on_runs_with_ties(data: st.DataObject):
         places[best_first] = np.arange(1, count + 1)
         ranks[row] = np.where(relevant[row], places, 0)
 
-    ours = {
+    computed = {
         ir_measures.AP: metrics.average_precision(ranks),
         ir_measures.RR: metrics.reciprocal_rank(ranks),
         ir_measures.R @ 1: metrics.recall(ranks, 1),
@@ -81,8 +81,8 @@ def test_equal_to_trec_eval_on_runs_with_ties(data: st.DataObject):
     }
     run = [ir_measures.ScoredDoc(f"q{q}", ids[c], float(scores[q, c])) for q in range(3) for c in range(count)]
     qrels = [ir_measures.Qrel(f"q{q}", ids[c], int(relevant[q, c])) for q in range(3) for c in range(count)]
-    for value in ir_measures.pytrec_eval.iter_calc(list(ours), qrels, run):
-        assert ours[value.measure][int(value.query_id[1:])] == pytest.approx(value.value, abs=1e-9), value
+    for value in ir_measures.pytrec_eval.iter_calc(list(computed), qrels, run):
+        assert computed[value.measure][int(value.query_id[1:])] == pytest.approx(value.value, abs=1e-9), value
 
 
 Run = dict[str, list[tuple[str, float]]]
@@ -124,10 +124,10 @@ def test_equal_to_trec_eval_on_a_thousand_runs_with_ties_duplicates_and_missing_
         ir_measures.Qrel(query, name, grade) for query in qrels for name, grade in qrels[query].items()
     ]
     judged = metrics.judge(run, qrels)
-    ours = {measure: metrics.per_query(judged, metric) for measure, metric in TREC.items()}
+    computed = {measure: metrics.per_query(judged, metric) for measure, metric in TREC.items()}
     for value in ir_measures.pytrec_eval.iter_calc(list(TREC), judgements_of_all, docs):
-        assert ours[value.measure].pop(value.query_id) == pytest.approx(value.value, abs=1e-9), value
-    assert not any(ours.values())  # ir-measures has a value for every query that we have
+        assert computed[value.measure].pop(value.query_id) == pytest.approx(value.value, abs=1e-9), value
+    assert not any(computed.values())  # ir-measures has a value for every query that we have
 
 
 def test_how_a_run_is_read():

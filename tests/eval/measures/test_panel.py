@@ -73,10 +73,10 @@ def test_answers_in_one_language_have_no_distance_between_languages(make_task):
     """Two passages of the query's own language are no translations: nothing in them is about language."""
     task = make_task(LANGUAGES, COUNT)
     language = [row.language for row in task.candidates]
-    asked = [row.language for row in task.queries]
-    own = [(q, c) for q, c in task.relevance.tolist() if asked[q] == language[c]]
+    requested = [row.language for row in task.queries]
+    own = [(q, c) for q, c in task.relevance.tolist() if requested[q] == language[c]]
     row_of = {(row.language, row.id): number for number, row in enumerate(task.candidates)}
-    second = [(q, row_of[asked[q], str((int(task.queries[q].id) + 1) % COUNT)]) for q, _ in own]
+    second = [(q, row_of[requested[q], str((int(task.queries[q].id) + 1) % COUNT)]) for q, _ in own]
     result = evaluate(_Random(), replace(task, relevance=np.array(own + second)), "passage")
     assert result["rank_distance"] is None
     assert result.first_languages == {}

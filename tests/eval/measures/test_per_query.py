@@ -70,8 +70,8 @@ def test_a_row_is_a_question_in_all_its_languages(uneven, knows_the_record):
     rows = table.by_question("multilingual", "recall@1")
     ids = sorted(set(table.ids))
     exists = {(query.id, query.language) for query in uneven.queries}
-    asked = [[(name, language) in exists for language in ("de", "en", "th")] for name in ids]
-    np.testing.assert_array_equal(~np.isnan(rows), asked)
+    requested = [[(name, language) in exists for language in ("de", "en", "th")] for name in ids]
+    np.testing.assert_array_equal(~np.isnan(rows), requested)
 
 
 def test_a_rank_distance_needs_two_relevant_candidates(make_task, knows_the_record):
@@ -85,18 +85,18 @@ def test_the_file_gives_back_what_it_was_given(tmp_path, uneven, random_encoder)
     tables = {"xquad_r": table_of(uneven, random_encoder), "xquad_r:sentence": table_of(uneven, random_encoder)}
     path = tmp_path / "new" / "per_query.npz"
     write(path, tables)
-    assert [found.name for found in path.parent.iterdir()] == [path.name]
-    found = read(path)
-    assert list(found) == list(tables)
+    assert [actual.name for actual in path.parent.iterdir()] == [path.name]
+    actual = read(path)
+    assert list(actual) == list(tables)
     for key, table in tables.items():
         for field in fields(Table):
-            ours, theirs = getattr(table, field.name), getattr(found[key], field.name)
+            computed, reference = getattr(table, field.name), getattr(actual[key], field.name)
             if field.name in SETTINGS:
-                assert list(ours) == list(theirs)
-                for metric in ours:
-                    np.testing.assert_array_equal(ours[metric], theirs[metric], strict=True)
+                assert list(computed) == list(reference)
+                for metric in computed:
+                    np.testing.assert_array_equal(computed[metric], reference[metric], strict=True)
             else:
-                assert ours == theirs
+                assert computed == reference
     # As the module's docstring tells those who read it without us.
     with np.load(path) as archive:
         elsewhere = archive["xquad_r:sentence/multilingual/map"]

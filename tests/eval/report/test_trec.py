@@ -28,11 +28,11 @@ def by_trec_eval(folder: Path, name: str, measures: dict) -> dict[str, dict[str,
     """{measure: {language: values of its queries}}, as ir-measures (pytrec_eval) reads the two files."""
     qrels = list(ir_measures.read_trec_qrels(str(folder / f"{name}.qrels.gz")))
     ranked = list(ir_measures.read_trec_run(str(folder / f"{name}.run.gz")))
-    found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in measures}
+    actual: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in measures}
     for value in ir_measures.iter_calc(list(measures.values()), qrels, ranked):
-        name = next(ours for ours, theirs in measures.items() if theirs == value.measure)
-        found[name][value.query_id.partition(":")[0]].append(value.value)
-    return found
+        name = next(computed for computed, reference in measures.items() if reference == value.measure)
+        actual[name][value.query_id.partition(":")[0]].append(value.value)
+    return actual
 
 
 def macro(values: dict[str, list[float]]) -> float:
@@ -79,10 +79,10 @@ def test_trec_eval_gives_the_figures_of_the_report(encoder, make_task, knows_the
     result = run(made, [task], watch=writer.ranked).tasks[task.name]
     assert writer.paths == [tmp_path / f"{task.name}.run.gz", tmp_path / f"{task.name}.qrels.gz"]
     # The pool has 36 candidates: nothing is cut off, so that AP and RR are those of the full ranking as well.
-    found = by_trec_eval(tmp_path, task.name, MEASURES | {"map": ir_measures.AP})
-    for name, values in found.items():
+    actual = by_trec_eval(tmp_path, task.name, MEASURES | {"map": ir_measures.AP})
+    for name, values in actual.items():
         assert macro(values) == pytest.approx(result.value(name), abs=1e-9)
-    assert 0 < macro(found["map"]) < 1
+    assert 0 < macro(actual["map"]) < 1
 
 
 def test_relevant_candidates_stand_where_the_exact_ranks_say(tmp_path):
@@ -143,13 +143,13 @@ def test_a_searched_pool_scores_as_its_result_says(tmp_path):
     qrels = {q.id: {f"d%{n}": int(rng.integers(0, 3)) for n in rng.choice(150, 20, replace=False)} for q in queries}
     task = SearchTask("pool", queries, lambda: iter(()), qrels)
     # Scores on a coarse grid, and pairs of scores that only float64 tells apart.
-    found = {
+    actual = {
         query.id: [(f"d%{n}", float(rng.integers(-3, 3) / 4 + 1e-10 * n)) for n in rng.permutation(150)[:100]]
         for query in queries
     }
     writer = TrecWriter(tmp_path, "model")
-    writer.searched(task, found)
-    judged = metrics.judge(found, task.qrels)
+    writer.searched(task, actual)
+    judged = metrics.judge(actual, task.qrels)
     expected = {name: metrics.per_query(judged, metric.values) for name, metric in POOLS.items()}
     measures = {"ndcg@10": ir_measures.nDCG @ 10, "recall@100": ir_measures.R @ 100, "map@100": ir_measures.AP @ 100}
     for name, values in by_trec_eval(tmp_path, "pool", measures).items():
@@ -161,13 +161,13 @@ def test_a_searched_pool_scores_as_its_result_says(tmp_path):
 @given(st.lists(st.floats(-1, 1, allow_subnormal=False) | st.sampled_from([0.0, 0.5, 0.5 + 2**-40]), max_size=60))
 def test_falling_scores_fall_and_stay_near(values):
     scores = np.array(sorted(values, reverse=True), np.float64)
-    found = falling(scores)
-    assert (found[1:] < found[:-1]).all()
-    assert np.abs(found - scores).max(initial=0) < 60 * 2.0**-24
+    actual = falling(scores)
+    assert (actual[1:] < actual[:-1]).all()
+    assert np.abs(actual - scores).max(initial=0) < 60 * 2.0**-24
     if len(set(scores.astype(np.float32).tolist())) == len(scores):
-        np.testing.assert_array_equal(found, scores.astype(np.float32))  # nothing to tell apart: nothing is changed
+        np.testing.assert_array_equal(actual, scores.astype(np.float32))  # nothing to tell apart: nothing is changed
     # Nine digits bring every float32 number back.
-    np.testing.assert_array_equal(np.array([f"{score:.9g}" for score in found.tolist()], np.float32), found)
+    np.testing.assert_array_equal(np.array([f"{score:.9g}" for score in actual.tolist()], np.float32), actual)
 
 
 def test_file_names_are_safe_and_never_shared():

@@ -102,9 +102,9 @@ def test_two_watches_cannot_write_one_curve(tmp_path: Path):
     ],
 )
 def test_the_best_step_is_the_first_of_the_best_value(tmp_path: Path, settings: CurveSettings, values: dict, best: int):
-    found = write(tmp_path / "curve.jsonl", values, settings).best
-    assert found is not None
-    assert found.step == best
+    actual = write(tmp_path / "curve.jsonl", values, settings).best
+    assert actual is not None
+    assert actual.step == best
 
 
 def test_an_empty_curve_has_no_best_step():
@@ -116,23 +116,27 @@ def test_every_name_is_known_before_anything_is_evaluated(make_task):
     result = ranked(["de"], ["de"], "passage", (number / 100 for number in count(1)))
     means = {"monolingual": 0.5, "cross_lingual": None, "multilingual": 0.25}
     result = result.model_validate({**result.model_dump(), "map": means, "rank_distance": 2.0})
-    found = curve.by_name(curve.figures(Evaluation({task.name: result}, {})))
-    known = curve.names({"parallel": [task]})
-    assert known[0] == "parallel.map.multilingual"
-    assert set(found) == set(known)
-    assert (found[known[0]], found["parallel.map.cross_lingual"], found["parallel.rank_distance"]) == (0.25, None, 2.0)
+    actual = curve.by_name(curve.figures(Evaluation({task.name: result}, {})))
+    expected_values = curve.names({"parallel": [task]})
+    assert expected_values[0] == "parallel.map.multilingual"
+    assert set(actual) == set(expected_values)
+    assert (actual[expected_values[0]], actual["parallel.map.cross_lingual"], actual["parallel.rank_distance"]) == (
+        0.25,
+        None,
+        2.0,
+    )
 
 
 def test_a_searched_pool_of_any_name_has_its_figures():
     pool = SearchTask("scifact", (Query("q", "en", "?"),), lambda: iter(()), {"q": {"d": 1}})
     result = searched(["en"], (number / 100 for number in count(1)))
-    found = curve.by_name(curve.figures(Evaluation({}, {}, searches={"beir:data/v1.0/scifact": result})))
-    assert found["beir:data/v1.0/scifact.ndcg@10"] == result["ndcg@10"]
-    assert list(found) == curve.names({"beir:data/v1.0/scifact": [pool]})
+    actual = curve.by_name(curve.figures(Evaluation({}, {}, searches={"beir:data/v1.0/scifact": result})))
+    assert actual["beir:data/v1.0/scifact.ndcg@10"] == result["ndcg@10"]
+    assert list(actual) == curve.names({"beir:data/v1.0/scifact": [pool]})
 
 
 def test_a_mistyped_name_is_told_its_neighbours():
-    known = ["demo.map.multilingual", "demo.mrr.multilingual", "demo.rank_distance"]
-    assert curve.check_name("demo.rank_distance", known) == "demo.rank_distance"
+    expected_values = ["demo.map.multilingual", "demo.mrr.multilingual", "demo.rank_distance"]
+    assert curve.check_name("demo.rank_distance", expected_values) == "demo.rank_distance"
     with pytest.raises(CurveError, match=r"--metric demo.mAP.multilingual: .*, such as demo.map.multilingual, "):
-        curve.check_name("demo.mAP.multilingual", known)
+        curve.check_name("demo.mAP.multilingual", expected_values)
