@@ -19,6 +19,7 @@ from hybrid_jax.hub.weights import Pretrained, PretrainedError, load_parameters,
 from hybrid_jax.hub.weights import weights_digest as digest_of
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, initialize
 from hybrid_jax.runs import checkpoint
+from hybrid_jax.runtime.compilation import keep_compiled
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
 Warn = Callable[[str], None]
@@ -63,6 +64,7 @@ def load(
                 f"{path} is not a run (no config.yaml and tokenizer/)"
                 + (f", so it has no step {step}" if step is not None else ", nor a model's folder (no config.json)")
             )
+        keep_compiled(None, warn)
         encoder = _from_pretrained(open_pretrained(path_or_id, pooling), make_mesh(MeshConfig()))
     return _adjusted(encoder, query_prompt, passage_prompt, max_length, dtype)
 
@@ -83,6 +85,7 @@ def load_checkpoint(run: Run, folder: Path, step: int | None, warn: Warn = warni
 
     Encoders of the same run share their compiled functions.
     """
+    keep_compiled(run.cache, warn)
     mesh = make_mesh(MeshConfig())
 
     def sharded(leaf: Any) -> jax.ShapeDtypeStruct:

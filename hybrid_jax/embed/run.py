@@ -25,6 +25,8 @@ class Run:
     seed: int
     pretrained: str | None
     """The model that training started from; None if it started from random weights."""
+    cache: Path | None
+    """The run's `data.cache_dir`; None if it does not exist, as on another machine."""
     origin: Origin
     """Config, data and code of the run. Its `step` is None until a checkpoint is restored."""
 
@@ -48,6 +50,7 @@ def read_run(folder: Path) -> Run:
     """Raises ConfigError if the folder is not a run, its config is not valid, or its run.json is damaged."""
     config = read_config(folder)
     data = config.data
+    cache = Path(data.cache_dir).expanduser()
     try:
         begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         origin = Origin(
@@ -67,5 +70,6 @@ def read_run(folder: Path) -> Run:
         Tokenizer(folder / "tokenizer"),
         config.seed,
         config.pretrained,
+        cache if cache.is_dir() else None,
         origin,
     )

@@ -46,11 +46,13 @@ def _train(arguments: argparse.Namespace, overrides: list[str], prog: str) -> No
     keep_freed_memory()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the tracebacks of errors that it raises
     from hybrid_jax.config import load_config  # imported late: jax is not needed for --help
+    from hybrid_jax.runtime.compilation import keep_compiled
     from hybrid_jax.runtime.mesh import start_distributed
     from hybrid_jax.train.loop import train
 
     config = load_config(arguments.config, [*overrides, "--help"] if arguments.help_config else overrides, prog)
     start_distributed()
+    keep_compiled(Path(config.data.cache_dir), lambda line: print(f"warning: {line}", file=sys.stderr))
     signal.signal(signal.SIGTERM, _stop)  # after jax, whose own handler would not stop the run
     train(config, arguments.workdir, arguments.skip_bad_rows)
 
