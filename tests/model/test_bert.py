@@ -42,7 +42,11 @@ def by_numpy(parameters: dict, config: BertConfig, tokens: list[int]) -> np.ndar
 
     gelu = np.vectorize(lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2)
     tables = parameters["embeddings"]
-    place = np.arange(len(tokens)) + config.position_offset
+    place = np.arange(len(tokens))
+    if config.position_offset > 0:  # RoBERTa: tokens of the padding id are not counted, and stand before the first
+        counted = np.array(tokens) != config.position_offset - 1
+        place = np.where(counted, np.cumsum(counted) - 1, -1)
+    place = place + config.position_offset
     x = tables["word"]["embedding"][tokens] + tables["position"]["embedding"][place]
     x = norm(x + tables["token_type"]["embedding"][0], tables["norm"])
     size = config.hidden_size // config.num_heads
@@ -68,6 +72,20 @@ def test_equals_bert_written_in_numpy(offset: int, types: int):
     for row, length in enumerate(SEGMENTS.sum(axis=1)):
         expected = by_numpy(parameters, config, list(TOKENS[row, :length]))
         np.testing.assert_allclose(hidden[row, :length], expected, atol=2e-5)
+
+
+def test_a_padding_token_inside_a_text_is_attended_to_and_shifts_roberta_positions_only():
+    texts = [[3, 1, 5, 1, 1, 7], [9, 4, 1]]
+    packed = np.array([[*texts[0], *texts[1], 1]], np.int32)
+    segments = np.array([[1] * 6 + [2] * 3 + [0]], np.int32)
+    for offset in (0, 2):
+        config = TINY.model_copy(update={"position_offset": offset})
+        model = build(config, deviation=0.3)
+        hidden = np.asarray(encode(model, packed, segments))[0]
+        parameters = jax.tree.map(lambda p: np.asarray(p, np.float64), nnx.to_pure_dict(nnx.state(model)))
+        for text, start in zip(texts, (0, 6), strict=True):
+            expected = by_numpy(parameters, config, text)
+            np.testing.assert_allclose(hidden[start : start + len(text)], expected, atol=2e-5)
 
 
 def test_a_text_is_the_same_wherever_it_stands():

@@ -21,6 +21,7 @@ from hybrid_jax.model.layers import (
     layer_norm,
     linear,
     positions,
+    positions_between_padding_tokens,
     same_text,
     split_heads,
 )
@@ -52,7 +53,8 @@ class BertConfig(BaseModel):
     max_length: int = Field(default=512, ge=1)
     """The longest row in tokens. The position embedding has this many rows, plus position_offset."""
     position_offset: int = Field(default=0, ge=0)
-    """Added to every position, counted from 0: 0 for BERT, 2 for RoBERTa and XLM-R."""
+    """Added to every position, counted from 0: 0 for BERT, 2 for RoBERTa and XLM-R. Above 0 it is the padding id + 1,
+    as in RoBERTa, and tokens with the padding id are not counted, not even inside a text."""
     type_vocab_size: int = Field(default=1, ge=1)
     """Rows of the token-type embedding: 2 for BERT, 1 for RoBERTa and XLM-R. Only row 0 is used."""
     layer_norm_eps: float = Field(default=1e-12, gt=0)
@@ -100,8 +102,12 @@ class BertEmbeddings(nnx.Module):
     def __call__(
         self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey
     ) -> Float[Array, "rows length hidden"]:
-        position = self.position(positions(segments) + self.config.position_offset)
-        summed = self.word(tokens) + position + self.token_type.embedding[0]
+        offset = self.config.position_offset
+        if offset > 0:
+            position = positions_between_padding_tokens(tokens, segments, padding_id=offset - 1)
+        else:
+            position = positions(segments)
+        summed = self.word(tokens) + self.position(position + offset) + self.token_type.embedding[0]
         return dropout(self.norm(summed).astype(self.config.dtype), self.config.dropout, dropout_key)
 
 
