@@ -4,10 +4,12 @@ Texts are encoded by the `tokenizers` library itself, about twice as fast as by 
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tokenizers
@@ -38,21 +40,24 @@ class TokenizerConfig(BaseModel):
 class Tokenizer:
     """The tokenizer in a folder; it gives the same ids as transformers' AutoTokenizer, whatever the folder's format.
 
-    Attributes: `vocab_size`, `pad_id`, `digest` (sha256 of the tokenizer in its canonical form).
-    Raises FileNotFoundError for a folder without a tokenizer, DataError for one that cannot be read or names no padding
-    token.
+    Attributes: `vocab_size`, `pad_id`, `truncation_side` (the end at which long texts are cut), `digest` (sha256 of the
+    tokenizer in its canonical form). Raises FileNotFoundError for a folder without a tokenizer, DataError for one that
+    cannot be read, names no padding token, or gives token types other than 0.
     """
 
     def __init__(self, folder: Path, lower_case: bool = False):
         self.folder = folder
-        self._tokenizer, self._names = _open(folder)
+        opened = _open(folder)
+        self._tokenizer, self._names = opened.tokenizer, opened.names
+        self.truncation_side = opened.truncation_side
         if lower_case:
-            own = self._tokenizer.normalizer
-            lower = [tokenizers.normalizers.Lowercase(), *([] if own is None else [own])]
-            self._tokenizer.normalizer = tokenizers.normalizers.Sequence(lower)
+            _lower_case(self._tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self.digest = sha256(self._tokenizer.to_str().encode()).hexdigest()
+        if opened.token_types and any(self._tokenizer.encode("a").type_ids):
+            raise DataError(f"{folder}: its tokenizer gives a text token types other than 0, which are not supported")
+        canonical = self._tokenizer.to_str() + ("" if self.truncation_side == "right" else "cut on the left")
+        self.digest = sha256(canonical.encode()).hexdigest()
         self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
         self.pad_id = self._find_pad_id()
 
@@ -65,7 +70,7 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], max_length: int) -> tuple[list[np.ndarray], int]:
         """Token ids of each text, special tokens included, cut to `max_length`; and how many texts were cut."""
-        self._tokenizer.enable_truncation(max_length)
+        self._tokenizer.enable_truncation(max_length, direction=self.truncation_side)
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         self._tokenizer.no_truncation()
         return [np.array(e.ids, np.int32) for e in encodings], sum(bool(e.overflowing) for e in encodings)
@@ -81,7 +86,8 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tokenizer.json").write_text(self._tokenizer.to_str(), encoding="utf-8")
         limit = {} if max_length is None else {"model_max_length": max_length}
-        config = {"tokenizer_class": _VERBATIM, **self._names, **limit}
+        side = {} if self.truncation_side == "right" else {"truncation_side": self.truncation_side}
+        config = {"tokenizer_class": _VERBATIM, **self._names, **limit, **side}
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
@@ -91,27 +97,75 @@ a tokenizer from the vocabulary and a few flags, whatever tokenizer.json says.""
 _FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 
 
-def _open(folder: Path) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
-    """The tokenizer, and the names of its special tokens ("pad_token" and so on)."""
+_PLAIN_KEYS = {"tokenizer_class", "model_max_length", "truncation_side", "padding_side", "model_input_names"}
+"""With these and the names of special tokens alone, a tokenizer_config.json changes nothing in tokenizer.json."""
+
+
+class _Opened(NamedTuple):
+    tokenizer: tokenizers.Tokenizer
+    names: dict[str, str]
+    """The special tokens: "pad_token" and so on."""
+    truncation_side: Literal["left", "right"]
+    token_types: bool
+    """transformers gives the model the token types as well."""
+
+
+def _open(folder: Path) -> _Opened:
     if not any((folder / name).exists() for name in _FILES):
         raise FileNotFoundError(
             f"{folder} has no tokenizer.json: give a Hugging Face tokenizer folder "
-            f"(AutoTokenizer.from_pretrained(…).save_pretrained({str(folder)!r}) writes one)"
+            f'(python -c "import sys; from transformers import AutoTokenizer as T; '
+            f'T.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])" MODEL {shlex.quote(str(folder))} writes it)'
         )
     try:
         path = folder / "tokenizer_config.json"
         config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        alone = not path.exists() and not (folder / "config.json").exists()  # nothing to build it from
-        if (alone or config.get("tokenizer_class") == _VERBATIM) and (folder / "tokenizer.json").exists():
-            names = {name: _content(token) for name, token in config.items() if name.endswith("_token") and token}
-            return _exact((folder / "tokenizer.json").read_text(encoding="utf-8")), names
+        if (exact := _verbatim(folder, config)) is not None:
+            return exact
         from transformers import AutoTokenizer  # takes a second, and a run's own tokenizer does without
 
         slow = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         names = {name: str(token) for name, token in slow.special_tokens_map.items() if isinstance(token, str)}
-        return _exact(slow.backend_tokenizer.to_str()), names
+        tokenizer = _exact(slow.backend_tokenizer.to_str())
+        return _Opened(tokenizer, names, _side(slow.truncation_side), "token_type_ids" in slow.model_input_names)
     except Exception as error:  # noqa: BLE001 (both libraries raise bare ones, and whatever their parts raise)
         raise DataError(f"{folder}: its tokenizer cannot be read: {' '.join(str(error).split())[:300]}") from None
+
+
+def _verbatim(folder: Path, config: dict[str, Any]) -> _Opened | None:
+    """tokenizer.json as it is, where AutoTokenizer would not change it; None where it might."""
+    path = folder / "tokenizer.json"
+    alone = not config and not (folder / "config.json").exists()  # nothing to build it from
+    others = any((folder / name).exists() for name in ("special_tokens_map.json", "added_tokens.json"))
+    if not path.exists() or not (alone or (config.get("tokenizer_class") == _VERBATIM and not others)):
+        return None
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text)
+    names = {name: _content(token) for name, token in config.items() if name.endswith("_token") and token}
+    added = {token["content"] for token in content.get("added_tokens", [])}
+    tokenizer = _exact(text)
+    # AutoTokenizer reads the named tokens as special ones in a text, also where tokenizer.json does not list them so.
+    missing = sorted(set(names.values()) - added)
+    if not set(config) <= _PLAIN_KEYS | set(names) or any(tokenizer.token_to_id(token) is None for token in missing):
+        return None
+    tokenizer.add_special_tokens(missing)
+    side = config.get("truncation_side") or (content.get("truncation") or {}).get("direction", "right")
+    return _Opened(tokenizer, names, _side(side), "token_type_ids" in config.get("model_input_names", []))
+
+
+def _side(name: str) -> Literal["left", "right"]:
+    if name.lower() not in ("left", "right"):
+        raise ValueError(f"truncation_side = {name!r}: expected left or right")
+    return "left" if name.lower() == "left" else "right"
+
+
+def _lower_case(tokenizer: tokenizers.Tokenizer) -> None:
+    """Lower-cases texts first, unless the normaliser has such a step: as sentence-transformers does."""
+    own = tokenizer.normalizer
+    steps = list(own) if isinstance(own, tokenizers.normalizers.Sequence) else [] if own is None else [own]
+    lower = tokenizers.normalizers.Lowercase()
+    if not any(isinstance(step, tokenizers.normalizers.Lowercase) for step in steps):
+        tokenizer.normalizer = tokenizers.normalizers.Sequence([lower, *([] if own is None else [own])])
 
 
 def _exact(text: str) -> tokenizers.Tokenizer:

@@ -65,7 +65,10 @@ def load(
                 + (f", so it has no step {step}" if step is not None else ", nor a model's folder (no config.json)")
             )
         keep_compiled(None, warn)
-        encoder = _from_pretrained(open_pretrained(path_or_id, pooling), make_mesh(MeshConfig()))
+        pretrained = open_pretrained(path_or_id, pooling)
+        for note in pretrained.notes:
+            warn(note)
+        encoder = _from_pretrained(pretrained, make_mesh(MeshConfig()))
     return _adjusted(encoder, query_prompt, passage_prompt, max_length, dtype)
 
 

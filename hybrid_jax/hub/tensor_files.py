@@ -13,6 +13,7 @@ import ml_dtypes  # noqa: F401 (registers bfloat16 with numpy, which safetensors
 import numpy as np
 import safetensors
 
+from hybrid_jax.hub.conversion import missing_weights
 from hybrid_jax.hub.json_files import PretrainedError, read_json
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
@@ -38,22 +39,23 @@ class TensorFiles:
     outside the folder.
     """
 
-    def __init__(self, folder: Path, single: str = SINGLE):
+    def __init__(self, folder: Path):
         self.folder = folder
         self._stored: dict[str, Stored] = {}
         index = folder / INDEX
-        if single == SINGLE and index.is_file():
-            self.files = tuple(sorted(_sharded(index)))
-        elif (folder / single).is_file():
-            self.files = (folder / single,)
+        sharded = False
+        if (folder / SINGLE).is_file():  # before shards, as transformers looks for them
+            self.files = (folder / SINGLE,)
+        elif index.is_file():
+            sharded, self.files = True, tuple(sorted(_sharded(index)))
         else:
-            raise PretrainedError(_missing(folder))
+            raise PretrainedError(missing_weights(folder))
         for file in self.files:
             for name, stored in _header(file):
                 if name in self._stored:
                     raise PretrainedError(f"{file}: tensor {name} is in {self._stored[name].file.name} as well")
                 self._stored[name] = stored
-        if single == SINGLE and index.is_file():
+        if sharded:
             self._check_index(index)
 
     def _check_index(self, index: Path) -> None:
@@ -140,15 +142,3 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
     buffer = np.empty(size + _ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % _ALIGNMENT
     return buffer[start : start + size].view(np.float32).reshape(shape)
-
-
-def _missing(folder: Path) -> str:
-    pickled = next(iter(sorted(folder.glob("pytorch_model*.bin"))), None)
-    if pickled is None:
-        return f"{folder} has no model.safetensors: give the folder of a model that was saved as safetensors"
-    return (
-        f"{folder} has its weights only as {pickled.name}, a pickle, which can run code when it is opened. "
-        f"If you trust it, convert it where torch is installed: "
-        f'python -c "from transformers import AutoModel as M, AutoTokenizer as T; '
-        f"[C.from_pretrained('{folder}').save_pretrained('{folder}-safetensors') for C in (M, T)]\""
-    )

@@ -1,26 +1,31 @@
 """config.json of a Hugging Face folder -> the config of our encoder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from hybrid_jax.hub.json_files import PretrainedError, read_object
+from hybrid_jax.hub.keys import CONFIG, check_keys
 from hybrid_jax.model.families import FAMILIES, EncoderConfig, family_of_model_type
-from hybrid_jax.model.hugging_face import HuggingFaceError, first_problem
+from hybrid_jax.model.hugging_face import CONFIG_KEYS, HuggingFaceError, first_problem
 
 
-def read_encoder_config(folder: Path) -> EncoderConfig:
-    """The encoder that the folder's config.json describes. Fields it leaves out have the defaults of transformers.
+def read_encoder_config(folder: Path) -> tuple[EncoderConfig, Sequence[str]]:
+    """The encoder that the folder's config.json describes, and notes on keys that are not read.
 
-    Raises PretrainedError for a model type that no family reads, and for sizes or options that we do not support.
+    Fields that the file leaves out have the defaults of transformers. Raises PretrainedError for a model type that no
+    family reads, and for sizes or options that we do not support.
     """
     path = folder / "config.json"
-    model_type = read_object(path).get("model_type")
+    raw = read_object(path)
+    model_type = raw.get("model_type")
     family = family_of_model_type(model_type)
     if family is None:
         problem = f"has model_type {model_type!r}" if path.is_file() else "does not exist"
         supported = [name for family in FAMILIES for name in family.model_types]
         raise PretrainedError(f"{path} {problem}: hybrid_jax reads {', '.join(supported)}")
+    notes = check_keys(path, raw, CONFIG, (*CONFIG_KEYS, *family.config_keys))
     from transformers import AutoConfig
 
     try:
@@ -28,7 +33,7 @@ def read_encoder_config(folder: Path) -> EncoderConfig:
     except Exception as error:  # noqa: BLE001 (transformers raises whatever its parts raise)
         raise PretrainedError(f"{path}: transformers refuses it: {' '.join(str(error).split())[:300]}") from None
     try:
-        return family.from_hugging_face(content)
+        return family.from_hugging_face(content), notes
     except HuggingFaceError as error:
         raise PretrainedError(f"{path}: {error}") from None
     except ValidationError as error:

@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 from flax import nnx
 from pydantic import BaseModel
 
+from hybrid_jax.model.keys import Key
+
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 Row = tuple[str, str]
@@ -41,6 +43,9 @@ class Family(Generic[ConfigT]):
     tensor_names: Sequence[Row]
     """A row for every parameter. The first matching row wins, in both directions; further rows of a parameter are older
     names of its tensor, which are read but not written."""
+    config_keys: Sequence[Key] = ()
+    """What is decided about the keys of config.json that not all families share (`CONFIG_KEYS` in `hugging_face.py`).
+    Keys without a decision are noted and ignored."""
     prefixes: Sequence[str] = ()
     """What classes that wrap the encoder put before its tensors' names, e.g. `bert.`; left out when reading."""
     ignored: Sequence[str] = ()

@@ -3,14 +3,15 @@
 import ast
 from pathlib import Path
 
+from hybrid_jax.hub.keys import TEXTS_NAMES
 from hybrid_jax.model.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hybrid_jax"
 FOLDERS = {family.architecture: PACKAGE / "model" / family.architecture for family in FAMILIES}
 LIST = PACKAGE / "model" / "families.py"
-SENTENCE_TRANSFORMERS_FILE = "sentence_bert_config.json"
-"""sentence-transformers calls the limits of all models so, whatever the family."""
+SENTENCE_TRANSFORMERS_FILES = TEXTS_NAMES
+"""sentence-transformers names the limits of all models so, whatever the family."""
 
 
 def named(source: str) -> list[tuple[int, str]]:
@@ -27,6 +28,12 @@ def named(source: str) -> list[tuple[int, str]]:
     return texts
 
 
+def _without_file_names(text: str) -> str:
+    for name in SENTENCE_TRANSFORMERS_FILES:
+        text = text.replace(name, "")
+    return text.lower()
+
+
 def test_the_reader_of_names_finds_identifiers_and_strings_but_not_documentation():
     source = '"""doc"""\nfrom a.b import c as d\nx: int = 3\n"""doc"""\nf"text {y.z}"\ng(h="i")\ndef j(k): "doc"\n'
     texts = {text for _, text in named(source)}
@@ -40,7 +47,7 @@ def test_families_are_named_in_their_folders_and_in_the_list_alone():
         for file in sorted(PACKAGE.rglob("*.py"))
         if file != LIST and not any(folder in file.parents for folder in FOLDERS.values())
         for line, text in named(file.read_text(encoding="utf-8"))
-        if any(word in text.replace(SENTENCE_TRANSFORMERS_FILE, "").lower() for word in words)
+        if any(word in _without_file_names(text) for word in words)
     ]
     assert offenders == []
 

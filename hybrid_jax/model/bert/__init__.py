@@ -14,6 +14,7 @@ BERT = Family(
     model_types=hugging_face.MODEL_TYPES,
     from_hugging_face=hugging_face.from_hugging_face,
     to_hugging_face=hugging_face.to_hugging_face,
+    config_keys=hugging_face.CONFIG_KEYS,
     tensor_names=hugging_face.TENSOR_NAMES,
     prefixes=hugging_face.PREFIXES,
     ignored=hugging_face.IGNORED,

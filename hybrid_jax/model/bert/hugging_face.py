@@ -16,6 +16,7 @@ from hybrid_jax.model.hugging_face import (
     read_fields,
     sizes_to_hugging_face,
 )
+from hybrid_jax.model.keys import Key, irrelevant, obeyed, refused
 
 MODEL_TYPES = {"bert": "BERT", "roberta": "RoBERTa", "xlm-roberta": "XLM-R"}
 
@@ -62,6 +63,20 @@ IGNORED = (
 )
 
 
+CONFIG_KEYS: tuple[Key, ...] = (
+    *obeyed("rows of the token-type embedding", "type_vocab_size"),
+    *obeyed("added to the variance in LayerNorm", "layer_norm_eps"),
+    *obeyed("the activation, one of those we have", "hidden_act"),
+    *obeyed("dropout, in training", "hidden_dropout_prob", "attention_probs_dropout_prob"),
+    *obeyed("RoBERTa and XLM-R count positions from it, and do not count it inside a text", "pad_token_id"),
+    *refused("positions of another kind", "position_embedding_type", allowed=("absolute", None)),
+    *refused("positions or attention of another kind", "rope_parameters", "rope_scaling", "layer_types"),
+    *refused("positions or attention of another kind", "sliding_window", "rope_theta", "alibi_starting_size"),
+    *irrelevant("the pooler of the original code", "pooler_fc_size", "pooler_num_attention_heads", "pooler_type"),
+    *irrelevant("the pooler of the original code", "pooler_num_fc_layers", "pooler_size_per_head", "directionality"),
+)
+
+
 class Fields(TransformerFields):
     """The fields of config.json that decide what the encoder computes."""
 
@@ -71,13 +86,14 @@ class Fields(TransformerFields):
     hidden_act: str
     hidden_dropout_prob: float
     attention_probs_dropout_prob: float
-    position_embedding_type: Literal["absolute"] = "absolute"
     pad_token_id: Annotated[int, Field(ge=0, le=2**24)] | None = 0
 
 
 def from_hugging_face(content: Mapping[str, Any]) -> BertConfig:
     """See `Family.from_hugging_face`."""
     fields = read_fields(Fields, content)
+    if fields.model_type != "bert" and fields.pad_token_id is None:
+        raise HuggingFaceError("pad_token_id = null: positions are counted from it")
     # RoBERTa counts positions from its padding id + 1, BERT from 0.
     offset = 0 if fields.model_type == "bert" else (fields.pad_token_id or 0) + 1
     return BertConfig(

@@ -14,6 +14,7 @@ MODERNBERT = Family(
     model_types={"modernbert": "ModernBERT"},
     from_hugging_face=hugging_face.from_hugging_face,
     to_hugging_face=hugging_face.to_hugging_face,
+    config_keys=hugging_face.CONFIG_KEYS,
     tensor_names=hugging_face.TENSOR_NAMES,
     prefixes=("model.",),
     ignored=hugging_face.IGNORED,

@@ -13,6 +13,7 @@ from hybrid_jax.model.hugging_face import (
     read_fields,
     sizes_to_hugging_face,
 )
+from hybrid_jax.model.keys import Key, irrelevant, obeyed, refused
 from hybrid_jax.model.modernbert.encoder import ModernBertConfig
 
 LayerType = Literal["full_attention", "sliding_attention"]
@@ -40,10 +41,33 @@ TENSOR_NAMES: Sequence[Row] = (
 IGNORED = (r"(head|decoder)\..*",)  # the heads of masked language modelling
 
 
+CONFIG_KEYS: tuple[Key, ...] = (
+    *obeyed("added to the variance in LayerNorm", "norm_eps"),
+    *obeyed("which layers have biases", "norm_bias", "attention_bias", "mlp_bias"),
+    *obeyed("the activation, one of those we have", "hidden_activation"),
+    *obeyed("dropout, in training", "embedding_dropout", "attention_dropout", "mlp_dropout"),
+    *obeyed("which layers are local, and their window", "layer_types", "global_attn_every_n_layers"),
+    *obeyed("which layers are local, and their window", "local_attention", "sliding_window"),
+    *obeyed("rotary positions; any but the default kind, or of a part of a vector, are refused", "rope_parameters"),
+    *obeyed("older names for parts of rope_parameters", "global_rope_theta", "local_rope_theta", "rope_scaling"),
+    *refused("rotary positions of another kind", "rope_theta", "partial_rotary_factor", "head_dim"),
+    *refused("positions of another kind", "position_embedding_type", allowed=("absolute", None)),
+    *irrelevant("padding's vector, which nothing reads", "pad_token_id"),
+    *irrelevant("initial weights, which the file's replace", "initializer_cutoff_factor"),
+    *irrelevant("heads, which are left out", "decoder_bias", "classifier_pooling", "classifier_bias"),
+    *irrelevant("heads, which are left out", "classifier_activation", "sparse_prediction", "sparse_pred_ignore_index"),
+    *irrelevant(
+        "how PyTorch computes the same function",
+        *("deterministic_flash_attn", "reference_compile", "repad_logits_with_grad", "unpad_no_grad"),
+    ),
+    *irrelevant("LayerNorm's older name for norm_eps, which transformers does not read", "layer_norm_eps"),
+)
+
+
 class RopeFields(BaseModel):
     """The rotary positions of one layer type."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="forbid")
 
     rope_type: Literal["default"] = "default"
     rope_theta: float
