@@ -55,19 +55,20 @@ def missing_weights(folder: Path) -> str:
 def check_no_adapter(folder: Path) -> None:
     """Raises PretrainedError, with the command that merges it, when the folder has an adapter.
 
-    transformers would load the base model that the adapter names, not the folder's own weights, and add the adapter.
+    transformers adds the adapter to the folder's own weights or, where the folder has no config.json, to those of the
+    base model that the adapter names.
     """
     path = folder / "adapter_config.json"
     if not path.exists():
         return
     content = read_object(path)
     base, task = content.get("base_model_name_or_path"), content.get("task_type")
-    problem = f"{path}: the folder is an adapter of {base or 'a model that it does not name'}, which is not supported"
+    own = not base or (folder / "config.json").is_file()
+    problem = f"{path}: an adapter {'beside the weights' if own else f'of {base}'}, which is not supported"
     if task not in (None, "FEATURE_EXTRACTION"):
         raise PretrainedError(f"{problem}: merge it with the code that trained it (task {task}), and give the result")
     hub_id = _hub_id(folder)
     merged = f"{folder.resolve().name if hub_id is None else hub_id[0].rsplit('/', 1)[-1]}-merged"
-    own = not base or (Path(base).is_dir() and Path(base).samefile(folder))
     words = [merged if own else str(base), str(folder), merged]
     source, target = shlex.quote(str(folder)), shlex.quote(merged)
     raise PretrainedError(

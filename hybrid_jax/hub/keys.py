@@ -105,7 +105,7 @@ TEXTS = File(
         *refused(
             "other options of the tokenizer or the config",
             *("tokenizer_args", "processor_kwargs", "config_args", "config_kwargs", "processing_kwargs"),
-            allowed=({}, None),
+            allowed=({},),
         ),
         *refused("another task of the transformer", "transformer_task", allowed=("feature-extraction",)),
         *refused("other inputs or outputs of the transformer", "modality_config", allowed=(_TEXT_MODALITY,)),

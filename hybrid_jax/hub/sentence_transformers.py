@@ -209,7 +209,7 @@ def _texts(transformer: Path) -> tuple[int | None, bool]:
     path, content = next(((path, content) for path, content in contents if content), (transformer, {}))
     check_keys(path, content, keys.TEXTS)
     for name in ("model_args", "model_kwargs"):
-        arguments = content.get(name) or {}
+        arguments = content.get(name, {})
         if not isinstance(arguments, dict):
             raise PretrainedError(f"{path}: {name} = {arguments!r}: expected an object")
         check_keys(path, arguments, keys.TEXTS, keys.MODEL_ARGUMENTS)

@@ -20,8 +20,14 @@ def check_tokenizer_files(transformer: Path) -> list[str]:
     path = transformer / "tokenizer_config.json"
     content = read_object(path)
     notes = check_keys(path, content, keys.TOKENIZER)
+    if "pad_token" in content and content["pad_token"] is None:
+        raise PretrainedError(
+            f"{path}: pad_token = null: without one, no library can pad a batch: name the padding token"
+        )
     inputs = content.get("model_input_names")
-    if inputs is not None and not {"input_ids", "attention_mask"} <= set(inputs):
+    if inputs is not None and not (
+        isinstance(inputs, list) and {"input_ids", "attention_mask"} <= set(map(str, inputs))
+    ):
         raise PretrainedError(
             f"{path}: model_input_names = {inputs}: without attention_mask, a text's vector depends on what else is in "
             f"its batch"

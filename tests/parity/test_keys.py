@@ -29,8 +29,8 @@ SENTENCES = [
     "a <pad> b [PAD] <mask> [MASK] </s> c",
     "eins zwei drei vier fünf sechs sieben acht neun zehn " * 9,
 ]
-SHORT = 3
-"""So many of them have few tokens."""
+SHORT = 1
+"""So many of them have few tokens, prompts included."""
 FOLDERS: dict[str, dict[str, File]] = {
     "labse": {
         "config.json": CONFIG,
