@@ -163,15 +163,15 @@ def _with_pretrained(content: dict[str, Any], path_or_id: str) -> dict[str, Any]
     sentence_transformers = is_sentence_transformers(path_or_id)
     # A pooling that the config chooses replaces that of the folder, and its pooler or Dense with it.
     pretrained = open_pretrained(path_or_id, None if sentence_transformers else model.get("pooling"))
-    found = pretrained.model.model_dump(mode="json", exclude={"tied", "temperature", "learn_temperature"})
-    if model.get("pooling", found["pooling"]) != found["pooling"]:
-        found = {"encoder": found["encoder"]}
+    from_folder = pretrained.model.model_dump(mode="json", exclude={"tied", "temperature", "learn_temperature"})
+    if model.get("pooling", from_folder["pooling"]) != from_folder["pooling"]:
+        from_folder = {"encoder": from_folder["encoder"]}
     tokenizer = {"path": str(pretrained.transformer), "lower_case": pretrained.lower_case}
     prompts = {"query_prompt": pretrained.query_prompt, "passage_prompt": pretrained.passage_prompt}
     return {
         **content,
         "pretrained": path_or_id,
-        "model": {**found, **model, "encoder": {**found["encoder"], **(model.get("encoder") or {})}},
+        "model": {**from_folder, **model, "encoder": {**from_folder["encoder"], **(model.get("encoder") or {})}},
         "data": {
             **(prompts if sentence_transformers else {}),
             **data,
@@ -197,8 +197,8 @@ def _parse_yaml(text: str, source: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        found = "nothing" if content is None else type(content).__name__
-        raise ConfigError(f"{source}: expected 'field: value' lines, found {found}")
+        kind = "nothing" if content is None else type(content).__name__
+        raise ConfigError(f"{source}: expected 'field: value' lines, found {kind}")
     return content
 
 
@@ -222,9 +222,9 @@ def _explain(error: ValidationError, source: str) -> str:
         if problem["type"] == "extra_forbidden" and field in RENAMED:
             renamed.append(f"{field} is now {RENAMED[field]}")
         elif problem["type"] == "extra_forbidden":
-            known = _fields_beside(problem["loc"])
-            near = difflib.get_close_matches(str(location[-1]), known, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(known)}"
+            fields = _fields_beside(problem["loc"])
+            near = difflib.get_close_matches(str(location[-1]), fields, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(fields)}"
             lines.append(f"{source}: unknown field {field}: {hint}")
         else:
             message = problem["msg"].removeprefix("Value error, ")

@@ -251,13 +251,13 @@ def _shared_columns(
         ]
         for setting in SETTINGS
     }
-    known = list(dict.fromkeys(metric for setting in SETTINGS for metric in shared[setting]))
-    unknown = [metric for metric in requested or () if metric not in known]
+    metric_names = list(dict.fromkeys(metric for setting in SETTINGS for metric in shared[setting]))
+    unknown = [metric for metric in requested or () if metric not in metric_names]
     if unknown:
-        raise ValueError(f"--metrics {unknown[0]!r}: on task {key} the runs share {', '.join(known)}")
+        raise ValueError(f"--metrics {unknown[0]!r}: on task {key} the runs share {', '.join(metric_names)}")
     columns: list[tuple[str, Setting]] = [
         (metric, setting)
-        for metric in dict.fromkeys(requested or (name for name in known if name not in ON_REQUEST))
+        for metric in dict.fromkeys(requested or (name for name in metric_names if name not in ON_REQUEST))
         for setting in SETTINGS
         if metric in shared[setting]
     ]

@@ -199,14 +199,22 @@ def _favoured_language(inputs: PanelInputs) -> Measured[float | None]:
 
 
 PER_QUERY: Mapping[str, Callable[[PanelInputs], Measured[PerQuery]]] = {
-    RANK_DISTANCE.name: lambda it: Measured(it.table.multilingual[RANK_DISTANCE.name]),
-    "log_rank_distance": lambda it: Measured(it.where_several(bias.log_rank_distance(it.answers.ranks))),
-    "max_rank": lambda it: Measured(it.where_several(metrics.worst_rank(it.answers.ranks))),
-    f"complete@{DEPTH}": lambda it: Measured(it.where_several(bias.complete(it.answers.ranks, DEPTH))),
-    f"target_recall@{DEPTH}": lambda it: Measured(bias.target_recall(it.answers, DEPTH)),
+    RANK_DISTANCE.name: lambda panel_inputs: Measured(panel_inputs.table.multilingual[RANK_DISTANCE.name]),
+    "log_rank_distance": lambda panel_inputs: Measured(
+        panel_inputs.where_several(bias.log_rank_distance(panel_inputs.answers.ranks))
+    ),
+    "max_rank": lambda panel_inputs: Measured(
+        panel_inputs.where_several(metrics.worst_rank(panel_inputs.answers.ranks))
+    ),
+    f"complete@{DEPTH}": lambda panel_inputs: Measured(
+        panel_inputs.where_several(bias.complete(panel_inputs.answers.ranks, DEPTH))
+    ),
+    f"target_recall@{DEPTH}": lambda panel_inputs: Measured(bias.target_recall(panel_inputs.answers, DEPTH)),
     f"same_language_share@{DEPTH}": _same_language_share,
     "language_preference": _language_preference,
-    f"language_ndcg@{DEPTH}": lambda it: Measured(bias.language_ndcg(it.answers, DEPTH, other_gain=OTHER_GAIN)),
+    f"language_ndcg@{DEPTH}": lambda panel_inputs: Measured(
+        bias.language_ndcg(panel_inputs.answers, DEPTH, other_gain=OTHER_GAIN)
+    ),
     "removal_gap": _removal_gap,
     "pooling_drop": _pooling_drop,
     "lone_answer_gap": _lone_answer_gap,
@@ -218,8 +226,8 @@ PER_QUERY: Mapping[str, Callable[[PanelInputs], Measured[PerQuery]]] = {
 OVERALL: Mapping[str, Callable[[PanelInputs], Measured[float | None]]] = {
     "language_probe": _language_probe,
     "favoured_language": _favoured_language,
-    f"hubness@{DEPTH}": lambda it: Measured(it.hubs.skewness),
-    f"hub_share@{DEPTH}": lambda it: Measured(it.hubs.top_percent_share),
+    f"hubness@{DEPTH}": lambda panel_inputs: Measured(panel_inputs.hubs.skewness),
+    f"hub_share@{DEPTH}": lambda panel_inputs: Measured(panel_inputs.hubs.top_percent_share),
 }
 """How each of `catalogue.SPACE_BIAS` is measured, in the same order."""
 

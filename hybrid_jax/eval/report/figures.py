@@ -222,9 +222,9 @@ def _measure(axes: Axes, metric: Metric, series: Sequence[tuple[BiasValue, str, 
     """One row of the bias panel from (value, colour, marker) of each model, the evaluated one first."""
     unbiased = series[0][0].unbiased
     values = [number for value, _, _ in series for number in (value.value, value.low, value.high)] + [unbiased]
-    known = [number for number in values if number is not None]
-    margin = 0.06 * (max(known) - min(known)) or 0.05 * max(1.0, abs(known[0]))
-    low, high = min(known) - margin, max(known) + margin
+    numbers = [number for number in values if number is not None]
+    margin = 0.06 * (max(numbers) - min(numbers)) or 0.05 * max(1.0, abs(numbers[0]))
+    low, high = min(numbers) - margin, max(numbers) + margin
     axes.set_xlim((low, high) if metric.better == "lower" else (high, low))
     axes.set_ylim(-1, 1)
     if unbiased is not None:

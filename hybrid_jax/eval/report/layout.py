@@ -97,8 +97,8 @@ def _heatmap(pairs: Pairs, metric: Literal["map", "translation_rank"], low: floa
 
 def script(code: str) -> str:
     """The name of the script that a language is written in."""
-    known = language(code)
-    return script_name(known.script) if known else UNKNOWN
+    facts = language(code)
+    return script_name(facts.script) if facts else UNKNOWN
 
 
 def by_script(codes: Sequence[str]) -> list[str]:

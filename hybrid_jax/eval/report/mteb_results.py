@@ -175,12 +175,12 @@ def _searched(key: str, result: PoolResult, names: FileNames) -> Iterator[tuple[
 
 def _mined(key: str, result: BitextResult, names: FileNames) -> Iterator[tuple[_Place, Row]]:
     """Both directions of each pair: mteb's subset "deu-eng" looks for each German sentence's English one."""
-    known = {
+    places = {
         "flores": ("FloresBitextMining", "devtest"),
         "ntrex": ("NTREXBitextMining", "test"),
         "tatoeba": ("Tatoeba", "test"),
     }
-    task, split = known.get(key) or (f"hybrid_jax.{names.of(key)}", "test")
+    task, split = places.get(key) or (f"hybrid_jax.{names.of(key)}", "test")
     for pair, row in result.pairs.items():
         sides = _sides(pair, task)
         if sides is None:
@@ -232,8 +232,8 @@ def _mteb_language(code: str, task: str) -> str:
 
 
 def _script(base: str, task: str) -> str | None:
-    known = language(base)
-    return SCRIPTS.get(task, {}).get(base) or (known.script if known else None)
+    facts = language(base)
+    return SCRIPTS.get(task, {}).get(base) or (facts.script if facts else None)
 
 
 def _revision(files_by_task: Mapping[str, Mapping[str, str]]) -> str:
@@ -254,6 +254,6 @@ def _model_meta(name: str, revision: str) -> dict[str, Any]:
         "contacts", "experiment_kwargs", "output_dtypes", "extra_requirements_groups", "loader",
     )
     # fmt: on
-    known = {"name": name, "revision": revision, "loader_kwargs": {}, "framework": ["JAX"], "modalities": ["text"]}
+    stated = {"name": name, "revision": revision, "loader_kwargs": {}, "framework": ["JAX"], "modalities": ["text"]}
     usage = {"model_type": ["dense"], "similarity_fn_name": "cosine", "use_instructions": None}
-    return {**known, **usage, "is_cross_encoder": False, **dict.fromkeys(unknown)}
+    return {**stated, **usage, "is_cross_encoder": False, **dict.fromkeys(unknown)}

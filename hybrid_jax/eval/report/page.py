@@ -67,11 +67,11 @@ def _task(report: Report, key: str, result: RankedResult) -> dict[str, Any]:
 
 def _language_name(code: str) -> str:
     """A language's English name, or its code if the language is unknown."""
-    known = language(code)
-    return known.name if known else code
+    entry = language(code)
+    return entry.name if entry else code
 
 
 def _direction(code: str) -> str:
     """The writing direction of a language's script; "auto" (by the text's first letter) if the language is unknown."""
-    known = language(code)
-    return known.direction if known else "auto"
+    entry = language(code)
+    return entry.direction if entry else "auto"

@@ -114,10 +114,10 @@ def names(tasks_by_name: Mapping[str, Sequence[Task]]) -> list[str]:
     return list(dict.fromkeys(figure_names))
 
 
-def check_name(name: str, known: Sequence[str]) -> str:
-    """Returns `name` if it is one of `known`. Raises CurveError, with the known names most like it, if it is not."""
-    if name not in known:
-        near = ", ".join(difflib.get_close_matches(name.lower(), known, n=3, cutoff=0))
+def check_name(name: str, figure_names: Sequence[str]) -> str:
+    """Returns `name` if it is one of `figure_names`. Raises CurveError, with the names most like it, if it is not."""
+    if name not in figure_names:
+        near = ", ".join(difflib.get_close_matches(name.lower(), figure_names, n=3, cutoff=0))
         raise CurveError(f"--metric {name}: the tasks have no such figure: choose another, such as {near}")
     return name
 
