@@ -69,9 +69,9 @@ def check_unique_ids(files: Iterable[Path]) -> int:
     files, ids = tuple(files), Ids()
     for document in read_documents(files):
         ids.add(document.id)
-    found = ids.duplicate(lambda: ((document.id, document.where) for document in read_documents(files)))
-    if found is not None:
-        raise duplicate_error(found, "document")
+    duplicate = ids.duplicate(lambda: ((document.id, document.where) for document in read_documents(files)))
+    if duplicate is not None:
+        raise duplicate_error(duplicate, "document")
     return len(ids)
 
 

@@ -6,15 +6,7 @@ sizes. `tests/parity/test_calibration.py` does the same at the size of XQuAD-R a
 
 import numpy as np
 import pytest
-from support.calibration_checks import (
-    Calibration,
-    calibrate,
-    check_blind_test_is_left_out,
-    check_language_alone,
-    check_language_alone_is_most_biased,
-    check_oracle,
-    check_random_embeddings,
-)
+from support.calibration_checks import CHECKS, Calibration, calibrate
 
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 
@@ -49,21 +41,6 @@ def calibration() -> Calibration:
     return calibrate(uneven())
 
 
-def test_random_embeddings_get_what_chance_gives(calibration: Calibration):
-    check_random_embeddings(calibration)
-
-
-def test_an_oracle_is_perfect(calibration: Calibration):
-    check_oracle(calibration)
-
-
-def test_language_alone_gets_what_the_tie_rule_gives(calibration: Calibration):
-    check_language_alone(calibration)
-
-
-def test_language_alone_is_the_most_biased_of_the_three(calibration: Calibration):
-    check_language_alone_is_most_biased(calibration)
-
-
-def test_the_test_of_equal_ranks_is_left_out_where_it_is_blind(calibration: Calibration):
-    check_blind_test_is_left_out(calibration)
+@pytest.mark.parametrize("property", CHECKS)
+def test_it_holds_that(property: str, calibration: Calibration):
+    CHECKS[property](calibration)

@@ -128,3 +128,13 @@ def _margins(task: RetrievalTask) -> dict[str, float]:
         # Worked out for lists that share no candidate; of 1,000 candidates, two lists of 20 share 0.4.
         f"bias/rank_correlation@{DEPTH}": 0.03,
     }
+
+
+CHECKS = {
+    "random embeddings get what chance gives": check_random_embeddings,
+    "an oracle is perfect": check_oracle,
+    "language alone gets what the tie rule gives": check_language_alone,
+    "language alone is the most biased of the three": check_language_alone_is_most_biased,
+    "the test of equal ranks is left out where it is blind": check_blind_test_is_left_out,
+}
+"""What must hold of every calibration, on a small task in the suite and at full size in `make parity`."""
