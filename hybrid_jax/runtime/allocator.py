@@ -2,7 +2,7 @@
 
 XLA's CPU client allocates its temporary arrays again at every step. A heap that also keeps the large ones fragments.
 Measured in turns with such a heap, 2 cores, seed 0, commits 3781c1f and 0d0902d: configs/demo.yaml (80 steps, medians
-of 3 runs) 660 against 594 pairs per second in 0.85 against 1.31 GiB; all-MiniLM-L6-v2 (batch 32, passages of 256 tokens,
+of 3 runs) 660 against 594 pairs a second in 0.85 against 1.31 GiB; all-MiniLM-L6-v2 (batch 32, passages of 256 tokens,
 8 steps, one run) 4.2 against 3.9 s a step, 4.2 and 4.5 in the mean, in 6.0 against 14.9 GiB, where a step plans 4.8.
 The environment variable GLIBC_TUNABLES=glibc.malloc.hugetlb=1 saves page faults where the kernel offers huge pages.
 """
