@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
-from hybrid_jax.runtime.allocator import keep_freed_memory
+from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 
 ALSO = ("figures", "trec", "mteb")
 COMMANDS = {
@@ -161,4 +161,5 @@ def _also(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())

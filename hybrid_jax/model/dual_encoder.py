@@ -19,14 +19,17 @@ from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
+from hybrid_jax.model.dropout import Noise
 from hybrid_jax.model.families import DEFAULT, EncoderConfig, family_of
-from hybrid_jax.model.layers import DropoutKey, fold
 
 MIN_TEMPERATURE = 0.01
 """A learned temperature stays above this (CLIP's limit, arXiv 2103.00020): below it, single pairs dominate the loss."""
 
 Parameters = dict[str, Any]
 """A nested dict of arrays, e.g. ["tower"]["encoder"]["layers"][0]["output"]["kernel"]."""
+
+
+Side = Literal["queries", "passages"]
 
 
 class ModelConfig(BaseModel):
@@ -109,9 +112,9 @@ class Tower(nnx.Module):
         tokens: Int[Array, "rows length"],
         segments: Int[Array, "rows length"],
         texts_per_row: int,
-        dropout_key: DropoutKey,
+        noise: Noise | None,
     ) -> Float[Array, "rows texts dim"]:
-        vectors = pool(self.encoder(tokens, segments, dropout_key), segments, self.config.pooling, texts_per_row)
+        vectors = pool(self.encoder(tokens, segments, noise), segments, self.config.pooling, texts_per_row)
         if self.config.projection_dim is not None:
             vectors = ACTIVATIONS[self.config.projection_activation](self.projection(vectors))
         return unit(vectors)
@@ -121,8 +124,7 @@ class DualEncoder(nnx.Module):
     """Queries and passages -> float32 unit vectors.
 
     `tokens` and `segments` are int[rows, length]. `segments` is 0 for padding and 1 for the text of a row, or 1, 2, ...
-    when several texts are packed in a row. Without `dropout_key` there is no dropout; with one, queries and passages
-    get different masks from the same key.
+    when several texts are packed in a row. Without `noise` there is no dropout.
     """
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
@@ -146,38 +148,34 @@ class DualEncoder(nnx.Module):
         return jnp.asarray(self.config.temperature, jnp.float32)
 
     def encode_queries(
-        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey = None
+        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"]
     ) -> Float[Array, "rows dim"]:
         """One vector per row, for rows of one query."""
-        return self.encode_packed_queries(tokens, segments, 1, dropout_key)[:, 0]
+        return self.encode_packed("queries", tokens, segments, 1)[:, 0]
 
     def encode_passages(
-        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey = None
+        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"]
     ) -> Float[Array, "rows dim"]:
         """One vector per row, for rows of one passage."""
-        return self.encode_packed_passages(tokens, segments, 1, dropout_key)[:, 0]
+        return self.encode_packed("passages", tokens, segments, 1)[:, 0]
 
-    def encode_packed_queries(
+    def encode_packed(
         self,
+        side: Side,
         tokens: Int[Array, "rows length"],
         segments: Int[Array, "rows length"],
         texts_per_row: int,
-        dropout_key: DropoutKey = None,
+        noise: Noise | None = None,
     ) -> Float[Array, "rows texts dim"]:
-        """Vectors of up to `texts_per_row` queries per row: [row, n] is that of segment n + 1, or zero without it."""
-        tower = self.tower if self.config.tied else self.query_tower
-        return tower(tokens, segments, texts_per_row, fold(dropout_key, 0))
+        """Vectors of up to `texts_per_row` texts per row: [row, n] is that of segment n + 1, or zero without it.
 
-    def encode_packed_passages(
-        self,
-        tokens: Int[Array, "rows length"],
-        segments: Int[Array, "rows length"],
-        texts_per_row: int,
-        dropout_key: DropoutKey = None,
-    ) -> Float[Array, "rows texts dim"]:
-        """Vectors of up to `texts_per_row` passages per row: [row, n] is that of segment n + 1, or zero without it."""
-        tower = self.tower if self.config.tied else self.passage_tower
-        return tower(tokens, segments, texts_per_row, fold(dropout_key, 1))
+        With tied towers the two sides are the same, and a row may hold queries and passages.
+        """
+        if self.config.tied:
+            tower = self.tower
+        else:
+            tower = self.query_tower if side == "queries" else self.passage_tower
+        return tower(tokens, segments, texts_per_row, noise)
 
 
 def abstract(config: ModelConfig) -> tuple[nnx.GraphDef[DualEncoder], Parameters]:

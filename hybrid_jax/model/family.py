@@ -30,8 +30,8 @@ class Family(Generic[ConfigT]):
     """A frozen pydantic model. Its fields must include `architecture`, `vocab_size`, `hidden_size`, `num_layers`,
     `num_heads`, `max_length` and `dtype`, which code outside the family reads."""
     module_class: Callable[[ConfigT, nnx.Rngs], nnx.Module]
-    """Made from a config and random numbers; called as `module(tokens, segments, dropout_key)`, all of the shape
-    [rows, length], it returns [rows, length, hidden_size]. See `layers.py` for what `segments` means."""
+    """Made from a config and random numbers; called as `module(tokens, segments, noise)`, the first two
+    int[rows, length], it returns [rows, length, hidden_size]. See `segments.py` and `dropout.py`."""
     model_types: Mapping[str, str]
     """The values of `model_type` in a config.json that the family reads, and what people call these models."""
     from_hugging_face: Callable[[Mapping[str, Any]], ConfigT]

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from hybrid_jax.runtime.allocator import keep_freed_memory
+from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 
 DESCRIPTION = """Trains the run that a config describes; resumes it if the workdir has a part of it.
 
@@ -62,4 +62,5 @@ def _stop(number: int, frame: object) -> None:
 
 
 if __name__ == "__main__":
+    use_huge_pages()
     sys.exit(main())

@@ -10,17 +10,20 @@ from flax import nnx
 from pydantic import ValidationError
 
 from hybrid_jax.model.bert.encoder import Bert, BertConfig
+from tests.support.noise import noise_of
 
 TINY = BertConfig(
     vocab_size=23, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_length=12, layer_norm_eps=1e-5
 )
 TOKENS = np.array([[3, 5, 7, 9, 0, 0], [11, 2, 0, 0, 0, 0]], np.int32)
 SEGMENTS = (TOKENS > 0).astype(np.int32)
+LENGTHS = SEGMENTS.sum(axis=1)
 
 
 @jax.jit
-def encode(model: Bert, tokens, segments, dropout_key=None):
-    return model(tokens, segments, dropout_key)
+def encode(model: Bert, tokens, segments, key=None, texts=None):
+    """With a dropout key, row i holds the texts at place i * length, ... of the batch unless `texts` says otherwise."""
+    return model(tokens, segments, None if key is None else noise_of(key, segments, texts))
 
 
 def build(config: BertConfig, deviation: float = 0.0) -> Bert:
@@ -110,7 +113,9 @@ def test_remat_changes_neither_values_nor_gradients():
         code, state = nnx.split(build(TINY.model_copy(update={"remat": remat, "num_layers": 1}), deviation=0.3))
 
         def loss(state, key, code=code):
-            return jnp.sum(nnx.merge(code, state)(jnp.asarray(TOKENS), jnp.asarray(SEGMENTS), key)[..., 0] ** 2)
+            return jnp.sum(
+                nnx.merge(code, state)(jnp.asarray(TOKENS), jnp.asarray(SEGMENTS), noise_of(key, SEGMENTS))[..., 0] ** 2
+            )
 
         results.append(jax.jit(jax.value_and_grad(loss))(nnx.to_pure_dict(state), jax.random.key(0)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
@@ -124,6 +129,16 @@ def test_bfloat16_computes_roughly_the_same_with_float32_parameters():
     exact = encode(build(TINY, deviation=0.1), TOKENS, SEGMENTS)
     # bfloat16 keeps 8 bits: steps of 2^-7 at the size of LayerNorm's output (about 2), over a few layers.
     np.testing.assert_allclose(values.astype(jnp.float32), exact, atol=0.15)
+
+
+def test_dropout_takes_the_same_from_a_text_wherever_it_stands():
+    model, key = build(TINY, deviation=0.3), jax.random.key(5)
+    alone = encode(model, TOKENS, SEGMENTS, key, np.array([[4], [6]]))
+    packed_tokens = np.concatenate([TOKENS[1:, : LENGTHS[1]], TOKENS[:1, : LENGTHS[0]]], axis=1)
+    packed_segments = np.repeat([1, 2], LENGTHS[::-1])[None].astype(np.int32)
+    packed = encode(model, packed_tokens, packed_segments, key, np.array([[6, 4]]))
+    np.testing.assert_allclose(packed[0, : LENGTHS[1]], alone[1, : LENGTHS[1]], atol=1e-5)
+    np.testing.assert_allclose(packed[0, LENGTHS[1] :], alone[0, : LENGTHS[0]], atol=1e-5)
 
 
 def test_dropout_is_a_function_of_key_and_place():

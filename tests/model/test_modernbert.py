@@ -10,6 +10,7 @@ from flax import nnx
 from pydantic import ValidationError
 
 from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig, make_view, rotate, rotation
+from tests.support.noise import noise_of
 
 TINY = ModernBertConfig(
     vocab_size=23,
@@ -23,11 +24,13 @@ TINY = ModernBertConfig(
 )
 TOKENS = np.array([[3, 5, 7, 9, 4, 8, 6, 0], [11, 2, 0, 0, 0, 0, 0, 0]], np.int32)
 SEGMENTS = (TOKENS > 0).astype(np.int32)
+LENGTHS = SEGMENTS.sum(axis=1)
 
 
 @jax.jit
-def encode(model: ModernBert, tokens, segments, dropout_key=None):
-    return model(tokens, segments, dropout_key)
+def encode(model: ModernBert, tokens, segments, key=None, texts=None):
+    """With a dropout key, row i holds the texts at place i * length, ... of the batch unless `texts` says otherwise."""
+    return model(tokens, segments, None if key is None else noise_of(key, segments, texts))
 
 
 def configured(**changes) -> ModernBertConfig:
@@ -180,7 +183,9 @@ def test_remat_changes_neither_values_nor_gradients():
         code, state = nnx.split(build(remat=remat, num_layers=1, mlp_dropout=0.2))
 
         def loss(state, key, code=code):
-            return jnp.sum(nnx.merge(code, state)(jnp.asarray(TOKENS), jnp.asarray(SEGMENTS), key)[..., 0] ** 2)
+            return jnp.sum(
+                nnx.merge(code, state)(jnp.asarray(TOKENS), jnp.asarray(SEGMENTS), noise_of(key, SEGMENTS))[..., 0] ** 2
+            )
 
         results.append(jax.jit(jax.value_and_grad(loss))(nnx.to_pure_dict(state), jax.random.key(0)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
@@ -195,6 +200,16 @@ def test_bfloat16_computes_roughly_the_same_with_float32_parameters():
     np.testing.assert_allclose(values.astype(jnp.float32), encode(build(), TOKENS, SEGMENTS), atol=0.15)
 
 
+def test_dropout_takes_the_same_from_a_text_wherever_it_stands():
+    model, key = build(num_layers=2, embedding_dropout=0.3, attention_dropout=0.3, mlp_dropout=0.3), jax.random.key(5)
+    alone = encode(model, TOKENS, SEGMENTS, key, np.array([[4], [6]]))
+    packed_tokens = np.concatenate([TOKENS[1:, : LENGTHS[1]], TOKENS[:1, : LENGTHS[0]]], axis=1)
+    packed_segments = np.repeat([1, 2], LENGTHS[::-1])[None].astype(np.int32)
+    packed = encode(model, packed_tokens, packed_segments, key, np.array([[6, 4]]))
+    np.testing.assert_allclose(packed[0, : LENGTHS[1]], alone[1, : LENGTHS[1]], atol=1e-5)
+    np.testing.assert_allclose(packed[0, LENGTHS[1] :], alone[0, : LENGTHS[0]], atol=1e-5)
+
+
 @pytest.mark.parametrize("rate", ["embedding_dropout", "attention_dropout", "mlp_dropout"])
 def test_dropout_is_a_function_of_key_and_place(rate: str):
     model, key = build(num_layers=1, **{rate: 0.3}), jax.random.key(3)
@@ -205,18 +220,18 @@ def test_dropout_is_a_function_of_key_and_place(rate: str):
 
 
 @jax.jit
-def parts(model: ModernBert, tokens, segments, key):
+def parts(model: ModernBert, tokens, segments, noise):
     """What embeddings, attention and feed-forward of the first layer give, each fed with the embeddings."""
     embedded = model.embeddings(tokens, None)
-    attended = model.layers[0].attention(embedded, make_view("global", segments, model.config), key)
-    return model.embeddings(tokens, key), attended, model.layers[0].mlp(embedded, key)
+    attended = model.layers[0].attention(embedded, make_view("global", segments, model.config), noise)
+    return model.embeddings(tokens, noise), attended, model.layers[0].mlp(embedded, noise)
 
 
 def test_dropout_falls_where_hugging_face_lets_it_fall():
     model = build(num_layers=1, num_heads=1, embedding_dropout=0.5, attention_dropout=0.5, mlp_dropout=0.5)
     # Texts of one token: each has one attention weight, 1.
     tokens, segments = np.full((1, 24), 5, np.int32), np.arange(1, 25, dtype=np.int32)[None]
-    plain, dropped = (parts(model, tokens, segments, key) for key in (None, jax.random.key(0)))
+    plain, dropped = (parts(model, tokens, segments, noise) for noise in (None, noise_of(jax.random.key(0), segments)))
     embedded, attended, fed = (np.asarray(after / before) for before, after in zip(plain, dropped, strict=True))
     assert set(np.unique(embedded.round(5))) == {0, 2}
     assert set(np.unique(attended.round(5))) == {0, 4}  # twice: the weight, and what is summed by it

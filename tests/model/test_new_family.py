@@ -17,8 +17,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict
 
+from hybrid_jax.model.dropout import Noise
 from hybrid_jax.model.family import Family
-from hybrid_jax.model.layers import DropoutKey, check_length
+from hybrid_jax.model.segments import check_length
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +46,7 @@ class Bag(nnx.Module):
         self.word = nnx.Embed(config.vocab_size, config.hidden_size, rngs=rngs)
 
     def __call__(
-        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey = None
+        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], noise: Noise | None = None
     ) -> Float[Array, "rows length hidden"]:
         check_length(tokens, self.config.max_length)
         return self.word(tokens).astype(self.config.dtype)

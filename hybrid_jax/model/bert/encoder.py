@@ -12,19 +12,9 @@ from jaxtyping import Array, Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.layers import (
-    DropoutKey,
-    attend,
-    check_length,
-    dropout,
-    fold,
-    layer_norm,
-    linear,
-    positions,
-    positions_between_padding_tokens,
-    same_text,
-    split_heads,
-)
+from hybrid_jax.model.dropout import Noise, dropout, fold
+from hybrid_jax.model.layers import attend, layer_norm, linear, split_heads
+from hybrid_jax.model.segments import check_length, positions, positions_between_padding_tokens, same_text
 
 
 class BertConfig(BaseModel):
@@ -100,7 +90,7 @@ class BertEmbeddings(nnx.Module):
         self.norm = _norm(config, rngs)
 
     def __call__(
-        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], dropout_key: DropoutKey
+        self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], noise: Noise | None
     ) -> Float[Array, "rows length hidden"]:
         offset = self.config.position_offset
         if offset > 0:
@@ -108,7 +98,7 @@ class BertEmbeddings(nnx.Module):
         else:
             position = positions(segments)
         summed = self.word(tokens) + self.position(position + offset) + self.token_type.embedding[0]
-        return dropout(self.norm(summed).astype(self.config.dtype), self.config.dropout, dropout_key)
+        return dropout(self.norm(summed).astype(self.config.dtype), self.config.dropout, noise)
 
 
 class SelfAttention(nnx.Module):
@@ -125,11 +115,11 @@ class SelfAttention(nnx.Module):
         self,
         hidden: Float[Array, "rows length hidden"],
         mask: Bool[Array, "rows 1 length length"],
-        dropout_key: DropoutKey,
+        noise: Noise | None,
     ) -> Float[Array, "rows length hidden"]:
         parts = (layer(hidden) for layer in (self.query, self.key, self.value))
         query, key, value = (split_heads(part, self.config.num_heads) for part in parts)
-        return self.output(attend(query, key, value, mask, self.config.attention_dropout, dropout_key))
+        return self.output(attend(query, key, value, mask, self.config.attention_dropout, noise))
 
 
 class BertLayer(nnx.Module):
@@ -147,13 +137,13 @@ class BertLayer(nnx.Module):
         self,
         hidden: Float[Array, "rows length hidden"],
         mask: Bool[Array, "rows 1 length length"],
-        dropout_key: DropoutKey,
+        noise: Noise | None,
     ) -> Float[Array, "rows length hidden"]:
         rate = self.config.dropout
-        attended = dropout(self.attention(hidden, mask, fold(dropout_key, 0)), rate, fold(dropout_key, 1))
+        attended = dropout(self.attention(hidden, mask, fold(noise, 0)), rate, fold(noise, 1))
         hidden = self.attention_norm(hidden + attended).astype(hidden.dtype)
         expanded = ACTIVATIONS[self.config.activation](self.intermediate(hidden))
-        output = dropout(self.output(expanded), rate, fold(dropout_key, 2))
+        output = dropout(self.output(expanded), rate, fold(noise, 2))
         return self.output_norm(hidden + output).astype(hidden.dtype)
 
 
@@ -173,7 +163,7 @@ class Bert(nnx.Module):
         self,
         tokens: Int[Array, "rows length"],
         segments: Int[Array, "rows length"],
-        dropout_key: DropoutKey = None,
+        noise: Noise | None = None,
     ) -> Float[Array, "rows length hidden"]:
         """The last layer's hidden states.
 
@@ -182,8 +172,8 @@ class Bert(nnx.Module):
         """
         check_length(tokens, self.config.max_length)
         mask = same_text(segments)
-        hidden = self.embeddings(tokens, segments, fold(dropout_key, 0))
+        hidden = self.embeddings(tokens, segments, fold(noise, 0))
         for number, layer in enumerate(self.layers, start=1):
             apply = jax.checkpoint(BertLayer.__call__) if self.config.remat else BertLayer.__call__
-            hidden = apply(layer, hidden, mask, fold(dropout_key, number))
+            hidden = apply(layer, hidden, mask, fold(noise, number))
         return hidden

@@ -19,18 +19,9 @@ from jaxtyping import Array, Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
-from hybrid_jax.model.layers import (
-    DropoutKey,
-    attend,
-    check_length,
-    dropout,
-    fold,
-    layer_norm,
-    linear,
-    positions,
-    same_text,
-    split_heads,
-)
+from hybrid_jax.model.dropout import Noise, dropout, fold
+from hybrid_jax.model.layers import attend, layer_norm, linear, split_heads
+from hybrid_jax.model.segments import check_length, positions, same_text
 
 Kind = Literal["global", "local"]
 """What the tokens of a layer attend to: their whole text, or a window around them."""
@@ -184,10 +175,8 @@ class ModernBertEmbeddings(nnx.Module):
         self.word = nnx.Embed(config.vocab_size, config.hidden_size, embedding_init=_normal(0.02), rngs=rngs)
         self.norm = _norm(config, rngs)
 
-    def __call__(
-        self, tokens: Int[Array, "rows length"], dropout_key: DropoutKey
-    ) -> Float[Array, "rows length hidden"]:
-        return dropout(self.norm(self.word(tokens)), self.config.embedding_dropout, dropout_key)
+    def __call__(self, tokens: Int[Array, "rows length"], noise: Noise | None) -> Float[Array, "rows length hidden"]:
+        return dropout(self.norm(self.word(tokens)), self.config.embedding_dropout, noise)
 
 
 class RotaryAttention(nnx.Module):
@@ -200,14 +189,14 @@ class RotaryAttention(nnx.Module):
         self.output = _linear(config, width, width, bias, rngs, into_sum=True)
 
     def __call__(
-        self, hidden: Float[Array, "rows length hidden"], view: View, dropout_key: DropoutKey
+        self, hidden: Float[Array, "rows length hidden"], view: View, noise: Noise | None
     ) -> Float[Array, "rows length hidden"]:
         rate = self.config.attention_dropout
         parts = jnp.split(self.qkv(hidden), 3, axis=-1)
         query, key, value = (split_heads(part, self.config.num_heads) for part in parts)
         query, key = (rotate(part, view.cosine, view.sine) for part in (query, key))
-        attended = attend(query, key, value, view.mask, rate, fold(dropout_key, 0))
-        return dropout(self.output(attended), rate, fold(dropout_key, 1))
+        attended = attend(query, key, value, view.mask, rate, fold(noise, 0))
+        return dropout(self.output(attended), rate, fold(noise, 1))
 
 
 class GatedFeedForward(nnx.Module):
@@ -220,11 +209,11 @@ class GatedFeedForward(nnx.Module):
         self.output = _linear(config, inner, width, bias, rngs, into_sum=True)
 
     def __call__(
-        self, hidden: Float[Array, "rows length hidden"], dropout_key: DropoutKey
+        self, hidden: Float[Array, "rows length hidden"], noise: Noise | None
     ) -> Float[Array, "rows length hidden"]:
         values, gates = jnp.split(self.input(hidden), 2, axis=-1)
         gated = ACTIVATIONS[self.config.activation](values) * gates
-        return self.output(dropout(gated, self.config.mlp_dropout, dropout_key))
+        return self.output(dropout(gated, self.config.mlp_dropout, noise))
 
 
 class ModernBertLayer(nnx.Module):
@@ -242,12 +231,12 @@ class ModernBertLayer(nnx.Module):
         self.mlp = GatedFeedForward(config, rngs)
 
     def __call__(
-        self, hidden: Float[Array, "rows length hidden"], view: View, dropout_key: DropoutKey
+        self, hidden: Float[Array, "rows length hidden"], view: View, noise: Noise | None
     ) -> Float[Array, "rows length hidden"]:
         # `hidden` is float32 throughout: in bfloat16, the sum over all layers would lose what the last layers add.
         normed = hidden if self.first else self.attn_norm(hidden)
-        hidden = hidden + self.attention(normed, view, fold(dropout_key, 0))
-        return hidden + self.mlp(self.mlp_norm(hidden), fold(dropout_key, 1))
+        hidden = hidden + self.attention(normed, view, fold(noise, 0))
+        return hidden + self.mlp(self.mlp_norm(hidden), fold(noise, 1))
 
 
 class ModernBert(nnx.Module):
@@ -267,7 +256,7 @@ class ModernBert(nnx.Module):
         self,
         tokens: Int[Array, "rows length"],
         segments: Int[Array, "rows length"],
-        dropout_key: DropoutKey = None,
+        noise: Noise | None = None,
     ) -> Float[Array, "rows length hidden"]:
         """The last layer's hidden states.
 
@@ -277,8 +266,8 @@ class ModernBert(nnx.Module):
         check_length(tokens, self.config.max_length)
         kinds = self.config.kinds
         views = {kind: make_view(kind, segments, self.config) for kind in sorted(set(kinds))}
-        hidden = self.embeddings(tokens, fold(dropout_key, 0))
+        hidden = self.embeddings(tokens, fold(noise, 0))
         for number, (layer, kind) in enumerate(zip(self.layers, kinds, strict=True), start=1):
             apply = jax.checkpoint(ModernBertLayer.__call__) if self.config.remat else ModernBertLayer.__call__
-            hidden = apply(layer, hidden, views[kind], fold(dropout_key, number))
+            hidden = apply(layer, hidden, views[kind], fold(noise, number))
         return self.final_norm(hidden).astype(self.config.dtype)

@@ -1,0 +1,135 @@
+"""The operations that take an encoder's time, in the form that the backend runs fastest.
+
+This is the only file that asks for the backend. On GPU and TPU the compiler chooses kernels itself, so every operation
+is written plainly. XLA's compiler for CPUs needs help, measured on a CPU with AVX-512 (docs/performance.md):
+
+- Its library of matrix products multiplies bfloat16 only where the result is float32 and the left side is stored row
+  by row. Anything else is converted to float32 first, and gains nothing.
+- What automatic differentiation keeps for the backward pass is float32. Written by hand, the backward pass keeps the
+  compute dtype, and one array instead of several.
+"""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
+from jaxtyping import Array, Bool, Float
+
+Scalar = Float[Array, ""]
+
+
+def on_cpu() -> bool:
+    """Whether the functions of this file take their forms for a CPU."""
+    return jax.default_backend() == "cpu"
+
+
+def dot_general(inputs: jax.Array, kernel: jax.Array, dimension_numbers: Any, **options: Any) -> jax.Array:
+    """`jax.lax.dot_general` for a linear layer, [..., inputs] x [inputs, outputs]; to be given to `nnx.Linear`.
+
+    Products are summed in float32 and returned in the dtype of `inputs`, in the gradients too.
+    """
+    plain = dimension_numbers == (((inputs.ndim - 1,), (0,)), ((), ()))
+    if inputs.dtype != jnp.bfloat16 or not on_cpu() or not plain:
+        return jax.lax.dot_general(inputs, kernel, dimension_numbers, **options)
+    rows = _multiply(inputs.reshape(-1, inputs.shape[-1]), kernel)
+    return rows.reshape(*inputs.shape[:-1], kernel.shape[1])
+
+
+@jax.custom_vjp
+def _multiply(left: Float[Array, "n k"], right: Float[Array, "k m"]) -> Float[Array, "n m"]:
+    return _dot(left, right)
+
+
+def _multiply_forward(left: jax.Array, right: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _dot(left, right), (left, right)
+
+
+def _multiply_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    left, right = saved
+    return _dot(gradient, _row_by_row(right.T)), _dot(_row_by_row(left.T), gradient)
+
+
+_multiply.defvjp(_multiply_forward, _multiply_backward)
+
+
+def _dot(left: jax.Array, right: jax.Array) -> jax.Array:
+    return jnp.matmul(left, right, preferred_element_type=jnp.float32).astype(left.dtype)
+
+
+def _row_by_row(values: jax.Array) -> jax.Array:
+    """`values` stored so that the last axis is contiguous; a transpose alone only changes how memory is read."""
+    return with_layout_constraint(values, Layout(major_to_minor=tuple(range(values.ndim))))
+
+
+def attention(
+    query: Float[Array, "rows heads length size"],
+    key: Float[Array, "rows heads length size"],
+    value: Float[Array, "rows heads length size"],
+    mask: Bool[Array, "rows 1 length length"],
+    kept: Bool[Array, "rows heads length length"] | None,
+    share: float,
+) -> Float[Array, "rows heads length size"]:
+    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1). Scores and softmax are float32.
+
+    `mask` is True where a token attends to another. `kept`, if given, says which attention weights dropout keeps:
+    a `share` of them.
+    """
+    if not on_cpu():
+        weights = _softmax(query, key, mask).astype(value.dtype)
+        return _drop(weights, kept, share) @ value
+    return _attention(query, key, value, mask, kept, share)
+
+
+def _softmax(query: jax.Array, key: jax.Array, mask: jax.Array) -> jax.Array:
+    scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32) / math.sqrt(query.shape[-1])
+    return jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
+
+
+def _drop(weights: jax.Array, kept: jax.Array | None, share: float) -> jax.Array:
+    return weights if kept is None else jnp.where(kept, weights * (1 / share), 0).astype(weights.dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _attention(query, key, value, mask, kept, share):
+    return _attention_forward(query, key, value, mask, kept, share)[0]
+
+
+def _attention_forward(query, key, value, mask, kept, share):
+    weights = _softmax(query, key, mask).astype(value.dtype)
+    # A weight is positive: its sign is free to say that dropout drops it.
+    signed = weights if kept is None else jnp.where(kept, weights, -weights)
+    attended = _dot(_kept(signed, kept, share), value)
+    return attended, (query, key, value, kept, signed, attended)
+
+
+def _kept(signed: jax.Array, kept: Any, share: float) -> jax.Array:
+    return signed if kept is None else (jnp.maximum(signed, 0) * (1 / share)).astype(signed.dtype)
+
+
+def _attention_backward(share, saved, gradient):
+    query, key, value, kept, signed, attended = saved
+    of_weights = jnp.matmul(gradient, _row_by_row(value.swapaxes(2, 3)), preferred_element_type=jnp.float32)
+    if kept is not None:
+        of_weights = jnp.where(signed > 0, of_weights * (1 / share), 0)
+    # Of the softmax: a row's sum of weight x gradient is that of output x gradient (Dao et al. 2022, arXiv 2205.14135).
+    mean = jnp.sum(gradient.astype(jnp.float32) * attended.astype(jnp.float32), axis=-1, keepdims=True)
+    of_scores = jnp.abs(signed.astype(jnp.float32)) * (of_weights - mean) / math.sqrt(query.shape[-1])
+    of_scores = of_scores.astype(query.dtype)
+    return (
+        _dot(of_scores, key),
+        _transposed_dot(of_scores, query),
+        _transposed_dot(_kept(signed, kept, share), gradient),
+        None,
+        None,
+    )
+
+
+def _transposed_dot(left: jax.Array, right: jax.Array) -> jax.Array:
+    """left^T right, for a `left` that is larger than `right`: the smaller one is transposed."""
+    return _dot(_row_by_row(right.swapaxes(2, 3)), left).swapaxes(2, 3)
+
+
+_attention.defvjp(_attention_forward, _attention_backward)

@@ -1,0 +1,71 @@
+"""The forms for a CPU equal the plain forms, values and gradients, in both dtypes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hybrid_jax.model import kernels
+
+DTYPES = {"float32": 2e-6, "bfloat16": 0.02}
+"""dtype -> the largest error, as a share of the largest value: bfloat16 keeps 8 bits, and is rounded twice."""
+
+
+def normal(seed: int, *shape: int, dtype: str = "float32") -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+def values_and_gradients(function, *arguments):
+    """`function` and the gradients of its sum weighted at random, all as float32."""
+    weights = normal(99, *jax.eval_shape(function, *arguments).shape)
+    loss = lambda *arguments: jnp.sum(function(*arguments).astype(jnp.float32) * weights)  # noqa: E731
+    gradients = jax.jit(jax.grad(loss, argnums=tuple(range(len(arguments)))))(*arguments)
+    return [np.asarray(part, np.float32) for part in (jax.jit(function)(*arguments), *gradients)]
+
+
+def assert_close(ours, plain, share: float) -> None:
+    for one, other in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=share * np.abs(other).max())
+
+
+def plain_attention(query, key, value, mask, kept, share):
+    scores = jnp.einsum("rhid,rhjd->rhij", query, key) / np.sqrt(query.shape[-1])
+    weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1)
+    return jnp.einsum("rhij,rhjd->rhid", weights if kept is None else jnp.where(kept, weights / share, 0), value)
+
+
+@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_attention_equals_the_plain_form(dtype: str, drops: bool):
+    shape = (2, 3, 24, 8)
+    query, key, value = (normal(seed, *shape, dtype=dtype) for seed in range(3))
+    segments = np.repeat([[1, 2, 3], [1, 2, 0]], 8, axis=1)
+    mask = jnp.asarray((segments[:, :, None] == segments[:, None, :])[:, None])
+    kept = jnp.asarray(np.random.default_rng(3).random((2, 3, 24, 24)) > 0.3) if drops else None
+    ours = values_and_gradients(lambda q, k, v: kernels.attention(q, k, v, mask, kept, 0.7), query, key, value)
+    exact = [part.astype(jnp.float32) for part in (query, key, value)]
+    assert_close(
+        ours, values_and_gradients(lambda q, k, v: plain_attention(q, k, v, mask, kept, 0.7), *exact), DTYPES[dtype]
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_product_of_a_linear_layer_equals_the_plain_form(dtype: str):
+    inputs, kernel = normal(0, 3, 5, 16, dtype=dtype), normal(1, 16, 24, dtype=dtype)
+    dimensions = (((2,), (0,)), ((), ()))
+    ours = values_and_gradients(lambda x, w: kernels.dot_general(x, w, dimensions), inputs, kernel)
+    exact = values_and_gradients(lambda x, w: x @ w, inputs.astype(jnp.float32), kernel.astype(jnp.float32))
+    assert_close(ours, exact, DTYPES[dtype])
+
+
+def test_a_bfloat16_layer_has_no_product_of_float32():
+    """XLA's library of products for CPUs then takes all three, at twice the speed."""
+    inputs, kernel = normal(0, 64, 32, dtype="bfloat16"), normal(1, 32, 48, dtype="bfloat16")
+
+    def loss(x, w):
+        return jnp.sum(kernels.dot_general(x, w, (((1,), (0,)), ((), ()))).astype(jnp.float32) ** 2)
+
+    lowered = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(inputs, kernel).as_text()
+    products = [line for line in lowered.splitlines() if "stablehlo.dot_general" in line]
+    assert len(products) == 3
+    assert all(line.count("bf16>") == 2 and line.rstrip().endswith("f32>") for line in products)

@@ -1,0 +1,38 @@
+"""A program starts again once for huge pages, as the same process with the same arguments."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hybrid_jax.runtime.allocator import _offered
+
+SCRIPT = """
+import os, sys
+from hybrid_jax.runtime.allocator import use_huge_pages
+before = os.environ.get("GLIBC_TUNABLES")
+sys.stdout.write(f"{os.getpid()} {sys.argv[1:]} {before}\\n")
+sys.stdout.flush()
+use_huge_pages()
+sys.stdout.write("done\\n")
+"""
+
+
+def run(tmp_path: Path, **environment: str) -> list[str]:
+    (tmp_path / "program.py").write_text(SCRIPT)
+    clean = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    command = [sys.executable, str(tmp_path / "program.py"), "an argument", "--and=another"]
+    output = subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, check=True)
+    return output.stdout.splitlines()
+
+
+def test_a_program_starts_again_once_as_the_same_process_where_the_kernel_offers_huge_pages(tmp_path: Path):
+    first, *again, done = run(tmp_path)
+    assert again == ([first.removesuffix("None") + "glibc.malloc.hugetlb=1"] if _offered() else [])
+    assert done == "done"
+
+
+def test_a_setting_of_the_user_stays(tmp_path: Path):
+    first, done = run(tmp_path, GLIBC_TUNABLES="")
+    assert first.endswith("['an argument', '--and=another'] ")
+    assert done == "done"
