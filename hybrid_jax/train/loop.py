@@ -57,7 +57,7 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
         pipeline.tokenizer.save(workdir / "tokenizer")
 
     encode = make_encode(config.model, mesh)
-    objective = make_objective(config.loss, mesh.size)
+    objective = make_objective(config.loss, mesh)
     schedule = make_schedule(config.optimizer, config.steps)
     optimizer = make_optimizer(config.optimizer, config.steps)
     train_step = make_train_step(encode, objective, optimizer, schedule, config.seed, mesh)

@@ -1,17 +1,24 @@
 """The contrastive loss over a whole batch, without false negatives.
 
-It is written for one device. Under `jax.jit` over a mesh the same code computes the loss of the global batch: the
-passages of every device are negatives of every query.
+The passages of every device are negatives of every query. Scores are computed in blocks of rows, so that a batch of B
+pairs does not need memory for B x B scores.
 """
 
-from typing import Literal
+from functools import partial
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 from pydantic import BaseModel, ConfigDict
 
+from hybrid_jax.runtime.mesh import batch_sharding, replicated
+
 Metrics = dict[str, Float[Array, ""]]
+
+BLOCK_BYTES = 16 * 2**20
+"""The most float32 scores that a device computes at a time. Batches with fewer are one block, without a loop."""
 
 
 class LossConfig(BaseModel):
@@ -25,6 +32,32 @@ class LossConfig(BaseModel):
     """Passages of all devices, or of the query's own device only; "local" serves to measure what "global" gains."""
 
 
+class Texts(NamedTuple):
+    """Some texts, their groups and their numbers: a text's partner has the same number; a hard negative has -1."""
+
+    vectors: Float[Array, "texts dim"]
+    group: Int[Array, " texts"]
+    shard: Int[Array, " texts"]
+    """Only texts of the same shard are compared."""
+    number: Int[Array, " texts"]
+
+
+class RowResults(NamedTuple):
+    """What comparing a text with all candidates gives. Only `loss` has a gradient."""
+
+    loss: Float[Array, " rows"]
+    """-log softmax of the partner's score."""
+    correct: Bool[Array, " rows"]
+    """Whether the partner scores above every negative."""
+    negatives: Int[Array, " rows"]
+    masked: Int[Array, " rows"]
+    """How many false negatives were left out."""
+    positive: Float[Array, " rows"]
+    """Score (cosine / temperature) of the partner."""
+    negative: Float[Array, " rows"]
+    """Sum of the cosines of the negatives."""
+
+
 def contrastive_loss(
     queries: Float[Array, "rows dim"],
     passages: Float[Array, "candidates dim"],
@@ -33,6 +66,8 @@ def contrastive_loss(
     temperature: Float[Array, ""],
     directions: Literal["query_to_passage", "both"] = "query_to_passage",
     shards: int = 1,
+    mesh: Mesh | None = None,
+    block_bytes: int = BLOCK_BYTES,
 ) -> tuple[Float[Array, ""], Metrics]:
     """The InfoNCE loss over all `passages`, without false negatives; and metrics.
 
@@ -56,49 +91,103 @@ def contrastive_loss(
     number per query of passages compared with it, and of false negatives left out), `masked_fraction` (masked /
     (negatives + masked)), `positive_score` and `negative_score` (mean cosines).
 
-    Raises ValueError when candidates is not a multiple of rows, or rows not a multiple of shards.
+    Memory: give `mesh` where rows are split over its devices. Each device holds all passages and their gradient
+    (candidates x dim x 4 bytes each; for "both", also the queries and theirs) and compares its own rows with them in
+    equal blocks of at most `block_bytes` of scores, but at least one row; about seven arrays of that size exist at a
+    time. The backward pass computes a block's scores again. With 65,536 pairs on 64 devices this is 16 MiB instead of
+    256 MiB of a device's scores, or 16 GiB of all. A device's number of rows should have small factors.
+
+    Raises ValueError when candidates is not a multiple of rows, or rows not a multiple of shards or of the devices.
     """
     rows, candidates = queries.shape[0], passages.shape[0]
+    devices = 1 if mesh is None else mesh.size
     if candidates % rows:
         raise ValueError(f"{candidates} passages for {rows} queries: every query needs equally many")
     if rows % shards:
         raise ValueError(f"{rows} rows cannot be split into {shards} equal shards: change the batch size")
+    if rows % devices:
+        raise ValueError(f"{rows} rows cannot be split over {devices} devices: change the batch size")
     per_row = candidates // rows
-    queries, passages = queries.astype(jnp.float32), passages.astype(jnp.float32)
 
-    row = jnp.arange(rows)[:, None]
-    candidate = jnp.arange(candidates)[None, :]
-    own = candidate == row * per_row
-    same_shard = row * shards // rows == candidate * shards // candidates
-    same_group = query_group[:, None] == passage_group[None, :]
-    false_negative = same_group & same_shard & ~own
-    negative = same_shard & ~same_group & ~own
-
-    # By default a GPU or TPU multiplies float32 matrices with fewer bits than "highest".
-    cosines = jnp.matmul(queries, passages.T, precision="highest")
-    scores = cosines / temperature
-    positive = jnp.sum(jnp.where(own, scores, 0), axis=1)
-    loss = _mean_cross_entropy(scores, positive, own | negative)
+    row, candidate = jnp.arange(rows), jnp.arange(candidates)
+    number = jnp.where(candidate % per_row == 0, candidate // per_row, -1)
+    asked = Texts(queries.astype(jnp.float32), query_group, row // (rows // shards), row)
+    found = Texts(passages.astype(jnp.float32), passage_group, candidate // (candidates // shards), number)
+    compare = partial(_compare, temperature=temperature, mesh=mesh, block_bytes=block_bytes)
+    results = compare(asked, found)
+    loss = jnp.mean(results.loss)
     if directions == "both":
-        # The columns of the positives, transposed: each positive against the queries, under the same mask.
-        passage_scores, passage_compared = scores[:, ::per_row].T, (own | negative)[:, ::per_row].T
-        loss = (loss + _mean_cross_entropy(passage_scores, positive, passage_compared)) / 2
+        positives = jax.tree.map(lambda array: array[::per_row], found)
+        loss = (loss + jnp.mean(compare(positives, asked).loss)) / 2
 
-    negatives, masked = negative.sum(), false_negative.sum()
-    hardest = jnp.max(jnp.where(negative, scores, -jnp.inf), axis=1)
+    negatives, masked = results.negatives.sum(), results.masked.sum()
     metrics = {
-        "accuracy": jnp.mean(positive > hardest),
+        "accuracy": jnp.mean(results.correct),
         "negatives": negatives / rows,
         "masked": masked / rows,
         "masked_fraction": masked / jnp.maximum(negatives + masked, 1),
-        "positive_score": jnp.mean(positive) * temperature,
-        "negative_score": jnp.sum(jnp.where(negative, cosines, 0)) / jnp.maximum(negatives, 1),
+        "positive_score": jnp.mean(results.positive) * temperature,
+        "negative_score": results.negative.sum() / jnp.maximum(negatives, 1),
     }
     return loss, jax.lax.stop_gradient(metrics)
 
 
-def _mean_cross_entropy(
-    scores: Float[Array, "rows columns"], positive: Float[Array, " rows"], compared: Bool[Array, "rows columns"]
-) -> Float[Array, ""]:
-    """Mean over rows of logsumexp over the compared columns (the positive included) minus the positive's score."""
-    return jnp.mean(jax.nn.logsumexp(jnp.where(compared, scores, -jnp.inf), axis=1) - positive)
+def _compare(
+    texts: Texts, candidates: Texts, temperature: Float[Array, ""], mesh: Mesh | None, block_bytes: int
+) -> RowResults:
+    """Each text with all candidates: in one go, or each device its own texts, block by block."""
+    rows = len(texts.number) // (1 if mesh is None else mesh.size)
+    blocks = _number_of_blocks(rows, max(block_bytes // (4 * len(candidates.number)), 1))
+    if blocks == 1:
+        return _compare_block(texts, candidates, temperature)
+    if mesh is None:
+        return _compare_blockwise(texts, candidates, temperature, blocks)
+    axes = mesh.axis_names
+
+    # By shard_map, so that no block has rows of another device.
+    def on_device(texts: Texts, candidates: Texts, temperature: Float[Array, ""]) -> RowResults:
+        # Varying before the loop, not in it: devices then add up their gradients once, not in every block.
+        candidates, temperature = jax.lax.pcast((candidates, temperature), axes, to="varying")
+        return _compare_blockwise(texts, candidates, temperature, blocks)
+
+    split, whole = batch_sharding(mesh).spec, replicated(mesh).spec
+    return jax.shard_map(on_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split)(
+        texts, candidates, temperature
+    )
+
+
+def _number_of_blocks(rows: int, most_rows: int) -> int:
+    """The fewest equal blocks of at most `most_rows`."""
+    return next(blocks for blocks in range(-(-rows // most_rows), rows + 1) if rows % blocks == 0)
+
+
+def _compare_blockwise(texts: Texts, candidates: Texts, temperature: Float[Array, ""], blocks: int) -> RowResults:
+    @partial(jax.checkpoint, prevent_cse=False)  # the loop itself keeps the two computations apart
+    def compare(block: Texts) -> RowResults:
+        return _compare_block(block, candidates, temperature)
+
+    results = jax.lax.map(compare, jax.tree.map(lambda array: array.reshape(blocks, -1, *array.shape[1:]), texts))
+    return jax.tree.map(jnp.ravel, results)
+
+
+def _compare_block(texts: Texts, candidates: Texts, temperature: Float[Array, ""]) -> RowResults:
+    own = texts.number[:, None] == candidates.number
+    same_shard = texts.shard[:, None] == candidates.shard
+    same_group = texts.group[:, None] == candidates.group
+    false_negative = same_group & same_shard & ~own
+    negative = same_shard & ~same_group & ~own
+
+    # By default a GPU or TPU multiplies float32 matrices with fewer bits than "highest".
+    cosines = jnp.matmul(texts.vectors, candidates.vectors.T, precision="highest")
+    scores = cosines / temperature
+    positive = jnp.sum(jnp.where(own, scores, 0), axis=1)
+    loss = jax.nn.logsumexp(jnp.where(own | negative, scores, -jnp.inf), axis=1) - positive
+    cosines, scores, positive = jax.lax.stop_gradient((cosines, scores, positive))
+    return RowResults(
+        loss=loss,
+        correct=positive > jnp.max(jnp.where(negative, scores, -jnp.inf), axis=1),
+        negatives=negative.sum(axis=1),
+        masked=false_negative.sum(axis=1),
+        positive=positive,
+        negative=jnp.sum(jnp.where(negative, cosines, 0), axis=1),
+    )

@@ -7,6 +7,7 @@ lengths) or differentiated apart from the encoder (cached gradients), and the tr
 from collections.abc import Callable
 from typing import NamedTuple
 
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from hybrid_jax.train.loss import LossConfig, Metrics, contrastive_loss
@@ -34,9 +35,12 @@ Objective = Callable[[Vectors, Groups], tuple[Float[Array, ""], Metrics]]
 """Returns the loss and the metrics to log beside it, all float32 scalars."""
 
 
-def make_objective(config: LossConfig, devices: int) -> Objective:
-    """The contrastive loss that `config` describes; `devices` is the number over which the rows are split."""
-    shards = devices if config.negatives == "local" else 1
+def make_objective(config: LossConfig, mesh: Mesh) -> Objective:
+    """The contrastive loss that `config` describes, of rows that are split over all devices of `mesh`.
+
+    No device holds all scores of a large batch: see `contrastive_loss` for what it holds.
+    """
+    shards = mesh.size if config.negatives == "local" else 1
 
     def objective(vectors: Vectors, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
         return contrastive_loss(
@@ -47,6 +51,7 @@ def make_objective(config: LossConfig, devices: int) -> Objective:
             vectors.temperature,
             config.directions,
             shards,
+            mesh,
         )
 
     return objective

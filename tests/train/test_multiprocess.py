@@ -27,7 +27,7 @@ def train_once(config: ModelConfig, rows: dict[str, np.ndarray]) -> dict[str, np
     """One step over 4 devices, of which this process has all or some: metrics, and the gradients (as Adam's mean)."""
     mesh = make_mesh(MeshConfig(data=4))
     optimizer, schedule = make_optimizer(OPTIMIZER, 1), make_schedule(OPTIMIZER, 1)
-    encode, objective = make_encode(config, mesh), make_objective(LossConfig(), mesh.size)
+    encode, objective = make_encode(config, mesh), make_objective(LossConfig(), mesh)
     step = make_train_step(encode, objective, optimizer, schedule, 0, mesh)
     state, metrics = step(create_state(config, optimizer, 0, mesh), put_batch(mesh, rows))
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state.optimizer)}

@@ -57,7 +57,7 @@ def loss_and_gradients(
 ):
     """As in the train step, with the parameters lying on the mesh as the train state's do."""
     shardings = jax.tree.map(lambda leaf: parameter_sharding(mesh, leaf.shape), parameters)
-    loss_fn = partial(measure, make_encode(config, mesh), make_objective(loss, mesh.size))
+    loss_fn = partial(measure, make_encode(config, mesh), make_objective(loss, mesh))
     function = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
     key = jax.random.key(0) if dropout else None
     (value, metrics), gradients = function(jax.device_put(parameters, shardings), put_batch(mesh, rows), key)
@@ -109,7 +109,7 @@ def trained(model_config: ModelConfig, rows: Rows):
     mesh = mesh_of(4, 2)
     optimizer = make_optimizer(OPTIMIZER, 10)
     schedule = make_schedule(OPTIMIZER, 10)
-    encode, objective = make_encode(model_config, mesh), make_objective(LossConfig(), mesh.size)
+    encode, objective = make_encode(model_config, mesh), make_objective(LossConfig(), mesh)
     step = make_train_step(encode, objective, optimizer, schedule, SEED, mesh)
     state, batch = create_state(model_config, optimizer, SEED, mesh), put_batch(mesh, rows)
     states, metrics = [jax.device_get(state)], []
@@ -167,6 +167,6 @@ def test_a_fresh_state_is_the_same_on_a_mesh_as_without_one(trained, parameters)
 
 def test_the_eval_step_has_no_dropout(model_config, parameters, rows, dense):
     mesh = mesh_of(2)
-    eval_step = make_eval_step(make_encode(model_config, mesh), make_objective(LossConfig(), mesh.size), mesh)
+    eval_step = make_eval_step(make_encode(model_config, mesh), make_objective(LossConfig(), mesh), mesh)
     metrics = eval_step(parameters, put_batch(mesh, rows))
     np.testing.assert_allclose(metrics["loss"], dense[0], rtol=1e-5)
