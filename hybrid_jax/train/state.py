@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from hybrid_jax.hub.weights import Pretrained, load_parameters
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, initialize
 from hybrid_jax.runtime.mesh import parameter_sharding
+from hybrid_jax.train.optim import Optimizer
 
 
 class TrainState(NamedTuple):
@@ -20,7 +21,7 @@ class TrainState(NamedTuple):
     """int32 scalar: the number of batches trained on, which is also the number of the next step."""
 
 
-def abstract_state(config: ModelConfig, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+def abstract_state(config: ModelConfig, optimizer: Optimizer, mesh: Mesh) -> TrainState:
     """The state as `jax.ShapeDtypeStruct`s with their shardings: what a checkpoint is restored into."""
 
     def placed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
@@ -29,7 +30,7 @@ def abstract_state(config: ModelConfig, optimizer: optax.GradientTransformation,
     return jax.tree.map(placed, jax.eval_shape(lambda: _initial_state(config, optimizer, 0)))
 
 
-def create_state(config: ModelConfig, optimizer: optax.GradientTransformation, seed: int, mesh: Mesh) -> TrainState:
+def create_state(config: ModelConfig, optimizer: Optimizer, seed: int, mesh: Mesh) -> TrainState:
     """The state before the first step, with random parameters; the same for any number of devices.
 
     Each device creates only the part that it keeps.
@@ -47,6 +48,6 @@ def start_from(pretrained: Pretrained, config: ModelConfig, state: TrainState, m
     return state._replace(parameters=parameters)
 
 
-def _initial_state(config: ModelConfig, optimizer: optax.GradientTransformation, seed: Any) -> TrainState:
+def _initial_state(config: ModelConfig, optimizer: Optimizer, seed: Any) -> TrainState:
     parameters = initialize(config, seed)
     return TrainState(parameters, optimizer.init(parameters), jnp.zeros((), jnp.int32))

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
@@ -18,7 +17,7 @@ from hybrid_jax.runtime.mesh import parameter_sharding
 from hybrid_jax.train.encode import Batch, Encode
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import Groups, Objective
-from hybrid_jax.train.optim import Schedule
+from hybrid_jax.train.optim import Optimizer, Schedule
 from hybrid_jax.train.state import TrainState
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -29,7 +28,7 @@ EvalStep = Callable[[Any, Batch], Metrics]
 def make_train_step(
     encode: Encode,
     objective: Objective,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     schedule: Schedule,
     seed: int,
     mesh: Mesh,
@@ -48,9 +47,10 @@ def make_train_step(
             return measure(encode, objective, parameters, batch, dropout_key)
 
         (_, metrics), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.parameters)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
-        parameters = jax.tree.map(jnp.add, state.parameters, updates)
-        metrics["grad_norm"] = optax.tree.norm(gradients)
+        tokens = jnp.concatenate([batch["query_tokens"].ravel(), batch["passage_tokens"].ravel()])
+        parameters, optimizer_state, metrics["grad_norm"] = optimizer.apply(
+            state.parameters, gradients, state.optimizer, tokens
+        )
         metrics["learning_rate"] = schedule(state.step)
         next_state = TrainState(parameters, optimizer_state, state.step + 1)
         # Without this the compiler may place the new state elsewhere, and the next step would be compiled again.
