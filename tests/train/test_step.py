@@ -170,3 +170,20 @@ def test_the_eval_step_has_no_dropout(model_config, parameters, rows, dense):
     eval_step = make_eval_step(make_encode(model_config, mesh), make_objective(LossConfig(), mesh), mesh)
     metrics = eval_step(parameters, put_batch(mesh, rows))
     np.testing.assert_allclose(metrics["loss"], dense[0], rtol=1e-5)
+
+
+def test_lazy_embeddings_change_the_rows_of_the_batch_only(model_config, rows):
+    lazy = OPTIMIZER.model_copy(update={"lazy_embeddings": True})
+    few = {name: array % 12 if name.endswith("tokens") else array for name, array in rows.items()}
+    tokens = np.unique([*few["query_tokens"].flat, *few["passage_tokens"].flat])
+    finals = []
+    for mesh in (mesh_of(1), mesh_of(4, 2)):
+        optimizer = make_optimizer(lazy, 10)
+        encode, objective = make_encode(model_config, mesh), make_objective(LossConfig(), mesh)
+        step = make_train_step(encode, objective, optimizer, make_schedule(lazy, 10), SEED, mesh)
+        first = create_state(model_config, optimizer, SEED, mesh)
+        before = jax.device_get(first.parameters)
+        finals.append(jax.device_get(step(first, put_batch(mesh, few))[0].parameters))
+        old, new = (tree["tower"]["encoder"]["embeddings"]["word"]["embedding"] for tree in (before, finals[-1]))
+        np.testing.assert_array_equal(np.flatnonzero((old != new).any(axis=1)), tokens)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-5), *finals)
