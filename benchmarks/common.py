@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 POLL_SECONDS = 0.02
+T = TypeVar("T")
 
 
 class Spread(NamedTuple):
@@ -73,7 +74,7 @@ def run_child(
     with subprocess.Popen(
         command,
         env={**os.environ, **(environment or {})},
-        stdout=(log := open(os.memfd_create("log"), "w+b")),  # noqa: SIM115
+        stdout=(log := open(os.memfd_create("log"), "w+b")),
         stderr=subprocess.STDOUT,
     ) as child:
         while child.poll() is None:
@@ -86,7 +87,7 @@ def run_child(
         return Finished(child.returncode, log.read().decode(errors="replace"), seconds, peak)
 
 
-def take_turns[T](programs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+def take_turns(programs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """Runs every program once a round (A B A B …), so that other load slows all; {name: [result of each round]}."""
     results: dict[str, list[T]] = {name: [] for name in programs}
     for turn in range(rounds):
