@@ -3,6 +3,7 @@
 Prints {"seconds": [seconds of each step after the first]} as its last line.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -53,4 +54,4 @@ SentenceTransformerTrainer(
     loss=losses.MultipleNegativesRankingLoss(encoder),
     callbacks=[Clock()],
 ).train()
-print("\n" + json.dumps({"seconds": [b - a for a, b in zip(at, at[1:], strict=False)]}))
+print("\n" + json.dumps({"seconds": [b - a for a, b in itertools.pairwise(at)]}))

@@ -6,6 +6,7 @@ Real German, Spanish and Vietnamese pairs of $HYBRID_JAX_DATA; queries <= 64 (ou
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import random
@@ -74,7 +75,7 @@ def ours(folder: Path, model: Path, batch: int, steps: int) -> Turn:
     if child.status or len(at) < SKIP + 3:
         sys.exit(f"hybrid_jax.train: status {child.status}, {len(at)} steps:\n{child.output[-2000:]}")
     print(f"  (first step after {at[0]:.1f} s)")
-    return Turn(statistics.median([b - a for a, b in zip(at, at[1:], strict=False)][SKIP:]), child.peak_gib)
+    return Turn(statistics.median([b - a for a, b in itertools.pairwise(at)][SKIP:]), child.peak_gib)
 
 
 def peer(folder: Path, model: Path, batch: int, steps: int, bf16: bool) -> Turn:
