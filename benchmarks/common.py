@@ -74,7 +74,7 @@ def run_child(
     with subprocess.Popen(
         command,
         env={**os.environ, **(environment or {})},
-        stdout=(log := open(os.memfd_create("log"), "w+b")),
+        stdout=(log := os.fdopen(os.memfd_create("log"), "w+b")),
         stderr=subprocess.STDOUT,
     ) as child:
         while child.poll() is None:

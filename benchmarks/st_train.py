@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 import torch
@@ -22,7 +23,7 @@ from transformers import TrainerCallback
 
 model, pairs, steps, batch, bf16, out = sys.argv[1:]
 torch.set_num_threads(len(os.sched_getaffinity(0)))
-with open(pairs, encoding="utf-8") as lines:
+with Path(pairs).open(encoding="utf-8") as lines:
     rows = [json.loads(line) for line in lines][: int(steps) * int(batch)]
 at = []
 

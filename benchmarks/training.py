@@ -60,7 +60,7 @@ def ours(folder: Path, model: Path, batch: int, steps: int) -> Turn:
         },
         "mixture": {"monolingual_fraction": 1.0},
         "model": {"encoder": {"dropout": 0.1, "attention_dropout": 0.1}},
-        "optimizer": {"learning_rate": 2e-5},
+        "optimizer": {"learning_rate": 2e-5, "warmup_steps": 0},
     }
     config.write_text(json.dumps(settings))  # JSON is YAML
     at: list[float] = []
