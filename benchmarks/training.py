@@ -33,11 +33,13 @@ class Turn(NamedTuple):
 
 def write_pairs(folder: Path) -> None:
     """Writes the shuffled rows as rows.jsonl (ours) and as pairs.jsonl (the peer's)."""
-    source = Path(os.environ.get("HYBRID_JAX_DATA", "../shared/data")) / "train/qa_native.jsonl.gz"
+    source = Path(os.environ.get("HYBRID_JAX_DATA", "../shared/data")) / "train/qa_parallel_docs.jsonl.gz"
     if not source.exists():
         sys.exit(f"no {source}: set HYBRID_JAX_DATA to the folder of the training data")
     with gzip.open(source, "rt", encoding="utf-8") as lines:
-        rows = [row for row in map(json.loads, lines) if row["lang"] in LANGUAGES]
+        rows = [row for row in map(json.loads, lines) if row["lang"] in LANGUAGES and row["passage"]]
+    if not rows:
+        sys.exit(f"{source} has no row with a passage in {LANGUAGES}: name languages that it has in LANGUAGES")
     random.Random(0).shuffle(rows)
     dump = lambda row: json.dumps(row, ensure_ascii=False) + "\n"  # noqa: E731
     (folder / "rows.jsonl").write_text("".join(map(dump, rows)), encoding="utf-8")

