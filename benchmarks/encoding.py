@@ -61,7 +61,7 @@ def turn(side: str, file: Path) -> Turn:
 
 def main() -> None:
     """Prints every turn and the ratios; writes them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--passages", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))

@@ -17,8 +17,8 @@ from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
-    losses,
 )
+from sentence_transformers.losses import MultipleNegativesRankingLoss
 from transformers import TrainerCallback
 
 model, pairs, steps, batch, bf16, out = sys.argv[1:]
@@ -52,7 +52,7 @@ SentenceTransformerTrainer(
         disable_tqdm=True,
     ),
     train_dataset=Dataset.from_dict({"anchor": [r["query"] for r in rows], "positive": [r["passage"] for r in rows]}),
-    loss=losses.MultipleNegativesRankingLoss(encoder),
+    loss=MultipleNegativesRankingLoss(encoder),
     callbacks=[Clock()],
 ).train()
 print("\n" + json.dumps({"seconds": [b - a for a, b in itertools.pairwise(at)]}))

@@ -33,11 +33,12 @@ class Turn(NamedTuple):
 
 def write_pairs(folder: Path) -> None:
     """Writes the shuffled rows as rows.jsonl (ours) and as pairs.jsonl (the peer's)."""
-    source = Path(os.environ.get("HYBRID_JAX_DATA", "../shared/data")) / "train/qa_parallel_docs.jsonl.gz"
+    source = Path(os.environ.get("HYBRID_JAX_DATA", "../shared/data")) / "train/qa_parallel_mlqa_test.jsonl.gz"
     if not source.exists():
         sys.exit(f"no {source}: set HYBRID_JAX_DATA to the folder of the training data")
     with gzip.open(source, "rt", encoding="utf-8") as lines:
-        rows = [row for row in map(json.loads, lines) if row["lang"] in LANGUAGES and row["passage"]]
+        rows = [row for row in map(json.loads, lines) if row["lang"] in LANGUAGES]
+    rows = [row for row in rows if row["question"] and row["passage"]]
     if not rows:
         sys.exit(f"{source} has no row with a passage in {LANGUAGES}: name languages that it has in LANGUAGES")
     random.Random(0).shuffle(rows)
@@ -47,7 +48,7 @@ def write_pairs(folder: Path) -> None:
     (folder / "pairs.jsonl").write_text("".join(map(dump, pairs)), encoding="utf-8")
 
 
-def ours(folder: Path, model: Path, batch: int, steps: int) -> Turn:
+def ours(folder: Path, model: Path, batch: int, steps: int, dtype: str) -> Turn:
     """One run of hybrid_jax.train."""
     config, work = folder / "config.json", Path(tempfile.mkdtemp(dir=folder))
     settings = {
@@ -61,7 +62,7 @@ def ours(folder: Path, model: Path, batch: int, steps: int) -> Turn:
             "cache_dir": str(folder / "cache"),
         },
         "mixture": {"monolingual_fraction": 1.0},
-        "model": {"encoder": {"dropout": 0.1, "attention_dropout": 0.1}},
+        "model": {"encoder": {"dropout": 0.1, "attention_dropout": 0.1, "dtype": dtype}},
         "optimizer": {"learning_rate": 2e-5, "warmup_steps": 0},
     }
     config.write_text(json.dumps(settings))  # JSON is YAML
@@ -91,7 +92,7 @@ def peer(folder: Path, model: Path, batch: int, steps: int, bf16: bool) -> Turn:
 
 def main() -> None:
     """Prints every turn and the ratios; writes them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=14, help="steps of a turn (default: 14)")
     parser.add_argument("--rounds", type=int, default=2)
@@ -105,15 +106,18 @@ def main() -> None:
         write_pairs(folder)
         arguments = (folder, model, options.batch, options.steps)
         programs = {
-            "ours": lambda: ours(*arguments),
+            "ours float32": lambda: ours(*arguments, "float32"),
             "sentence-transformers float32": lambda: peer(*arguments, bf16=False),
-            "sentence-transformers bf16": lambda: peer(*arguments, bf16=True),
+            "ours bfloat16": lambda: ours(*arguments, "bfloat16"),
+            "sentence-transformers bfloat16": lambda: peer(*arguments, bf16=True),
         }
         turns = take_turns(programs, options.rounds)
-    for name in list(programs)[1:]:
-        time_ratio = ratio([turn.step for turn in turns[name]], [turn.step for turn in turns["ours"]])
-        memory = ratio([turn.gib for turn in turns["ours"]], [turn.gib for turn in turns[name]])
-        print(f"ours against {name}: {time_ratio.median:.2f} x the speed ({time_ratio.low:.2f}-{time_ratio.high:.2f}),")
+    for own, other in itertools.product(("float32", "bfloat16"), repeat=2):
+        mine, theirs = turns[f"ours {own}"], turns[f"sentence-transformers {other}"]
+        time_ratio = ratio([turn.step for turn in theirs], [turn.step for turn in mine])
+        memory = ratio([turn.gib for turn in mine], [turn.gib for turn in theirs])
+        print(f"ours in {own} against sentence-transformers in {other}:")
+        print(f"  {time_ratio.median:.2f} x the speed ({time_ratio.low:.2f}-{time_ratio.high:.2f}),")
         print(f"  {memory.median:.2f} x the peak memory ({memory.low:.2f}-{memory.high:.2f})")
     options.out.mkdir(parents=True, exist_ok=True)
     result = {"machine": header, "settings": {"batch": options.batch, "steps": options.steps}, "turns": turns}

@@ -36,5 +36,5 @@ def test_peak_is_the_childs_own_after_its_memory_is_freed():
 
 
 def test_peak_of_a_process_that_is_gone():
-    assert peak_gib(os.getpid()) > 0
+    assert (peak_gib(os.getpid()) or 0) > 0
     assert peak_gib(2**22 + 1) is None
