@@ -10,7 +10,7 @@ help:
 	@echo "make demo    train a small hybrid encoder on the built-in corpus and evaluate it (about 5 minutes on 2 cores)"
 	@echo "make test    run the test suite"
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
-	@echo "make bench   time training and search beside their peers, into runs/bench (QUICK=1: few steps)"
+	@echo "make bench   time training, encoding and search beside their peers (QUICK=1: few steps)"
 	@echo "make lint    ruff (check + format) and pyright"
 	@echo "make format  rewrite the code in ruff's format"
 	@echo "make clean   remove .venv, caches and runs/demo"
@@ -42,6 +42,7 @@ parity: $(BIN)/.parity
 bench: $(BIN)/.parity
 	$(BIN)/python -m benchmarks.training $(if $(QUICK),--steps 6 --rounds 1)
 	$(BIN)/python -m benchmarks.encoding $(if $(QUICK),--passages 200 --rounds 1)
+	$(BIN)/python -m benchmarks.step $(if $(QUICK),--steps 4 --rounds 1)
 	$(BIN)/python -m benchmarks.search --rounds 1 $(if $(QUICK),--rows 100000 --queries 200)
 
 lint: $(BIN)/.installed

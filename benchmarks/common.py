@@ -7,13 +7,16 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 POLL_SECONDS = 0.02
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -54,16 +57,16 @@ def peak_gib(pid: int) -> float | None:
     VmHWM, since getrusage's ru_maxrss survives exec and so begins at the parent's size.
     """
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     except OSError:
         return None
-    return int(found[1]) / 2**20 if found else None
+    return int(peak[1]) / 2**20 if peak else None
 
 
 def run_child(
     command: Sequence[str],
     *,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
     watch: Callable[[float], None] = lambda seconds: None,
 ) -> Finished:
     """Runs a command to its end; `watch` gets the seconds since its start, every 20 ms.
@@ -71,25 +74,22 @@ def run_child(
     The peak is the child's own: processes that it starts are not counted.
     """
     start, peak = time.perf_counter(), 0.0
-    with subprocess.Popen(
-        command,
-        env={**os.environ, **(environment or {})},
-        stdout=(log := os.fdopen(os.memfd_create("log"), "w+b")),
-        stderr=subprocess.STDOUT,
-    ) as child:
-        while child.poll() is None:
-            peak = max(peak, peak_gib(child.pid) or 0.0)
-            watch(time.perf_counter() - start)
-            time.sleep(POLL_SECONDS)
-    seconds = time.perf_counter() - start
-    with log:
+    with tempfile.TemporaryFile() as log:
+        with subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
+        ) as child:
+            while child.poll() is None:
+                peak = max(peak, peak_gib(child.pid) or 0.0)
+                watch(time.perf_counter() - start)
+                time.sleep(POLL_SECONDS)
+        seconds = time.perf_counter() - start
         log.seek(0)
         return Finished(child.returncode, log.read().decode(errors="replace"), seconds, peak)
 
 
-def take_turns(programs: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+def take_turns(programs: Mapping[K, Callable[[], T]], rounds: int) -> dict[K, list[T]]:
     """Runs every program once a round (A B A B …), so that other load slows all; {name: [result of each round]}."""
-    results: dict[str, list[T]] = {name: [] for name in programs}
+    results: dict[K, list[T]] = {name: [] for name in programs}
     for turn in range(rounds):
         for name, program in programs.items():
             results[name].append(program())

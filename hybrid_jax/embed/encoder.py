@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from hybrid_jax.data.fields import SURROGATE, show
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.origin import Origin
-from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, bind
+from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, Side, abstract, bind
 from hybrid_jax.runtime.mesh import put_batch
 
 TOKENS_PER_BATCH = 16_384
@@ -28,8 +28,6 @@ TEXTS_AT_ONCE = 65_536
 """Texts that are sorted by length together. Bounds the memory that a long iterable takes."""
 BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 """Row lengths, in tokens: a batch is padded to the shortest that its longest text fits in."""
-
-Side = Literal["queries", "passages"]
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 A mask is a hash of (the step's key, the place in the model, the text's place in the batch, the token's position in its
 text, the feature). So a text loses the same values however the batch is packed into rows, cut into microbatches or
 split over devices, and there is no counter to save. (An `nnx.Dropout` counter does not advance under `jax.grad` inside
-`jax.jit`: it would draw the same mask at every step.) Hashing also costs a tenth of what drawing random numbers does on
-a CPU, because the compiler fuses it with the operation that uses it.
+`jax.jit`: it would draw the same mask at every step.)
 """
 
 from typing import NamedTuple

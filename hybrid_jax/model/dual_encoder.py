@@ -28,7 +28,6 @@ MIN_TEMPERATURE = 0.01
 Parameters = dict[str, Any]
 """A nested dict of arrays, e.g. ["tower"]["encoder"]["layers"][0]["output"]["kernel"]."""
 
-
 Side = Literal["queries", "passages"]
 
 

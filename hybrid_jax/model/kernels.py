@@ -18,8 +18,6 @@ import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float
 
-Scalar = Float[Array, ""]
-
 
 def on_cpu() -> bool:
     """Whether the functions of this file take their forms for a CPU."""
@@ -79,17 +77,13 @@ def attention(
     """
     if not on_cpu():
         weights = _softmax(query, key, mask).astype(value.dtype)
-        return _drop(weights, kept, share) @ value
+        return (weights if kept is None else jnp.where(kept, weights / share, 0).astype(value.dtype)) @ value
     return _attention(query, key, value, mask, kept, share)
 
 
 def _softmax(query: jax.Array, key: jax.Array, mask: jax.Array) -> jax.Array:
     scores = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32) / math.sqrt(query.shape[-1])
     return jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
-
-
-def _drop(weights: jax.Array, kept: jax.Array | None, share: float) -> jax.Array:
-    return weights if kept is None else jnp.where(kept, weights * (1 / share), 0).astype(weights.dtype)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
@@ -99,13 +93,13 @@ def _attention(query, key, value, mask, kept, share):
 
 def _attention_forward(query, key, value, mask, kept, share):
     weights = _softmax(query, key, mask).astype(value.dtype)
-    # A weight is positive: its sign is free to say that dropout drops it.
+    # Weights are not negative: a minus sign marks those that dropout drops, and no mask is kept for the backward pass.
     signed = weights if kept is None else jnp.where(kept, weights, -weights)
-    attended = _dot(_kept(signed, kept, share), value)
+    attended = _dot(_without_dropped(signed, kept, share), value)
     return attended, (query, key, value, kept, signed, attended)
 
 
-def _kept(signed: jax.Array, kept: Any, share: float) -> jax.Array:
+def _without_dropped(signed: jax.Array, kept: Any, share: float) -> jax.Array:
     return signed if kept is None else (jnp.maximum(signed, 0) * (1 / share)).astype(signed.dtype)
 
 
@@ -121,7 +115,7 @@ def _attention_backward(share, saved, gradient):
     return (
         _dot(of_scores, key),
         _transposed_dot(of_scores, query),
-        _transposed_dot(_kept(signed, kept, share), gradient),
+        _transposed_dot(_without_dropped(signed, kept, share), gradient),
         None,
         None,
     )

@@ -40,12 +40,13 @@ def use_huge_pages() -> None:
     glibc reads this setting only when a process starts. The process keeps its number. Nothing happens where the kernel
     does not offer huge pages to those who ask, or where GLIBC_TUNABLES is set: GLIBC_TUNABLES= switches it off.
     """
-    if sys.platform != "linux" or _TUNABLES in os.environ or not _offered():
+    if sys.platform != "linux" or _TUNABLES in os.environ or not huge_pages_offered():
         return
     os.execve(sys.executable, sys.orig_argv, {**os.environ, _TUNABLES: _HUGE_PAGES})
 
 
-def _offered() -> bool:
+def huge_pages_offered() -> bool:
+    """Whether the kernel gives huge pages to programs that ask for them, and only to those."""
     try:
         return "[madvise]" in _KERNEL.read_text()
     except OSError:

@@ -111,14 +111,14 @@ def contrastive_loss(
 
     row, candidate = jnp.arange(rows), jnp.arange(candidates)
     number = jnp.where(candidate % per_row == 0, candidate // per_row, -1)
-    asked = Texts(queries.astype(jnp.float32), query_group, row // (rows // shards), row)
-    found = Texts(passages.astype(jnp.float32), passage_group, candidate // (candidates // shards), number)
+    query_texts = Texts(queries.astype(jnp.float32), query_group, row // (rows // shards), row)
+    passage_texts = Texts(passages.astype(jnp.float32), passage_group, candidate // (candidates // shards), number)
     compare = partial(_compare, temperature=temperature, mesh=mesh, block_bytes=block_bytes)
-    results = compare(asked, found)
+    results = compare(query_texts, passage_texts)
     loss = jnp.mean(results.loss)
     if directions == "both":
-        positives = jax.tree.map(lambda array: array[::per_row], found)
-        loss = (loss + jnp.mean(compare(positives, asked).loss)) / 2
+        positives = jax.tree.map(lambda array: array[::per_row], passage_texts)
+        loss = (loss + jnp.mean(compare(positives, query_texts).loss)) / 2
 
     negatives, masked = results.negatives.sum(), results.masked.sum()
     metrics = {

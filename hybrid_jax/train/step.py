@@ -47,7 +47,7 @@ def make_train_step(
             return measure(encode, objective, parameters, batch, dropout_key)
 
         (_, metrics), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.parameters)
-        # Gradients lie where their parameters do; rows are taken of a whole one otherwise, with lazy embeddings.
+        # Without this, lazy embeddings would gather the whole gradient on every device before taking rows of it.
         gradients = jax.lax.with_sharding_constraint(gradients, _shardings(mesh, gradients))
         tokens = jnp.concatenate([batch["query_tokens"].ravel(), batch["passage_tokens"].ravel()])
         parameters, optimizer_state, metrics["grad_norm"] = optimizer.apply(

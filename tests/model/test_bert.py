@@ -1,6 +1,7 @@
 """The encoder against the same thing in plain numpy, and its two promises: packing changes nothing, nor does remat."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +11,22 @@ from flax import nnx
 from pydantic import ValidationError
 
 from hybrid_jax.model.bert.encoder import Bert, BertConfig
-from tests.support.noise import noise_of
+from tests.support.noise import assert_dropout_is_the_same_packed, noise_of
 
 TINY = BertConfig(
     vocab_size=23, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_length=12, layer_norm_eps=1e-5
 )
 TOKENS = np.array([[3, 5, 7, 9, 0, 0], [11, 2, 0, 0, 0, 0]], np.int32)
 SEGMENTS = (TOKENS > 0).astype(np.int32)
-LENGTHS = SEGMENTS.sum(axis=1)
 
 
 @jax.jit
-def encode(model: Bert, tokens, segments, key=None, texts=None):
-    """With a dropout key, row i holds the texts at place i * length, ... of the batch unless `texts` says otherwise."""
-    return model(tokens, segments, None if key is None else noise_of(key, segments, texts))
+def run(model: Bert, tokens, segments, noise=None):
+    return model(tokens, segments, noise)
+
+
+def encode(model: Bert, tokens, segments, key=None):
+    return run(model, tokens, segments, None if key is None else noise_of(key, segments))
 
 
 def build(config: BertConfig, deviation: float = 0.0) -> Bert:
@@ -132,13 +135,7 @@ def test_bfloat16_computes_roughly_the_same_with_float32_parameters():
 
 
 def test_dropout_takes_the_same_from_a_text_wherever_it_stands():
-    model, key = build(TINY, deviation=0.3), jax.random.key(5)
-    alone = encode(model, TOKENS, SEGMENTS, key, np.array([[4], [6]]))
-    packed_tokens = np.concatenate([TOKENS[1:, : LENGTHS[1]], TOKENS[:1, : LENGTHS[0]]], axis=1)
-    packed_segments = np.repeat([1, 2], LENGTHS[::-1])[None].astype(np.int32)
-    packed = encode(model, packed_tokens, packed_segments, key, np.array([[6, 4]]))
-    np.testing.assert_allclose(packed[0, : LENGTHS[1]], alone[1, : LENGTHS[1]], atol=1e-5)
-    np.testing.assert_allclose(packed[0, LENGTHS[1] :], alone[0, : LENGTHS[0]], atol=1e-5)
+    assert_dropout_is_the_same_packed(partial(run, build(TINY, deviation=0.3)), TOKENS, SEGMENTS)
 
 
 def test_dropout_is_a_function_of_key_and_place():

@@ -1,4 +1,4 @@
-"""The forms for a CPU equal the plain forms, values and gradients, in both dtypes."""
+"""Operations equal their formulas, values and gradients, in their forms for a CPU and for other backends."""
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +34,17 @@ def plain_attention(query, key, value, mask, kept, share):
     return jnp.einsum("rhij,rhjd->rhid", weights if kept is None else jnp.where(kept, weights / share, 0), value)
 
 
+@pytest.fixture(params=["for a CPU", "for other backends"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The form of the operations in a test."""
+    monkeypatch.setattr(kernels, "on_cpu", lambda: request.param == "for a CPU")
+    return request.param
+
+
 @pytest.mark.parametrize("drops", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_attention_equals_the_plain_form(dtype: str, drops: bool):
+@pytest.mark.usefixtures("form")
+def test_attention_equals_the_formula(dtype: str, drops: bool):
     shape = (2, 3, 24, 8)
     query, key, value = (normal(seed, *shape, dtype=dtype) for seed in range(3))
     segments = np.repeat([[1, 2, 3], [1, 2, 0]], 8, axis=1)
@@ -50,7 +58,8 @@ def test_attention_equals_the_plain_form(dtype: str, drops: bool):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_product_of_a_linear_layer_equals_the_plain_form(dtype: str):
+@pytest.mark.usefixtures("form")
+def test_the_product_of_a_linear_layer_equals_the_formula(dtype: str):
     inputs, kernel = normal(0, 3, 5, 16, dtype=dtype), normal(1, 16, 24, dtype=dtype)
     dimensions = (((2,), (0,)), ((), ()))
     ours = values_and_gradients(lambda x, w: kernels.dot_general(x, w, dimensions), inputs, kernel)
@@ -58,8 +67,8 @@ def test_the_product_of_a_linear_layer_equals_the_plain_form(dtype: str):
     assert_close(ours, exact, DTYPES[dtype])
 
 
-def test_a_bfloat16_layer_has_no_product_of_float32():
-    """XLA's library of products for CPUs then takes all three, at twice the speed."""
+def test_a_bfloat16_layer_has_no_product_of_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kernels, "on_cpu", lambda: True)
     inputs, kernel = normal(0, 64, 32, dtype="bfloat16"), normal(1, 32, 48, dtype="bfloat16")
 
     def loss(x, w):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hybrid_jax.runtime.allocator import _offered
+from hybrid_jax.runtime.allocator import huge_pages_offered
 
 SCRIPT = """
 import os, sys
@@ -28,7 +28,7 @@ def run(tmp_path: Path, **environment: str) -> list[str]:
 
 def test_a_program_starts_again_once_as_the_same_process_where_the_kernel_offers_huge_pages(tmp_path: Path):
     first, *again, done = run(tmp_path)
-    assert again == ([first.removesuffix("None") + "glibc.malloc.hugetlb=1"] if _offered() else [])
+    assert again == ([first.removesuffix("None") + "glibc.malloc.hugetlb=1"] if huge_pages_offered() else [])
     assert done == "done"
 
 

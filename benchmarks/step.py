@@ -1,0 +1,105 @@
+"""Times one training step with and without the forms for a CPU, in turns: python -m benchmarks.step
+
+all-MiniLM-L6-v2's size with random weights (seed 0), 32 queries of 64 tokens and 32 passages of 256, AdamW: the step of
+`hybrid_jax.train` without its data. Each turn is a new process.
+
+    plain    every operation as on a GPU: `kernels.on_cpu` says no
+    forms    the forms for a CPU of `model/kernels.py`
+    huge     these forms, and huge pages (`runtime/allocator.py`)
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from typing import NamedTuple
+
+from benchmarks.common import last_json, machine, python, run_child, take_turns
+
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+ARMS = {"plain": {"GLIBC_TUNABLES": ""}, "forms": {"GLIBC_TUNABLES": ""}, "huge": HUGE_PAGES}
+
+
+class Turn(NamedTuple):
+    """Median seconds of a step, and peak GiB of its process."""
+
+    seconds: float
+    gib: float
+
+
+def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
+    """Runs the steps in this process, and prints the seconds of each but the first."""
+    from hybrid_jax.runtime.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    import jax
+    import numpy as np
+
+    from hybrid_jax.model import kernels
+    from hybrid_jax.model.bert.encoder import BertConfig
+    from hybrid_jax.model.dual_encoder import ModelConfig
+    from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch
+    from hybrid_jax.train.encode import make_encode
+    from hybrid_jax.train.loss import LossConfig
+    from hybrid_jax.train.objective import make_objective
+    from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
+    from hybrid_jax.train.state import create_state
+    from hybrid_jax.train.step import make_train_step
+
+    if arm == "plain":
+        kernels.on_cpu = lambda: False
+    sizes = {"vocab_size": 30_522, "hidden_size": 384, "num_layers": 6, "num_heads": 12, "intermediate_size": 1536}
+    encoder = BertConfig.model_validate({**sizes, "dropout": rate, "attention_dropout": rate, "dtype": dtype})
+    config, optim, mesh = ModelConfig(encoder=encoder), OptimizerConfig(warmup_steps=0), make_mesh(MeshConfig())
+    optimizer = make_optimizer(optim, steps)
+    state = create_state(config, optimizer, 0, mesh)
+    step = make_train_step(
+        make_encode(config, mesh), make_objective(LossConfig(), mesh), optimizer, make_schedule(optim, steps), 0, mesh
+    )
+    tokens = np.random.default_rng(0).integers(1000, 30_000, (32, 320)).astype(np.int32)
+    sides = {"query": tokens[:, :64], "passage": tokens[:, 64:]}
+    groups = {f"{side}_group": np.arange(32, dtype=np.int32) for side in sides}
+    texts = {f"{side}_tokens": part for side, part in sides.items()}
+    segments = {f"{side}_segments": np.ones_like(part) for side, part in sides.items()}
+    batch = put_batch(mesh, {**texts, **segments, **groups})
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        state, metrics = step(state, batch)
+        jax.block_until_ready(metrics)
+        seconds.append(time.perf_counter() - start)
+    sys.stdout.write("\n" + json.dumps({"seconds": seconds[1:]}) + "\n")
+
+
+def turn(arm: str, dtype: str, rate: float, steps: int) -> Turn:
+    """One process."""
+    arguments = ("--arm", arm, "--dtype", dtype, "--dropout", str(rate), "--steps", str(steps))
+    child = run_child(python("-m", "benchmarks.step", *arguments), environment=ARMS[arm])
+    if child.status:
+        sys.exit(f"{arm}: status {child.status}:\n{child.output[-2000:]}")
+    return Turn(statistics.median(last_json(child.output)["seconds"]), child.peak_gib)
+
+
+def main() -> None:
+    """Prints every turn, and a table of medians."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
+    for name in ("--arm", "--dtype", "--dropout"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.arm:
+        return measure(options.arm, options.dtype, float(options.dropout), options.steps)
+    print(json.dumps(machine()))
+    cases = [(arm, dtype, rate) for dtype in ("float32", "bfloat16") for rate in (0.0, 0.1) for arm in ARMS]
+    turns = take_turns({case: lambda case=case: turn(*case, options.steps) for case in cases}, options.rounds)
+    print(f"{'':24}" + "".join(f"{arm:>22}" for arm in ARMS))
+    for dtype, rate in dict.fromkeys((dtype, rate) for _, dtype, rate in cases):
+        cells = [[statistics.median(values) for values in zip(*turns[arm, dtype, rate], strict=True)] for arm in ARMS]
+        print(f"{f'{dtype}, dropout {rate}':24}" + "".join(f"{s:12.2f} s {gib:4.2f} GiB" for s, gib in cells))
+    return None
+
+
+if __name__ == "__main__":
+    main()
