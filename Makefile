@@ -42,7 +42,7 @@ parity: $(BIN)/.parity
 bench: $(BIN)/.parity
 	$(BIN)/python -m benchmarks.training $(if $(QUICK),--steps 6 --rounds 1)
 	$(BIN)/python -m benchmarks.encoding $(if $(QUICK),--passages 200 --rounds 1)
-	$(BIN)/python -m benchmarks.step $(if $(QUICK),--steps 4 --rounds 1)
+	$(BIN)/python -m benchmarks.step $(if $(QUICK),--steps 4 --rounds 1 --dtype bfloat16 --dropout 0.1)
 	$(BIN)/python -m benchmarks.search --rounds 1 $(if $(QUICK),--rows 100000 --queries 200)
 
 lint: $(BIN)/.installed

@@ -86,13 +86,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--rounds", type=int, default=3)
-    for name in ("--arm", "--dtype", "--dropout"):
-        parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--dropout", nargs="+", type=float, default=[0.0, 0.1])
+    parser.add_argument("--arm", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
-        return measure(options.arm, options.dtype, float(options.dropout), options.steps)
+        return measure(options.arm, options.dtype[0], options.dropout[0], options.steps)
     print(json.dumps(machine()))
-    cases = [(arm, dtype, rate) for dtype in ("float32", "bfloat16") for rate in (0.0, 0.1) for arm in ARMS]
+    cases = [(arm, dtype, rate) for dtype in options.dtype for rate in options.dropout for arm in ARMS]
     turns = take_turns({case: lambda case=case: turn(*case, options.steps) for case in cases}, options.rounds)
     print(f"{'':24}" + "".join(f"{arm:>22}" for arm in ARMS))
     for dtype, rate in dict.fromkeys((dtype, rate) for _, dtype, rate in cases):

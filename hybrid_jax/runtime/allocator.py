@@ -5,8 +5,8 @@ Measured in turns with such a heap, 2 cores, seed 0, commits 3781c1f and 0d0902d
 of 3 runs) 660 against 594 pairs a second in 0.85 against 1.31 GiB; all-MiniLM-L6-v2 (batch 32, passages of 256 tokens,
 8 steps, one run) 4.2 against 3.9 s a step, 4.2 and 4.5 in the mean, in 6.0 against 14.9 GiB, where a step plans 4.8.
 
-A block that was returned costs a page fault per page when it is used again: a quarter of a training step with pages of
-4 KiB (MiniLM size, 26 packed rows of 256 tokens, bfloat16, medians of 5 steps: 2.02 against 1.54 s with huge pages).
+A block that was returned costs a page fault per page when it is used again, which huge pages make rare: a step of
+all-MiniLM-L6-v2's size in bfloat16 with dropout takes 2.70 instead of 3.48 s (benchmarks/step.py, docs/performance.md).
 """
 
 import ctypes
