@@ -155,7 +155,7 @@ def _listed(folder: Path) -> list[tuple[str, Path]]:
     names: set[str] = set()
     for module in content if isinstance(content, list) else [{}]:
         kind, subfolder = (module.get(key) for key in ("type", "path")) if isinstance(module, dict) else ("", "")
-        if kind not in MODULE_NAMES:
+        if not isinstance(kind, str) or kind not in MODULE_NAMES:
             if isinstance(kind, str) and kind.startswith("sentence_transformers."):
                 raise PretrainedError(
                     f"{path}: module {kind}: hybrid_jax reads Transformer, Pooling, then at most one Dense and one "
@@ -190,7 +190,7 @@ def _settings(folder: Path, normalized: bool) -> tuple[dict[str, str], list[str]
     # Every model of sentence-transformers has the prompts "query" and "document", empty unless the folder says more.
     prompts = {"query": "", "document": "", **{name: text or "" for name, text in stated.items()}}
     default = content.get("default_prompt_name")
-    if default is not None and default not in prompts:
+    if default is not None and default not in list(prompts):  # a list compares what cannot be hashed, too
         raise PretrainedError(
             f"{path}: default_prompt_name = {default!r} names no prompt: there are {', '.join(prompts)}"
         )

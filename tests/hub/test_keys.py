@@ -34,6 +34,7 @@ PLACES: list[tuple[str, File]] = [
 ]
 """The configuration files of the stored LaBSE, and their rows."""
 KEYS = [(place, key) for place, file in PLACES for key in file.keys]
+WRONG_TYPES: list[Any] = [[], {}, [0], [[]], {"a": []}, -1, "", 1.5, True, None]
 
 
 def edited(folder: Path, place: str, **changes: Any) -> Path:
@@ -209,3 +210,40 @@ def test_the_tokenizers_limit_and_side_are_obeyed(tmp_path: Path):
     assert again.truncation_side == "left"
     assert again.encode([text], 8)[0][0].tolist() == cut.tolist()
     assert again.digest != load(FIXTURES / "xlmr").tokenizer.digest
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers, about odd ids
+@pytest.mark.parametrize("name", ["labse", "e5", "mmbert"])
+def test_a_value_of_a_wrong_type_in_any_key_is_read_or_refused_and_never_breaks(name: str, tmp_path: Path):
+    """Every key of every file of the folder and every key that has a decision, with each of WRONG_TYPES."""
+    folder = Path(shutil.copytree(FIXTURES / name, tmp_path / name))
+    manifest = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    broken, cases = [], 0
+
+    def read(place: str, content: Any, changed: str) -> None:
+        nonlocal cases
+        cases += 1
+        (folder / place).write_text(json.dumps(content), encoding="utf-8")
+        try:
+            open_pretrained(str(folder))
+        except PretrainedError:
+            pass
+        except Exception as error:  # noqa: BLE001 (what it must not raise)
+            broken.append(f"{place}: {changed}: {type(error).__name__}: {error}")
+
+    for place, file in PLACES:
+        if not (folder / place).is_file():
+            continue
+        before = json.loads((folder / place).read_text(encoding="utf-8"))
+        decided = (*CONFIG_KEYS, *(key for family in FAMILIES for key in family.config_keys), *file.keys)
+        for key in sorted({*before, *(key.name for key in decided)}):
+            for value in WRONG_TYPES:
+                read(place, before | {key: value}, f"{key} = {value!r}")
+        (folder / place).write_text(json.dumps(before), encoding="utf-8")
+    for number, module in enumerate(manifest):
+        for key in (*module, "kwargs"):
+            for value in WRONG_TYPES:
+                changed = [module | {key: value} if n == number else other for n, other in enumerate(manifest)]
+                read("modules.json", changed, f"module {number}: {key} = {value!r}")
+    assert broken == [], "\n".join(broken)
+    assert cases > 500
