@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
+from hybrid_jax.runtime.leave import leave
 
 ALSO = ("figures", "trec", "mteb")
 COMMANDS = {
@@ -162,4 +163,4 @@ def _also(text: str) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     use_huge_pages()
-    sys.exit(main())
+    leave(main())

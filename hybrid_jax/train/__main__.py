@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
+from hybrid_jax.runtime.leave import leave
 
 DESCRIPTION = """Trains the run that a config describes; resumes it if the workdir has a part of it.
 
@@ -63,4 +64,4 @@ def _stop(number: int, frame: object) -> None:
 
 if __name__ == "__main__":
     use_huge_pages()
-    sys.exit(main())
+    leave(main())
