@@ -46,6 +46,9 @@ class Config(BaseModel):
     """Number of batches to train on; the learning rate decays until then."""
     batch_size: int = Field(default=64, ge=2)
     """Pairs per batch, over all devices and processes together."""
+    microbatch_rows: int | None = Field(default=None, ge=1)
+    """The most packed rows that are encoded at a time, over all devices; None: the whole batch. It bounds memory, and
+    every query still sees the whole batch's negatives (GradCache, arXiv 2101.06983). The loss is the same."""
     pretrained: str | None = None
     """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. The folder also gives the
     tokenizer, the prompts and the fields of `model`, except those that the config sets."""

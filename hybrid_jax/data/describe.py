@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Int
 from scipy.sparse import csr_array
 
+from hybrid_jax.data.batch import Batch
 from hybrid_jax.data.links import summary
-from hybrid_jax.data.pipeline import Batch
 from hybrid_jax.data.store import Store
 from hybrid_jax.disk.tables import aligned
 
@@ -64,7 +64,7 @@ def preview(batches: Iterable[Batch]) -> list[str]:
                 batch.plan.kind,
                 batch.plan.dataset,
                 batch.plan.language or f"{_short(batch.query_languages)} -> {_short(batch.passage_languages)}",
-                f"{batch.arrays['query_tokens'].shape[1]}x{batch.arrays['passage_tokens'].shape[1]}",
+                f"{batch.lengths.sum():,}",
                 batch.digest,
                 ", ".join(_cut(record) for record in batch.ids[:_IDS_SHOWN]),
             ]

@@ -63,7 +63,7 @@ class TextEncoder:
     @property
     def dim(self) -> int:
         """The number of dimensions of a vector."""
-        return self.model.projection_dim or self.model.encoder.hidden_size
+        return self.model.dim
 
     def encode_queries(self, texts: Iterable[str], progress: bool | None = None) -> Float[np.ndarray, "texts dim"]:
         """Encodes queries. `progress` shows a progress bar; None shows it only if stderr is a terminal.

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from hybrid_jax.data.pipeline import Batch
+from hybrid_jax.data.batch import Batch
 from hybrid_jax.disk.files import atomic_files
 
 
