@@ -37,6 +37,8 @@ def introduction(numbers: Mapping[str, float], devices: int, accumulate: int) ->
     """Lines to print once, at the first step of a start: how many negatives a query is compared with."""
     passages, masked = numbers["negatives"] + numbers["masked"], numbers["masked"]
     lines = [f"each query sees {passages:.0f} negatives ({masked:.1f} masked) from {devices} devices"]
+    if "positives" in numbers:
+        lines[0] += f", and in this batch {numbers['positives']:.1f} positives"
     if accumulate > 1:
         lines.append(f"gradients are averaged over {accumulate} batches, which adds no negatives")
     return lines
