@@ -80,6 +80,7 @@ def check(config: Config) -> Config:
         )
     try:
         check_steps(config.optimizer, config.steps)
+        config.mixture.check_batch_size(config.batch_size)
         if mesh.data > 0:  # else the number of devices is not known yet
             name = f"batch_size {config.batch_size} with mesh.data {mesh.data} and mesh.fsdp {mesh.fsdp}"
             check_rows_divide(name, config.batch_size, mesh.data * mesh.fsdp)

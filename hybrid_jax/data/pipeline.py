@@ -100,7 +100,9 @@ class Pipeline:
             bad_rows = BadRows(skip_bad_rows)
             if "cross_lingual" in mixture.shares and "cross_lingual" in store.kinds:
                 store.check_cross_lingual(bad_rows)
-            notes = (*summary(store.meta["linked"]), *store.meta["notes"], bad_rows.summary())
+            notes = [*summary(store.meta["linked"]), *store.meta["notes"], bad_rows.summary()]
+            if "aligned" in mixture.shares and "aligned" in store.kinds:
+                notes.append(store.describe_aligned())
             self.notes += [f"{dataset.name}: {note}" for note in notes if note]
             self.stores[dataset.name] = store
         most_negatives = max(int(store.entries["negatives"].max()) for store in self.stores.values())
@@ -114,13 +116,13 @@ class Pipeline:
 
         heldout = {name: store.held_out(config.heldout_fraction) for name, store in self.stores.items()}
         self._pools = {name: _pools(store, ~heldout[name], 1) for name, store in self.stores.items()}
-        sizes = {name: pool_sizes(pools) for name, pools in self._pools.items()}
+        sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._pools.items()}
         self.schedule = Schedule(mixture, sizes, batch_size, seed)
 
         self.heldout_schedule = None
         if config.heldout_fraction:
             self._heldout_pools = {n: _pools(store, heldout[n], batch_size) for n, store in self.stores.items()}
-            sizes = {name: pool_sizes(pools) for name, pools in self._heldout_pools.items()}
+            sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._heldout_pools.items()}
             weights = {
                 k: max(round(float(s), 2), 0.01)
                 for k, s in mixture.shares.items()

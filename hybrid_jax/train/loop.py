@@ -57,6 +57,8 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
     for note in pipeline.notes:
         say(note)
+    if "aligned" in config.mixture.shares and config.loss.positives == "one":
+        say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
     if primary:
         check_same_sources(workdir, _sources(pipeline, pretrained), provenance())
