@@ -25,11 +25,20 @@ OPTIMIZER = OptimizerConfig(learning_rate=0.01, warmup_steps=0)
 TIMEOUT = 120
 
 
+LOSSES = {"one": LossConfig(), "all": LossConfig(positives="all", directions="both")}
+
+
 def train_once(config: ModelConfig, batch: PackedBatch) -> dict[str, np.ndarray]:
+    """What `step_with` gives, by the name of each loss and by name."""
+    steps = {name: step_with(loss, config, batch) for name, loss in LOSSES.items()}
+    return {f"{loss} {name}": value for loss, values in steps.items() for name, value in values.items()}
+
+
+def step_with(loss: LossConfig, config: ModelConfig, batch: PackedBatch) -> dict[str, np.ndarray]:
     """One step over 4 devices, of which this process has all or some: metrics, and the gradients (as Adam's mean)."""
     mesh = make_mesh(MeshConfig(data=4))
     optimizer, schedule = make_optimizer(OPTIMIZER, 1), make_schedule(OPTIMIZER, 1)
-    encode, objective = make_encode(config, mesh), make_objective(LossConfig(), mesh)
+    encode, objective = make_encode(config, mesh), make_objective(loss, mesh)
     step = make_train_step(encode, objective, optimizer, schedule, 0, mesh)
     state, metrics = step(create_state(config, optimizer, 0, mesh), put_batch(mesh, batch))
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state.optimizer)}
@@ -84,6 +93,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, model_config: Model
             process.kill()
             process.communicate()
 
+    assert expected["all positives"] > 1
     largest = max(np.abs(value).max() for name, value in expected.items() if ".mu" in name)
     for number in range(2):
         with np.load(tmp_path / f"result{number}.npz") as result:
