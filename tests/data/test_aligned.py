@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
+import jax
 import numpy as np
 import pytest
 
@@ -174,13 +175,14 @@ def test_hosts_together_hold_the_batch_with_its_groups(pipeline: Pipeline, hosts
         whole = pipeline.batch(step)
         assert whole.plan.kind == "aligned"
         assert whole.query_languages == whole.passage_languages
-        assert [count for _, count in _runs(whole.arrays["query_group"])] == [2] * 16
+        assert [count for _, count in _runs(whole.pairs.groups)] == [2] * 16
         assert whole.ids[::2] == whole.ids[1::2]
         assert all(one != two for one, two in zip(whole.query_languages[::2], whole.query_languages[1::2], strict=True))
-        assert np.array_equal(whole.arrays["passage_group"][::2], whole.arrays["query_group"])
-        parts = [pipeline.batch(step, host, hosts) for host in range(hosts)]
-        for name, array in whole.arrays.items():
-            assert np.array_equal(np.concatenate([part.arrays[name] for part in parts]), array)
+        assert np.array_equal(whole.pairs.passage_groups[:, 0], whole.pairs.groups)
+        layouts = pipeline.layouts(20, apart=False, devices=32)
+        parts = [whole.pack(layouts, host, hosts) for host in range(hosts)]
+        for array, *own in zip(*map(jax.tree.leaves, (whole.pack(layouts), *parts)), strict=True):
+            assert np.array_equal(np.concatenate(own, axis=max(array.ndim - 2, 0)), array)
 
 
 def test_a_batch_does_not_depend_on_what_was_asked_before(pipeline: Pipeline, tiny_config: DataConfig):
@@ -188,7 +190,7 @@ def test_a_batch_does_not_depend_on_what_was_asked_before(pipeline: Pipeline, ti
     for step in (5, 1, 10**9 + 1, 3):
         one, other = fresh.batch(step), pipeline.batch(step)
         assert one.digest == other.digest
-        assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
+        assert all(np.array_equal(getattr(one.pairs, name), value) for name, value in vars(other.pairs).items())
     assert Pipeline(tiny_config, MIXTURE, BATCH, seed=1).batch(1).digest != pipeline.batch(1).digest
 
 
