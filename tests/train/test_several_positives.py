@@ -206,7 +206,8 @@ def test_a_batch_of_one_group_teaches_nothing_and_is_finite(directions: Directio
 def test_the_config_chooses_it(negatives: Literal["global", "local"]):
     queries, passages, query_group, passage_group = random_batch(ODD, hard_negatives=0)
     mesh = make_mesh(MeshConfig(data=4))
-    vectors, groups = Vectors(queries, passages, jnp.float32(TEMPERATURE)), Groups(query_group, passage_group)
+    vectors = Vectors(jnp.asarray(queries), jnp.asarray(passages), jnp.float32(TEMPERATURE))
+    groups = Groups(jnp.asarray(query_group), jnp.asarray(passage_group))
     loss, _ = jax.jit(make_objective(LossConfig(positives="all", negatives=negatives), mesh))(vectors, groups)
     expected, *_ = by_definition(
         (queries, passages, query_group, passage_group), "query_to_passage", {"global": 1, "local": 4}[negatives]
