@@ -5,8 +5,9 @@ values.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tyro
@@ -97,13 +98,22 @@ def check(config: Config) -> Config:
     return config
 
 
-def load_config(path: Path, overrides: Sequence[str] = (), prog: str = "hybrid_jax") -> Config:
+def load_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    prog: str = "hybrid_jax",
+    fields: Mapping[str, Any] = MappingProxyType({}),
+) -> Config:
     """The config in a YAML file, with command-line overrides such as `--mixture.monolingual_fraction 0.3`.
+
+    `fields` are values by dotted names that replace those of the file: {"data.datasets.0.languages": ["en", "de"]}.
 
     Raises ConfigError for an unreadable file, an unknown field, a value of the wrong type, or fields that contradict
     each other (see `check`).
     """
     content = _read_yaml(path)
+    for name, value in fields.items():
+        _set(content, name, value)
     config = _validate(content, str(path))
     config = override(config, overrides, prog) if overrides else config
     if config.pretrained is not None:  # again, now on top of the folder's values
@@ -200,6 +210,24 @@ def _parse_yaml(text: str, source: str) -> dict[str, Any]:
         kind = "nothing" if content is None else type(content).__name__
         raise ConfigError(f"{source}: expected 'field: value' lines, found {kind}")
     return content
+
+
+def _set(content: dict[str, Any], name: str, value: Any) -> None:
+    """Writes the value at a dotted place; a number is a place in a list. Parts that are missing are made."""
+    parts = name.split(".")
+    place: Any = content
+    for n, part in enumerate(parts):
+        key: Any = int(part) if isinstance(place, list) and part.isdigit() else part
+        if not isinstance(place, dict) and not (isinstance(place, list) and isinstance(key, int) and key < len(place)):
+            holds = f"a list of {len(place)}" if isinstance(place, list) else repr(place)
+            raise ConfigError(f"unknown field {name}: {'.'.join(parts[:n])} is {holds}, which has no {part}")
+        if n + 1 == len(parts):
+            place[key] = value
+        elif isinstance(place, dict) and place.get(key) is None:
+            place[key] = {}
+            place = place[key]
+        else:
+            place = place[key]
 
 
 def _validate(content: dict[str, Any], source: str) -> Config:

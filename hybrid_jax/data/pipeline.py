@@ -82,6 +82,8 @@ class Batch:
     query_languages: list[str]
     """Language codes of the global batch's queries, and below of its positive passages."""
     passage_languages: list[str]
+    tokens: int
+    """Tokens of the global batch that a model encodes: queries and passages, prompts included, padding not."""
 
     @property
     def digest(self) -> str:
@@ -196,8 +198,9 @@ class Pipeline:
         dataset, config = self._datasets[plan.dataset], self.config
         pairs = pair(dataset.store, pool, plan, dataset.language_weights, config.hard_negatives)
         # Lengths are those of the global batch, so that all hosts pad to the same shape without communication.
-        query_length = config.bucket(int(dataset.queries.lengths(pairs.queries).max()), config.max_query_length)
-        passage_length = config.bucket(int(dataset.passages.lengths(pairs.passages).max()), config.max_passage_length)
+        queries, passages = dataset.queries.lengths(pairs.queries), dataset.passages.lengths(pairs.passages)
+        query_length = config.bucket(int(queries.max()), config.max_query_length)
+        passage_length = config.bucket(int(passages.max()), config.max_passage_length)
         rows = len(plan.of_host(host, hosts).rows)
         host_rows = slice(host * rows, (host + 1) * rows)
         arrays = _arrays(dataset, pairs, host_rows, query_length, passage_length)
@@ -208,6 +211,7 @@ class Pipeline:
             [dataset.store.ids[record] for record in pairs.records],
             languages[pairs.query_langs].tolist(),
             languages[pairs.passage_langs].tolist(),
+            int(queries.sum() + passages.sum()),
         )
 
 

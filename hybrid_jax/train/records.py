@@ -29,6 +29,7 @@ def step_record(batch: Batch, numbers: Mapping[str, float]) -> dict[str, Any]:
         "passage_languages": dict(sorted(Counter(batch.passage_languages).items())),
         "language_pairs": _language_pairs(batch),
         "rows": batch.digest,
+        "tokens": batch.tokens,
         **numbers,
     }
 

@@ -104,6 +104,19 @@ def test_hosts_together_hold_the_global_batch(tiny_pipeline: Pipeline, hosts: in
             assert {len(part.arrays[name]) for part in parts} == {len(array) // hosts}
 
 
+def test_the_token_count_is_that_of_all_hosts_without_padding(tiny_config: DataConfig):
+    pipeline = Pipeline(
+        tiny_config.model_copy(update={"max_query_length": 64, "buckets": (64,)}), MixtureConfig(), 64, seed=0
+    )
+    padded = 0
+    for step in STEPS:
+        parts = [pipeline.batch(step, host, 4) for host in range(4)]
+        segments = [part.arrays[f"{side}_segments"] for part in parts for side in ("query", "passage")]
+        assert {part.tokens for part in parts} == {sum(array.sum() for array in segments)}
+        padded += sum((array == 0).sum() for array in segments)
+    assert padded > 0
+
+
 def test_a_fresh_pipeline_gives_the_same_batches_from_the_cache(tiny_config: DataConfig, tiny_pipeline: Pipeline):
     mixture = MixtureConfig(weights={"monolingual": 1, "same_language": 1, "cross_lingual": 1})
     said: list[str] = []
