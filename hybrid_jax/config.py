@@ -155,16 +155,17 @@ def differences(old: Config, new: Config, ignore: Sequence[str] = ()) -> list[st
 
     A name in `ignore` may be a field or a part, such as "mesh".
     """
-
-    def flat(value: Any, name: str) -> dict[str, Any]:
-        if not isinstance(value, dict) or not value:
-            return {name: value}
-        parts = (flat(part, f"{name}.{key}" if name else key) for key, part in value.items())
-        return {key: leaf for part in parts for key, leaf in part.items()}
-
-    before, after = flat(old.model_dump(mode="json"), ""), flat(new.model_dump(mode="json"), "")
+    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     names = [name for name in {**before, **after} if not any(name == i or name.startswith(f"{i}.") for i in ignore)]
     return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names if before.get(name) != after.get(name)]
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Values by dotted field of nested mappings; lists are values, and so are empty mappings."""
+    if not isinstance(value, dict) or not value:
+        return {name: value}
+    parts = (flat(part, f"{name}.{key}" if name else key) for key, part in value.items())
+    return {key: leaf for part in parts for key, leaf in part.items()}
 
 
 def _with_pretrained(content: dict[str, Any], path_or_id: str) -> dict[str, Any]:
