@@ -9,6 +9,7 @@ that slept and was taken for dead finds a higher number than its own, and leaves
 import json
 import os
 import socket
+import tempfile
 import time
 from functools import cache
 from pathlib import Path
@@ -121,12 +122,12 @@ def failed_since(folder: Path, name: str, moment: float) -> bool:
 def clock(folder: Path) -> float:
     """The time of the folder's file system, by which its files are dated, whatever the machines' clocks say."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f".clock-{_host()}-{os.getpid()}"
-    path.touch()
+    handle, name = tempfile.mkstemp(prefix=".clock-", dir=folder)
     try:
-        return path.stat().st_mtime
+        return os.fstat(handle).st_mtime
     finally:
-        path.unlink(missing_ok=True)
+        os.close(handle)
+        Path(name).unlink()
 
 
 def _free(path: Path) -> bool:
