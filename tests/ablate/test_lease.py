@@ -38,11 +38,17 @@ def winners(folder: Path, name: str) -> int:
         return sum(pool.map(attempt, range(WORKERS)))
 
 
+def silent(path: Path, seconds: float) -> None:
+    """Makes a lease as old."""
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
 def age(path: Path, seconds: float) -> None:
     """Makes a lease as old, and of another machine, where process ids mean nothing."""
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "machine": "elsewhere"}))
-    os.utime(path, (time.time() - seconds,) * 2)
+    silent(path, seconds)
 
 
 def test_of_many_workers_one_gets_a_run(tmp_path: Path):
@@ -68,7 +74,7 @@ def test_a_run_is_held_while_its_worker_of_another_machine_shows_that_it_lives(t
 
 def test_a_worker_that_lives_here_keeps_its_run_even_if_it_is_silent(tmp_path: Path):
     assert take(tmp_path, "run") is not None
-    os.utime(tmp_path / "run.1.json", (time.time() - 2 * STALE,) * 2)
+    silent(tmp_path / "run.1.json", 2 * STALE)
     assert take(tmp_path, "run") is None
 
 
@@ -105,7 +111,7 @@ def test_a_worker_that_was_taken_for_dead_leaves_the_run(tmp_path: Path):
 def test_an_empty_lease_is_held_until_it_is_stale(tmp_path: Path):
     (tmp_path / "run.1.json").touch()  # its worker was killed between creating and writing it, or is about to
     assert take(tmp_path, "run") is None
-    os.utime(tmp_path / "run.1.json", (time.time() - STALE - 5,) * 2)
+    silent(tmp_path / "run.1.json", STALE + 5)
     assert take(tmp_path, "run") is not None
 
 
