@@ -47,6 +47,9 @@ class Config(BaseModel):
     """Number of batches to train on; the learning rate decays until then."""
     batch_size: int = Field(default=64, ge=2)
     """Pairs per batch, over all devices and processes together."""
+    microbatch_rows: int | None = Field(default=None, ge=1)
+    """The most packed rows that are encoded at a time, over all devices; None: the whole batch. It bounds memory, and
+    every query still sees the whole batch's negatives (GradCache, arXiv 2101.06983). The loss is the same."""
     pretrained: str | None = None
     """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. The folder also gives the
     tokenizer, the prompts and the fields of `model`, except those that the config sets."""
@@ -78,6 +81,7 @@ def check(config: Config) -> Config:
         )
     try:
         check_steps(config.optimizer, config.steps)
+        config.mixture.check_batch_size(config.batch_size)
         if mesh.data > 0:  # else the number of devices is not known yet
             name = f"batch_size {config.batch_size} with mesh.data {mesh.data} and mesh.fsdp {mesh.fsdp}"
             check_rows_divide(name, config.batch_size, mesh.data * mesh.fsdp)

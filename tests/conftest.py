@@ -57,7 +57,6 @@ data:
   tokenizer: {vocab_size: 300}
   max_query_length: 16
   max_passage_length: 16
-  buckets: [16]
   heldout_fraction: 0.25
 mixture: {monolingual_fraction: [[0, 0.8], [60, 0.2]]}
 model: {encoder: {vocab_size: 300, hidden_size: 16, num_layers: 1, num_heads: 2, intermediate_size: 32, max_length: 16}}

@@ -27,7 +27,7 @@ def test_ours_are_valid_and_come_back_equal(path: Path):
 def test_every_kind_of_value_comes_back_equal():
     config = Config.model_validate(
         {
-            "data": {"datasets": [{"name": "ä-free", "path": "größe.jsonl"}], "buckets": [8, 16]}
+            "data": {"datasets": [{"name": "ä-free", "path": "größe.jsonl"}]}
             | {"datasets": [{"name": "a", "path": "größe.jsonl", "kinds": ["monolingual"], "languages": ["de", "en"]}]},
             "mixture": {"monolingual_fraction": [[0, 0.9], [100, 0.25]], "weights": {"cross_lingual": 2}},
             "optimizer": {"learning_rate": 1e-5, "clip_norm": None},

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 ALPHA = "mixture.monolingual_fraction"
+OTHERS = "mixture.others"
 WEIGHTS = "mixture.weights"
 MIXTURES = {
     "x-x-mono": "each batch in one language (the paper's baseline; its tables call it X-X): α = 1",
@@ -22,6 +23,8 @@ MIXTURES = {
     "cross-to-mono": "α rises linearly from 0 at the first step to 1 at the last",
 }
 """What `--arms` knows, and what it stands for (paper: arXiv 2408.10536)."""
+_PAPER = {OTHERS: "cross_lingual", WEIGHTS: None}
+"""What α means in the paper, whatever the base config says: the batches that are not monolingual are cross-lingual."""
 LONGEST_NAME = 80
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
@@ -52,14 +55,14 @@ def mixture(name: str, steps: int) -> Arm:
     constants = {"x-x-mono": 1.0, "x-y": 0.0, "hybrid": 0.5}
     if name in constants:
         alpha = constants[name]
-        return Arm(name=name, overrides={ALPHA: alpha, WEIGHTS: None}, axis={ALPHA: alpha})
+        return Arm(name=name, overrides={ALPHA: alpha, **_PAPER}, axis={ALPHA: alpha})
     if steps < 2:
         raise ArmError(f"--arms {name}: its α changes on the way, so it needs 2 steps or more, not {steps}")
     first = 1.0 if name.startswith("mono") else 0.0
     half = steps // 2
     # α is linear between the points: two that are neighbours make a jump.
     begin, end = (half - 1, half) if "-then-" in name else (0, steps - 1)
-    overrides = {ALPHA: [[begin, first], [end, 1.0 - first]], WEIGHTS: None}
+    overrides = {ALPHA: [[begin, first], [end, 1.0 - first]], **_PAPER}
     return Arm(name=name, overrides=overrides, axis={"mixture": name})
 
 

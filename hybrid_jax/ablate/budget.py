@@ -19,8 +19,17 @@ FREE = (
     "model.encoder.attention_dropout",
 )
 """Fields, or parts of the config, that change neither pairs nor text nor the initial weights."""
-NO_MATTER = ("log_every", "wandb_project", "mesh", "checkpoint", "data.cache_dir", "heldout_every", "heldout_batches")
-"""What does not change what is learned (`mesh`: up to rounding)."""
+NO_MATTER = (
+    "log_every",
+    "wandb_project",
+    "mesh",
+    "checkpoint",
+    "data.cache_dir",
+    "heldout_every",
+    "heldout_batches",
+    "microbatch_rows",
+)
+"""What does not change what is learned (`mesh` and `microbatch_rows`: up to rounding)."""
 _MEANS = {
     "steps": "so that they see another number of pairs",
     "batch_size": "so that they see another number of pairs, and a query another number of negatives",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hybrid_jax.config import Config
-    from hybrid_jax.data.pipeline import Batch, Pipeline
+    from hybrid_jax.data.batch import Batch
+    from hybrid_jax.data.pipeline import Pipeline
     from hybrid_jax.data.prepare import Report
 
 COMMANDS = {
@@ -128,12 +129,11 @@ def _preview(config: "Config", arguments: argparse.Namespace) -> None:
 
 
 def _first_pair(pipeline: "Pipeline", batch: "Batch") -> list[str]:
-    def text(side: str) -> str:
-        tokens, is_text = batch.arrays[f"{side}_tokens"][0], batch.arrays[f"{side}_segments"][0] > 0
-        return pipeline.tokenizer.decode(tokens[is_text].tolist())
+    import numpy as np
 
+    query, passage = (pipeline.tokenizer.decode(batch.tokens(np.array([n])).tolist()) for n in (0, len(batch.ids)))
     languages = f"{batch.query_languages[0]} -> {batch.passage_languages[0]}"
-    return [f"step {batch.plan.step}, {batch.ids[0]}, {languages}", f"  {text('query')}", f"  {text('passage')}"]
+    return [f"step {batch.plan.step}, {batch.ids[0]}, {languages}", f"  {query}", f"  {passage}"]
 
 
 def _open(config: "Config", arguments: argparse.Namespace, report: "Report") -> "Pipeline":

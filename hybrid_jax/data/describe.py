@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Int
 from scipy.sparse import csr_array
 
+from hybrid_jax.data.batch import Batch
 from hybrid_jax.data.links import summary
-from hybrid_jax.data.pipeline import Batch
 from hybrid_jax.data.store import Store
 from hybrid_jax.disk.tables import aligned
 
@@ -38,7 +38,8 @@ def describe(store: Store, heldout_fraction: float) -> list[str]:
     ]
     sizes = {kind: sum(map(len, store.pools(kind, every_record).values())) for kind in store.kinds}
     for kind, size in sizes.items():
-        lines.append(f"  {kind} batches draw from {size:,} {'rows' if kind == 'monolingual' else 'records'}")
+        drawn = f"{kind} batches draw from {size:,} {'rows' if kind == 'monolingual' else 'records'}"
+        lines.append(f"  {store.describe_aligned() if kind == 'aligned' else drawn}")
     if alone := len(every_record) - sizes.get("cross_lingual", len(every_record)):
         lines.append(f"  {alone:,} records have no query and passage in two languages: no cross-lingual pairs of them")
     if heldout_fraction:
@@ -63,15 +64,22 @@ def preview(batches: Iterable[Batch]) -> list[str]:
                 str(batch.plan.step),
                 batch.plan.kind,
                 batch.plan.dataset,
-                batch.plan.language or f"{_short(batch.query_languages)} -> {_short(batch.passage_languages)}",
-                f"{batch.arrays['query_tokens'].shape[1]}x{batch.arrays['passage_tokens'].shape[1]}",
+                _languages(batch),
+                f"{batch.lengths.sum():,}",
                 batch.digest,
-                ", ".join(_cut(record) for record in batch.ids[:_IDS_SHOWN]),
+                ", ".join(_cut(record) for record in list(dict.fromkeys(batch.ids))[:_IDS_SHOWN]),
             ]
         )
     steps = len(rows) - 1
     counts = ", ".join(f"{count} {kind} ({count / steps:.1%})" for kind, count in sorted(kinds.items()))
     return [*aligned(rows, left=range(1, len(header))), f"{steps} batches: {counts}"]
+
+
+def _languages(batch: Batch) -> str:
+    """The one language, the queries' and the passages' languages, or the languages and the records of aligned pairs."""
+    if batch.plan.kind == "aligned":
+        return f"{_short(batch.query_languages)}, {len(set(batch.ids))} records"
+    return batch.plan.language or f"{_short(batch.query_languages)} -> {_short(batch.passage_languages)}"
 
 
 def _groups(store: Store) -> str:

@@ -3,6 +3,7 @@
     monolingual     query and passage of one entry; all rows of the batch in one language       (X-X-mono)
     same_language   query and passage of one entry; the rows' languages differ                  (LAReQA's X-X)
     cross_lingual   query and passage of one record, always in different languages              (X-Y)
+    aligned         a record's entries in several languages, one after another, each a pair     (ours)
 
 Works on the numbers of a store's entries and texts, never on the texts themselves.
 """
@@ -46,12 +47,15 @@ def pair(
     """The pairs of `plan`, whose rows are positions in `pool` (of the store's records, or entries if monolingual).
 
     Of the (query language, passage language) combinations that a record has, one is chosen at random, with probability
-    proportional to the product of the two languages' weights. A row with fewer than `hard_negatives` negatives is
-    filled up with its own positive, which the loss masks.
+    proportional to the product of the two languages' weights. An aligned record's languages are drawn one after another
+    without replacement, each by its weight among those that are left. A row with fewer than `hard_negatives` negatives
+    is filled up with its own positive, which the loss masks.
     """
     rows = pool[plan.rows]
     if plan.kind == "monolingual":
         query_entries = passage_entries = rows
+    elif plan.kind == "aligned":
+        query_entries = passage_entries = _choose_languages(store, rows, plan, language_weights)
     else:
         query_entries, passage_entries = _choose_entries(store, rows, plan, language_weights)
     queries, passages = store.entries[query_entries], store.entries[passage_entries]
@@ -69,19 +73,27 @@ def pair(
     )
 
 
-def _choose_entries(
-    store: Store, records: np.ndarray, plan: BatchPlan, language_weights: Mapping[str, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """int[rows] twice: each record's query entry and passage entry."""
+def _weights_by_place(
+    store: Store, records: np.ndarray, language_weights: Mapping[str, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[rows, most entries of a record] three times: entry numbers, and their languages' weights as query and as
+    passage, 0 where the record has no such entry or text."""
     first, last = store.record_offsets[records], store.record_offsets[records + 1]
-    width = int((last - first).max())
-    places = first[:, None] + np.arange(width)
+    places = first[:, None] + np.arange(int((last - first).max()))
     inside = places < last[:, None]
     places = np.minimum(places, len(store.entries) - 1)
     entries = store.entries[places]
     weight = np.array([language_weights[lang] for lang in store.languages])[entries["lang"]]
-    as_query = weight * (inside & (entries["query"] >= 0))
-    as_passage = weight * (inside & (entries["passage"] >= 0))
+    as_query, as_passage = (weight * (inside & (entries[side] >= 0)) for side in ("query", "passage"))
+    return places, as_query, as_passage
+
+
+def _choose_entries(
+    store: Store, records: np.ndarray, plan: BatchPlan, language_weights: Mapping[str, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """int[rows] twice: each record's query entry and passage entry."""
+    places, as_query, as_passage = _weights_by_place(store, records, language_weights)
+    width = places.shape[1]
     chance = as_query[:, :, None] * as_passage[:, None, :]
     same = np.eye(width, dtype=bool)
     chance[:, ~same if plan.kind == "same_language" else same] = 0
@@ -90,6 +102,27 @@ def _choose_entries(
     choice = (bounds <= (uniform * bounds[:, -1])[:, None]).sum(axis=1)
     row = np.arange(len(records))
     return places[row, choice // width], places[row, choice % width]
+
+
+def _choose_languages(
+    store: Store, records: np.ndarray, plan: BatchPlan, language_weights: Mapping[str, float]
+) -> np.ndarray:
+    """int[rows]: an entry with query and passage for each row; rows of one record, which are neighbours, differ in it.
+
+    The n-th row of a record has the entry with the n-th smallest Exp(weight) variate, which is a draw by weight without
+    replacement (Efraimidis & Spirakis, Information Processing Letters 97, 2006). The variates of a record come from the
+    random number of its first row.
+    """
+    row = np.arange(len(records))
+    is_first = np.concatenate([[True], records[1:] != records[:-1]])
+    first = np.maximum.accumulate(np.where(is_first, row, 0))
+    places, as_query, as_passage = _weights_by_place(store, records, language_weights)
+    weight = np.where(as_passage > 0, as_query, 0)
+    bits = mix(plan.random[first][:, None] ^ mix(np.arange(places.shape[1], dtype=np.uint64)))
+    uniform = ((bits >> np.uint64(11)).astype(float) + 0.5) / 2**53
+    with np.errstate(divide="ignore"):  # weight 0: an infinite variate, so never among the first
+        order = np.argsort(-np.log(uniform) / weight, axis=1, kind="stable")
+    return places[row, order[row, row - first]]
 
 
 def _hard_negatives(store: Store, passages: np.ndarray, random: np.ndarray, count: int) -> np.ndarray:

@@ -1,22 +1,21 @@
-"""The pipeline: opens a run's datasets once, and gives the batch of any step and host as numpy arrays.
+"""The pipeline: opens a run's datasets once, and gives the batch of any step.
 
-rows of text ──store──▶ ──tokens──▶ arrays on disk        plan ──pair──▶ texts ──pad──▶ batch
+rows of text ──store──▶ ──tokens──▶ arrays on disk        plan ──pair──▶ texts ──pack──▶ rows of tokens
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.data import prepare
+from hybrid_jax.data.batch import Batch
 from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.hashing import hash_ints
+from hybrid_jax.data.layout import Layout, choose
 from hybrid_jax.data.links import summary
-from hybrid_jax.data.pairing import Pairs, pair
+from hybrid_jax.data.pairing import pair
 from hybrid_jax.data.prepare import Report
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Schedule
@@ -25,6 +24,9 @@ from hybrid_jax.data.sources import BadRows
 from hybrid_jax.data.store import Store, pool_sizes
 from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.data.tokens import TokenTable
+
+SAMPLED_TEXTS = 16_384
+"""The shapes of rows are chosen from batches with about so many queries in all."""
 
 
 class DataConfig(BaseModel):
@@ -44,8 +46,6 @@ class DataConfig(BaseModel):
     """Tokens of a query, with its prompt and special tokens; longer queries are cut and counted."""
     max_passage_length: int = Field(default=256, ge=4)
     """Tokens of a passage, likewise."""
-    buckets: tuple[int, ...] = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-    """The row lengths to which batches are padded. A step is compiled once for each pair of lengths that occurs."""
     hard_negatives: int = Field(default=0, ge=0)
     """Hard negatives per query, if the data has them; rows with fewer are filled up, and the loss masks the filling."""
     heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -59,37 +59,7 @@ class DataConfig(BaseModel):
         repeated = {name for name in names if names.count(name) > 1}
         if repeated:
             raise ValueError(f"dataset names must differ, but {sorted(repeated)} occur more than once")
-        if not self.buckets or list(self.buckets) != sorted(set(self.buckets)) or self.buckets[0] < 1:
-            raise ValueError(f"buckets {self.buckets} must be increasing lengths")
         return self
-
-    def bucket(self, longest: int, limit: int) -> int:
-        """The length to which rows are padded whose longest has `longest` tokens: the smallest bucket, or `limit`."""
-        return min([b for b in self.buckets if b >= longest] + [limit], key=lambda b: (b < longest, b))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's batch on one host: `arrays` for the devices, and what is in it for people."""
-
-    plan: BatchPlan
-    """The plan of the global batch."""
-    arrays: dict[str, np.ndarray]
-    """This host's rows, int32: `query_tokens` and `query_segments` [rows, length], `query_group` [rows], and
-    `passage_tokens`, `passage_segments`, `passage_group` with 1 + hard negatives times as many rows."""
-    ids: list[str]
-    """Record ids of the global batch."""
-    query_languages: list[str]
-    """Language codes of the global batch's queries, and below of its positive passages."""
-    passage_languages: list[str]
-    tokens: int
-    """Tokens of the global batch that a model encodes: queries and passages, prompts included, padding not."""
-
-    @property
-    def digest(self) -> str:
-        """16 hexadecimal digits: a hash of the global batch's kind, dataset, record ids and languages, row by row."""
-        rows = (self.plan.kind, self.plan.dataset, self.ids, self.query_languages, self.passage_languages)
-        return sha256(repr(rows).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -130,7 +100,9 @@ class Pipeline:
             bad_rows = BadRows(skip_bad_rows)
             if "cross_lingual" in mixture.shares and "cross_lingual" in store.kinds:
                 store.check_cross_lingual(bad_rows)
-            notes = (*summary(store.meta["linked"]), *store.meta["notes"], bad_rows.summary())
+            notes = [*summary(store.meta["linked"]), *store.meta["notes"], bad_rows.summary()]
+            if "aligned" in mixture.shares and "aligned" in store.kinds:
+                notes.append(store.describe_aligned())
             self.notes += [f"{dataset.name}: {note}" for note in notes if note]
             self.stores[dataset.name] = store
         most_negatives = max(int(store.entries["negatives"].max()) for store in self.stores.values())
@@ -144,13 +116,13 @@ class Pipeline:
 
         heldout = {name: store.held_out(config.heldout_fraction) for name, store in self.stores.items()}
         self._pools = {name: _pools(store, ~heldout[name], 1) for name, store in self.stores.items()}
-        sizes = {name: pool_sizes(pools) for name, pools in self._pools.items()}
+        sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._pools.items()}
         self.schedule = Schedule(mixture, sizes, batch_size, seed)
 
         self.heldout_schedule = None
         if config.heldout_fraction:
             self._heldout_pools = {n: _pools(store, heldout[n], batch_size) for n, store in self.stores.items()}
-            sizes = {name: pool_sizes(pools) for name, pools in self._heldout_pools.items()}
+            sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._heldout_pools.items()}
             weights = {
                 k: max(round(float(s), 2), 0.01)
                 for k, s in mixture.shares.items()
@@ -166,17 +138,45 @@ class Pipeline:
             )
             self.heldout_schedule = Schedule(heldout_mixture, sizes, batch_size, hash_ints(seed, "heldout"))
 
-    def batch(self, step: int, host: int = 0, hosts: int = 1) -> Batch:
-        """The training batch of `step`; its arrays are those of process `host` out of `hosts`."""
+    def batch(self, step: int) -> Batch:
+        """The training batch of `step`."""
         plan = self.schedule(step)
-        return self._assemble(plan, self._pools[plan.dataset][plan.kind][plan.language], host, hosts)
+        return self._assemble(plan, self._pools[plan.dataset][plan.kind][plan.language])
 
-    def heldout_batch(self, step: int, host: int = 0, hosts: int = 1) -> Batch:
+    def heldout_batch(self, step: int) -> Batch:
         """The `step`-th batch of held-out records. Raises ValueError if none are held out."""
         if self.heldout_schedule is None:
             raise ValueError("no records are held out: set data.heldout_fraction")
         plan = self.heldout_schedule(step)
-        return self._assemble(plan, self._heldout_pools[plan.dataset][plan.kind][plan.language], host, hosts)
+        return self._assemble(plan, self._heldout_pools[plan.dataset][plan.kind][plan.language])
+
+    def layouts(
+        self,
+        steps: int,
+        apart: bool,
+        multiple: int = 64,
+        devices: int = 1,
+        microbatch_rows: int | None = None,
+    ) -> list[Layout]:
+        """The shapes of rows for a run of `steps`, chosen from batches of it: one layout, or two where queries and
+        passages are packed `apart`. See `layout.choose` for the others.
+
+        With two, all batches have the same number of rows of queries, so that there are still at most three programs.
+        """
+        sampled = min(steps, max(SAMPLED_TEXTS // self.schedule.batch_size, 8))
+        batches = [self.batch(step) for step in np.linspace(0, steps - 1, sampled).astype(int).tolist()]
+        longest = [max(getattr(d, side).longest for d in self._datasets.values()) for side in ("queries", "passages")]
+        return [
+            choose(
+                [batch.lengths[batch.sides(apart)[side]] for batch in batches],
+                longest[side] if apart else max(longest),
+                multiple,
+                devices,
+                microbatch_rows,
+                programs=1 if apart and side == 0 else 3,
+            )
+            for side in range(1 + apart)
+        ]
 
     def _open_dataset(self, store: Store, exponent: float, report: Report) -> "_Dataset":
         config = self.config
@@ -194,24 +194,18 @@ class Pipeline:
         weights = size_shares(dict(zip(store.languages, counts, strict=True)), exponent)
         return _Dataset(store, queries, passages, {lang: float(weight) for lang, weight in weights.items()})
 
-    def _assemble(self, plan: BatchPlan, pool: np.ndarray, host: int, hosts: int) -> Batch:
-        dataset, config = self._datasets[plan.dataset], self.config
-        pairs = pair(dataset.store, pool, plan, dataset.language_weights, config.hard_negatives)
-        # Lengths are those of the global batch, so that all hosts pad to the same shape without communication.
-        queries, passages = dataset.queries.lengths(pairs.queries), dataset.passages.lengths(pairs.passages)
-        query_length = config.bucket(int(queries.max()), config.max_query_length)
-        passage_length = config.bucket(int(passages.max()), config.max_passage_length)
-        rows = len(plan.of_host(host, hosts).rows)
-        host_rows = slice(host * rows, (host + 1) * rows)
-        arrays = _arrays(dataset, pairs, host_rows, query_length, passage_length)
+    def _assemble(self, plan: BatchPlan, pool: np.ndarray) -> Batch:
+        dataset = self._datasets[plan.dataset]
+        pairs = pair(dataset.store, pool, plan, dataset.language_weights, self.config.hard_negatives)
         languages = np.array(dataset.store.languages)
         return Batch(
             plan,
-            arrays,
             [dataset.store.ids[record] for record in pairs.records],
             languages[pairs.query_langs].tolist(),
             languages[pairs.passage_langs].tolist(),
-            int(queries.sum() + passages.sum()),
+            (dataset.queries, dataset.passages),
+            pairs,
+            self.tokenizer.pad_id,
         )
 
 
@@ -222,29 +216,3 @@ def _pools(store: Store, records: np.ndarray, at_least: int) -> dict[Kind, dict[
         kind: {lang: rows for lang, rows in by_language.items() if len(rows) >= at_least}
         for kind, by_language in pools.items()
     }
-
-
-def _arrays(
-    dataset: _Dataset, pairs: Pairs, host_rows: slice, query_length: int, passage_length: int
-) -> dict[str, np.ndarray]:
-    query_tokens, query_segments = dataset.queries.padded(pairs.queries[host_rows], query_length)
-    passage_tokens, passage_segments = dataset.passages.padded(pairs.passages[host_rows].reshape(-1), passage_length)
-    return {
-        "query_tokens": query_tokens,
-        "query_segments": query_segments,
-        "query_group": pairs.groups[host_rows].astype(np.int32),
-        "passage_tokens": passage_tokens,
-        "passage_segments": passage_segments,
-        "passage_group": pairs.passage_groups[host_rows].reshape(-1).astype(np.int32),
-    }
-
-
-def prefetch(make: Callable[[int], Batch], first: int, last: int, depth: int = 2) -> Iterator[Batch]:
-    """Yields the batches of steps `first` to `last` - 1; a thread makes the next `depth` while one is being used."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
-        ahead = [pool.submit(make, step) for step in range(first, min(first + depth, last))]
-        for step in range(first, last):
-            batch = ahead.pop(0).result()
-            if step + depth < last:
-                ahead.append(pool.submit(make, step + depth))
-            yield batch

@@ -69,7 +69,7 @@ def open_tokens(
         texts = np.unique(np.concatenate([used, store.negatives]) if side == "passage" else used)
         report(f"tokenising {len(texts):,} {side} texts of {store.meta['name']}")
         write_tokens(store, texts, tokenizer, prompt, limit, folder)
-    return TokenTable(folder, tokenizer.pad_id)
+    return TokenTable(folder)
 
 
 def _sample(stores: Sequence[Store], characters: int) -> Iterator[str]:

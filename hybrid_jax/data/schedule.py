@@ -4,6 +4,9 @@ This is the *hybrid* of hybrid batch training (arXiv 2408.10536): each batch is 
 X-X-mono) or cross-lingual (query and passage in different languages, X-Y), in the ratio α : 1-α. There is no iterator
 and no state: any step can be asked for at any time, on any host, in well under a millisecond.
 
+In an *aligned* batch (ours) a record stands in `group_size` of its languages, so that its translations are in the batch
+and can be positives (`loss.positives`).
+
     step ──kind──▶ n-th batch of this kind ──dataset──▶ n-th of this dataset ──language──▶ n-th of this pool ──▶ rows
 
 Every arrow is a sequence of choices (`shares.py`). It answers "which choice is made at position n, and how often was it
@@ -14,7 +17,7 @@ Only names and sizes of pools are needed here, no texts.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Literal, cast
@@ -25,8 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hybrid_jax.data.hashing import hash_ints, mix, permute
 from hybrid_jax.data.shares import CoinFlips, Curriculum, Quota, size_shares
 
-Kind = Literal["monolingual", "same_language", "cross_lingual"]
-KINDS: tuple[Kind, ...] = ("monolingual", "same_language", "cross_lingual")
+Kind = Literal["monolingual", "same_language", "cross_lingual", "aligned"]
+KINDS: tuple[Kind, ...] = ("monolingual", "same_language", "cross_lingual", "aligned")
 Sampling = Literal["uniform", "proportional", "smoothed"]
 Choices = Callable[[int], tuple[str, int]]
 """position -> (choice, position in the choice's own sequence)"""
@@ -38,11 +41,17 @@ class MixtureConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     monolingual_fraction: float | tuple[tuple[int, float], ...] = 0.5
-    """The paper's α: the share of monolingual batches; the others are cross-lingual. A list of [step, α] points makes
-    a curriculum: linear between the points, constant before the first and after the last."""
+    """The paper's α: the share of monolingual batches. A list of [step, α] points makes a curriculum: linear between
+    the points, constant before the first and after the last."""
+    others: Literal["cross_lingual", "aligned"] = "cross_lingual"
+    """The kind of the other batches, 1-α of them; cross_lingual in the paper."""
     weights: dict[Kind, float] | None = None
     """A mixture of any kinds by weight, such as {monolingual: 2, same_language: 1, cross_lingual: 1}; it replaces
-    monolingual_fraction."""
+    monolingual_fraction and others."""
+    group_size: int = Field(default=4, ge=2)
+    """k of aligned batches: a record gives a pair in each of k languages, or in all it has if these are fewer; further
+    records fill the batch. batch_size must be a multiple of k. The pairs are positives of one another with
+    loss.positives: all."""
     draw: Literal["exact", "bernoulli"] = "exact"
     """exact: after any n steps each kind's count is within 1 of n·weight, and every pool is read epoch by epoch.
     bernoulli: the paper's coin flip at every step; which rows a step gets is then random, too."""
@@ -80,8 +89,18 @@ class MixtureConfig(BaseModel):
             shares = {kind: Fraction(str(self.weights.get(kind, 0))) / total for kind in KINDS}
         else:
             alphas = [share for _, share in self.curriculum]
-            shares = {"monolingual": max(alphas), "cross_lingual": 1 - min(alphas)}
+            shares = {"monolingual": max(alphas), self.others: 1 - min(alphas)}
         return {cast(Kind, kind): share for kind, share in shares.items() if share > 0}
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Raises ValueError if aligned batches of `batch_size` pairs cannot be made of whole groups."""
+        if "aligned" in self.shares and batch_size % self.group_size:
+            near = batch_size - batch_size % self.group_size
+            sizes = " or ".join(str(size) for size in (near, near + self.group_size) if size)
+            raise ValueError(
+                f"batch_size {batch_size} is not a multiple of mixture.group_size {self.group_size}, which aligned "
+                f"batches need: make it {sizes}"
+            )
 
     def exponent(self, sampling: Sampling) -> float:
         """The τ of size^τ that `sampling` means."""
@@ -95,9 +114,13 @@ class Pools:
     monolingual: Mapping[str, int]
     same_language: int
     cross_lingual: int
+    aligned: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """int[records]: in how many languages each record of the aligned pool can give a pair, at least 2."""
 
     def size(self, kind: Kind) -> int:
-        """The number of rows of this kind, over all languages."""
+        """The number of rows of this kind, over all languages; of records for the aligned kind."""
+        if kind == "aligned":
+            return len(self.aligned)
         return sum(self.monolingual.values()) if kind == "monolingual" else getattr(self, kind)
 
 
@@ -111,7 +134,8 @@ class BatchPlan:
     language: str | None
     """The one language of a monolingual batch; None where languages are mixed."""
     rows: np.ndarray
-    """int64[rows]: distinct positions in the pool named by (dataset, kind, language)."""
+    """int64[rows]: distinct positions in the pool named by (dataset, kind, language). An aligned batch repeats the
+    position of a record for each of its pairs, which follow one another."""
     random: np.ndarray
     """uint64[rows]: one random number per row, by which pairing chooses languages and hard negatives."""
 
@@ -131,8 +155,13 @@ class Schedule:
 
     def __init__(self, mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size: int, seed: int):
         _check_sizes(mixture, pools, batch_size)
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.group_size = batch_size, seed, mixture.group_size
         self._pools = dict(pools)
+        self._rows_read = {
+            (name, kind): _rows_read(pool, kind, batch_size, mixture.group_size)
+            for name, pool in pools.items()
+            for kind in mixture.shares
+        }
 
         def choices(sampling: Sampling, sizes: Mapping[str, int], *name: str) -> Choices:
             shares = size_shares(sizes, mixture.exponent(sampling))
@@ -158,39 +187,51 @@ class Schedule:
             size = self._pools[dataset].monolingual[language]
 
         # An epoch consists of whole batches; other rows are left over after the next shuffle.
-        epoch, batch = divmod(position, size // self.batch_size)
-        slots = np.arange(self.batch_size, dtype=np.uint64)
+        count = self._rows_read[dataset, kind]
+        epoch, batch = divmod(position, size // count)
         key = hash_ints(self.seed, dataset, kind, language, epoch)
-        rows = permute(slots + np.uint64(batch * self.batch_size), size, key)
+        rows = permute(np.arange(count, dtype=np.uint64) + np.uint64(batch * count), size, key).astype(np.int64)
+        if kind == "aligned":  # until the batch is full; records that were read for nothing wait for the next epoch
+            pairs = np.minimum(self._pools[dataset].aligned[rows], self.group_size)
+            rows = np.repeat(rows, pairs)[: self.batch_size]
+        slots = np.arange(self.batch_size, dtype=np.uint64)
         random = mix(slots ^ np.uint64(hash_ints(self.seed, "row", step)))
-        return BatchPlan(step, kind, dataset, language, rows.astype(np.int64), random)
+        return BatchPlan(step, kind, dataset, language, rows, random)
 
 
 def _kind_choices(mixture: MixtureConfig, seed: int) -> Choices:
     points = mixture.curriculum
     if mixture.weights is None and len(points) > 1:
         if mixture.draw == "exact":
-            return Curriculum("monolingual", "cross_lingual", points)
-        return lambda step: CoinFlips(_shares_at(points, step), hash_ints(seed, "kind"))(step)
+            return Curriculum("monolingual", mixture.others, points)
+        return lambda step: CoinFlips(_shares_at(points, step, mixture.others), hash_ints(seed, "kind"))(step)
     shares = {str(kind): share for kind, share in mixture.shares.items()}
     return Quota(shares) if mixture.draw == "exact" else CoinFlips(shares, hash_ints(seed, "kind"))
 
 
-def _shares_at(points: list[tuple[int, Fraction]], step: int) -> dict[str, Fraction]:
+def _shares_at(points: list[tuple[int, Fraction]], step: int, others: Kind) -> dict[str, Fraction]:
     alpha = Fraction(float(np.interp(step, [s for s, _ in points], [float(share) for _, share in points])))
-    return {"monolingual": alpha, "cross_lingual": 1 - alpha}
+    return {"monolingual": alpha, others: 1 - alpha}
+
+
+def _rows_read(pool: Pools, kind: Kind, batch_size: int, group_size: int) -> int:
+    """How many rows of a pool each batch reads: its pairs, or as many records as are enough for an aligned batch."""
+    fewest = min(group_size, int(pool.aligned.min())) if kind == "aligned" and len(pool.aligned) else 1
+    return -(-batch_size // fewest)
 
 
 def _check_sizes(mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size: int) -> None:
+    mixture.check_batch_size(batch_size)
     for kind in mixture.shares:
         if not any(pool.size(kind) for pool in pools.values()):
             raise ValueError(
                 f"the mixture asks for {kind} batches, but none of the datasets {', '.join(pools)} has rows for them: "
-                f"add one that has, or change mixture.monolingual_fraction"
+                f"add one that has, or change mixture.{'weights' if mixture.weights else 'monolingual_fraction'}"
             )
         for name, pool in pools.items():
             if kind != "monolingual":
-                small = {"": pool.size(kind)} if 0 < pool.size(kind) < batch_size else {}
+                needed = _rows_read(pool, kind, batch_size, mixture.group_size)
+                small = {"": pool.size(kind)} if 0 < pool.size(kind) < needed else {}
             else:
                 small = {f" in {lang}": size for lang, size in pool.monolingual.items() if size < batch_size}
             if small:

@@ -74,6 +74,22 @@ class Store:
         groups[with_passage["record"]] = self.text_group[with_passage["passage"]]
         return groups
 
+    @cached_property
+    def pair_languages(self) -> np.ndarray:
+        """int64[records]: in how many languages each record has both a query and a passage."""
+        both = (self.entries["query"] >= 0) & (self.entries["passage"] >= 0)
+        return np.bincount(self.entries["record"][both], minlength=len(self.record_offsets) - 1)
+
+    def describe_aligned(self) -> str:
+        """A line: the number of records in aligned batches, by number of languages, and of those that cannot be."""
+        languages, records = np.unique(self.pair_languages, return_counts=True)
+        counts = {int(number): int(count) for number, count in zip(languages, records, strict=True)}
+        alone = sum(counts.pop(number, 0) for number in (0, 1))
+        parts = [f"{count:,} in {number}" for number, count in counts.items()]
+        drawn = f"aligned batches draw from {sum(counts.values()):,} records"
+        drawn += f" ({', '.join(parts)} languages)" if parts else ""
+        return drawn + (f"; {alone:,} have query and passage in fewer than two languages" if alone else "")
+
     def held_out(self, fraction: float) -> np.ndarray:
         """bool[records]: a share of the records, chosen by hash, for the held-out loss.
 
@@ -102,6 +118,8 @@ class Store:
             return dict(sorted(pools.items()))
         if kind == "same_language":
             return {None: np.unique(record[both])}
+        if kind == "aligned":
+            return {None: np.flatnonzero(records & (self.pair_languages >= 2))}
         return {None: np.setdiff1d(np.flatnonzero(records), _single_language(self.entries, len(records)))}
 
     def check_cross_lingual(self, on_bad: OnBadRow) -> None:
@@ -133,11 +151,17 @@ class Texts(Sequence[str]):
         return self._bytes[self._offsets[i] : self._offsets[i + 1]].tobytes().decode()
 
 
-def pool_sizes(pools: dict[Kind, dict[str | None, np.ndarray]]) -> Pools:
-    """The pools' sizes, for the schedule."""
+def pool_sizes(store: Store, pools: dict[Kind, dict[str | None, np.ndarray]]) -> Pools:
+    """The sizes of the store's pools, for the schedule."""
     monolingual = {str(lang): len(rows) for lang, rows in pools.get("monolingual", {}).items() if len(rows)}
     mixed = {kind: sum(map(len, by_language.values())) for kind, by_language in pools.items()}
-    return Pools(monolingual, mixed.get("same_language", 0), mixed.get("cross_lingual", 0))
+    aligned = [store.pair_languages[records] for records in pools.get("aligned", {}).values()]
+    return Pools(
+        monolingual,
+        mixed.get("same_language", 0),
+        mixed.get("cross_lingual", 0),
+        np.concatenate([np.zeros(0, np.int64), *aligned]),
+    )
 
 
 def write_store(rows: Iterable[Row], folder: Path, meta: Callable[[], dict[str, Any]]) -> None:

@@ -13,13 +13,12 @@ _CHUNK = 8192
 
 
 class TokenTable:
-    """The token ids of a store's queries or passages, memory-mapped; `padded` returns rows of a batch.
+    """The token ids of a store's queries or passages, memory-mapped.
 
     Attributes: `texts`, how many were tokenised, and `truncated`, how many of them were cut at the length limit.
     """
 
-    def __init__(self, folder: Path, pad_id: int):
-        self._pad_id = pad_id
+    def __init__(self, folder: Path):
         self._tokens = np.load(folder / "tokens.npy", mmap_mode="r")
         self._offsets = np.load(folder / "offsets.npy", mmap_mode="r")
         meta = json.loads((folder / "meta.json").read_text())
@@ -30,12 +29,18 @@ class TokenTable:
         """int64[texts]: token counts; 0 for a text that was not tokenised."""
         return self._offsets[texts + 1] - self._offsets[texts]
 
-    def padded(self, texts: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and segments, int32[texts, length] both: segment 1 for a token, 0 for padding."""
-        place = np.arange(length)
-        inside = place < self.lengths(texts)[:, None]
-        tokens = self._tokens[np.where(inside, self._offsets[texts][:, None] + place, 0)]
-        return np.where(inside, tokens, self._pad_id).astype(np.int32), inside.astype(np.int32)
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return int(np.diff(self._offsets).max(initial=0))
+
+    def tokens(self, texts: np.ndarray) -> np.ndarray:
+        """int32[tokens]: the token ids of these texts, one text after the other."""
+        lengths = self.lengths(texts)
+        first = np.cumsum(lengths) - lengths
+        return self._tokens[np.repeat(self._offsets[texts] - first, lengths) + np.arange(lengths.sum())].astype(
+            np.int32
+        )
 
 
 def write_tokens(
@@ -61,4 +66,4 @@ def write_tokens(
         np.save(part / "tokens.npy", np.concatenate(chunks))
         np.save(part / "offsets.npy", np.cumsum(lengths))
         (part / "meta.json").write_text(json.dumps({"texts": len(texts), "truncated": truncated}))
-    return TokenTable(folder, tokenizer.pad_id)
+    return TokenTable(folder)

@@ -1,4 +1,4 @@
-"""Encodes texts into vectors: tokenizes them, sorts them by length, pads them to a few shapes, runs all devices.
+"""Encodes texts into vectors: tokenizes them, packs them into rows of a few shapes, runs all devices.
 
 How an encoder is loaded is in `load.py`.
 """
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from hybrid_jax.data.fields import SURROGATE, show
+from hybrid_jax.data.packing import Places, fill, pack
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, Side, abstract, bind
@@ -23,11 +24,11 @@ from hybrid_jax.runtime.mesh import put_batch
 
 TOKENS_PER_BATCH = 16_384
 """A batch has this many tokens divided by its row length rows, so that all shapes take about the same time and memory.
-The last batch of a call has the next power of two of the remaining texts."""
+The last batch of a row length has the next power of two of the remaining rows."""
 TEXTS_AT_ONCE = 65_536
-"""Texts that are sorted by length together. Bounds the memory that a long iterable takes."""
-BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
-"""Row lengths, in tokens: a batch is padded to the shortest that its longest text fits in."""
+"""Texts that are packed together. Bounds the memory that a long iterable takes."""
+SHORTEST_ROW = 128
+"""Rows have this many tokens times a power of two."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class TextEncoder:
     @property
     def dim(self) -> int:
         """The number of dimensions of a vector."""
-        return self.model.projection_dim or self.model.encoder.hidden_size
+        return self.model.dim
 
     def encode_queries(self, texts: Iterable[str], progress: bool | None = None) -> Float[np.ndarray, "texts dim"]:
         """Encodes queries. `progress` shows a progress bar; None shows it only if stderr is a terminal.
@@ -95,31 +96,50 @@ class TextEncoder:
             for number, chunk in enumerate(_chunks(texts, TEXTS_AT_ONCE)):
                 _check_texts(chunk, number * TEXTS_AT_ONCE, side)
                 ids, _ = self.tokenizer.encode([prompt + text for text in chunk], limit)
-                vectors.append(self._encode_tokens(side, ids, limit, bar))
+                vectors.append(self._encode_tokens(side, ids, bar))
         return np.concatenate(vectors) if vectors else np.empty((0, self.dim), np.float32)
 
-    def _encode_tokens(self, side: Side, ids: list[np.ndarray], limit: int, bar: Any) -> np.ndarray:
+    def _encode_tokens(self, side: Side, ids: list[np.ndarray], bar: Any) -> np.ndarray:
         """float32[texts, dim], in the order of `ids`; the longest texts are encoded first."""
         lengths = np.array([len(row) for row in ids])
-        order = np.argsort(-lengths, kind="stable")
         vectors = np.empty((len(ids), self.dim), np.float32)
-        start, encode = 0, _compiled(self.model, side)  # pyright: ignore[reportArgumentType]  # frozen: hashable
-        while start < len(order):
-            length = next((b for b in BUCKETS if lengths[order[start]] <= b < limit), limit)
-            rows = min(max(1, TOKENS_PER_BATCH // length), 1 << (len(order) - start - 1).bit_length())
-            rows = -(-rows // self.mesh.size) * self.mesh.size
-            batch_texts = order[start : start + rows]
-            tokens = np.full((rows, length), self.tokenizer.pad_id, np.int32)
-            segments = np.zeros((rows, length), np.int32)
-            for row, text in enumerate(batch_texts):
-                tokens[row, : lengths[text]] = ids[text]
-                segments[row, : lengths[text]] = 1
-            batch = put_batch(self.mesh, {"tokens": tokens, "segments": segments})
-            encoded = encode(self.parameters, batch["tokens"], batch["segments"])
-            vectors[batch_texts] = np.asarray(encoded)[: len(batch_texts)]
-            start += len(batch_texts)
-            bar.update(len(batch_texts))
+        encode = _compiled(self.model, side)  # pyright: ignore[reportArgumentType]  # frozen: hashable
+        for length, texts, places in _packed(lengths):
+            at_once = -(-max(1, TOKENS_PER_BATCH // length) // self.mesh.size) * self.mesh.size
+            for first in range(0, places.rows, at_once):
+                rows = min(at_once, 1 << (places.rows - first - 1).bit_length())
+                rows = -(-rows // self.mesh.size) * self.mesh.size
+                here = np.flatnonzero((places.row >= first) & (places.row < first + rows))
+                part = Places(places.row[here] - first, places.slot[here], places.start[here], rows)
+                read = lambda numbers: np.concatenate([ids[number] for number in numbers])  # noqa: E731
+                shape = (1, rows, length, _slots(length))
+                batch = fill(part, texts[here], lengths[texts[here]], read, len(ids), shape, self.tokenizer.pad_id)
+                batch = put_batch(self.mesh, batch)
+                encoded = np.asarray(encode(self.parameters, batch.tokens[0], batch.segments[0]))
+                vectors[texts[here]] = encoded[part.row, part.slot]
+                bar.update(len(here))
         return vectors
+
+
+def _slots(length: int) -> int:
+    return length // 8
+
+
+def _packed(lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray, Places]]:
+    """Row lengths, the numbers of the texts in such rows, and their places.
+
+    A text stands in the shortest rows that hold it, or fills up longer ones.
+    """
+    left = np.argsort(-lengths, kind="stable")
+    while len(left):
+        length = SHORTEST_ROW << max(int(lengths[left[0]] - 1) // SHORTEST_ROW, 0).bit_length()
+        places = pack(lengths[left], length, _slots(length))
+        shorter = length // 2 if length > SHORTEST_ROW else 0
+        # Texts are placed from the longest to the shortest, so the rows of those that need this length come first.
+        rows = int(places.row[lengths[left] > shorter].max()) + 1
+        here = places.row < rows
+        yield length, left[here], Places(places.row[here], places.slot[here], places.start[here], rows)
+        left = left[~here]
 
 
 @cache
@@ -128,7 +148,7 @@ def _compiled(model: ModelConfig, side: Side) -> Callable[[Parameters, jax.Array
     code, _ = abstract(model)
 
     def encode(parameters: Parameters, tokens: jax.Array, segments: jax.Array) -> jax.Array:
-        return getattr(bind(code, parameters), f"encode_{side}")(tokens, segments)
+        return bind(code, parameters).encode_packed(side, tokens, segments, _slots(tokens.shape[1]))
 
     return jax.jit(encode)
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hybrid_jax.data.schedule import KINDS
 from hybrid_jax.disk.tables import escape_markdown, markdown_table
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.export import settings
@@ -20,7 +21,6 @@ from hybrid_jax.export.results import Results
 from hybrid_jax.export.verify import BOUNDS
 from hybrid_jax.runs.trained_on import TrainedOn
 
-KINDS = ("monolingual", "same_language", "cross_lingual")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -150,11 +150,12 @@ def _kinds(trained_on: TrainedOn) -> Iterable[list[str]]:
 
 def _languages(trained_on: TrainedOn) -> Iterable[list[str]]:
     """Rows of language, pairs in monolingual batches, in same-language ones, queries and passages in cross-lingual
-    ones."""
+    ones, and pairs in aligned batches if there are any."""
     for language in trained_on.languages:
-        same = [trained_on.queries[kind, language] for kind in KINDS[:2]]
+        same = [trained_on.queries[kind, language] for kind in ("monolingual", "same_language")]
         across = [side["cross_lingual", language] for side in (trained_on.queries, trained_on.passages)]
-        yield [language, *(f"{count:,}" for count in (*same, *across))]
+        aligned = [trained_on.queries["aligned", language]] if trained_on.batches["aligned"] else []
+        yield [language, *(f"{count:,}" for count in (*same, *across, *aligned))]
 
 
 def _matrix(trained_on: TrainedOn) -> Markdown:
@@ -165,14 +166,15 @@ def _matrix(trained_on: TrainedOn) -> Markdown:
 
 
 def _alpha(mixture: Mapping[str, Any]) -> str:
-    """The config's mixture of monolingual and cross-lingual batches, in words."""
+    """The config's mixture of kinds of batches, in words."""
     if mixture["weights"] is not None:
         return "weights " + ", ".join(f"{kind} {weight:g}" for kind, weight in mixture["weights"].items())
     alpha = mixture["monolingual_fraction"]
+    others = f", the other batches {mixture['others']}" if mixture["others"] != "cross_lingual" else ""
     if isinstance(alpha, int | float):
-        return f"monolingual_fraction (the paper's α) {alpha:g}"
+        return f"monolingual_fraction (the paper's α) {alpha:g}{others}"
     points = ", ".join(f"{share:g} at step {step}" for step, share in alpha)
-    return f"monolingual_fraction (the paper's α) {points}, linear between"
+    return f"monolingual_fraction (the paper's α) {points}, linear between{others}"
 
 
 def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -> Iterable[str]:

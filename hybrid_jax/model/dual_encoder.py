@@ -53,6 +53,11 @@ class ModelConfig(BaseModel):
     learn_temperature: bool = False
     """Train the temperature with the other parameters; it stays above 0.01."""
 
+    @property
+    def dim(self) -> int:
+        """Dimensions of a text's vector."""
+        return self.projection_dim or self.encoder.hidden_size
+
     @model_validator(mode="after")
     def _consistent(self) -> "ModelConfig":
         if self.projection_activation != "identity" and self.projection_dim is None:
@@ -149,14 +154,25 @@ class DualEncoder(nnx.Module):
     def encode_queries(
         self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"]
     ) -> Float[Array, "rows dim"]:
-        """One vector per row, for rows of one query."""
-        return self.encode_packed("queries", tokens, segments, 1)[:, 0]
+        """One vector per row, for rows of one query. Raises ValueError for rows longer than `max_length`."""
+        return self._encode_alone("queries", tokens, segments)
 
     def encode_passages(
         self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"]
     ) -> Float[Array, "rows dim"]:
-        """One vector per row, for rows of one passage."""
-        return self.encode_packed("passages", tokens, segments, 1)[:, 0]
+        """One vector per row, for rows of one passage. Raises ValueError for rows longer than `max_length`."""
+        return self._encode_alone("passages", tokens, segments)
+
+    def _encode_alone(
+        self, side: Side, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"]
+    ) -> Float[Array, "rows dim"]:
+        length, longest = tokens.shape[1], self.config.encoder.max_length
+        if length > longest:
+            raise ValueError(
+                f"rows of {length} tokens, but the encoder has max_length {longest}: set max_length to at least"
+                f" {length}, or shorten the texts"
+            )
+        return self.encode_packed(side, tokens, segments, 1)[:, 0]
 
     def encode_packed(
         self,
@@ -168,7 +184,8 @@ class DualEncoder(nnx.Module):
     ) -> Float[Array, "rows texts dim"]:
         """Vectors of up to `texts_per_row` texts per row: [row, n] is that of segment n + 1, or zero without it.
 
-        With tied towers the two sides are the same, and a row may hold queries and passages.
+        With tied towers the two sides are the same, and a row may hold queries and passages. A row may be longer than
+        `max_length`, but none of its texts.
         """
         if self.config.tied:
             tower = self.tower

@@ -24,6 +24,11 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def row_length_multiple() -> int:
+    """Rows of tokens have a multiple of this many positions: a TPU computes tiles of 128."""
+    return 64 if on_cpu() else 128
+
+
 def dot_general(inputs: jax.Array, kernel: jax.Array, dimension_numbers: Any, **options: Any) -> jax.Array:
     """`jax.lax.dot_general` for a linear layer, [..., inputs] x [inputs, outputs]; to be given to `nnx.Linear`.
 

@@ -44,12 +44,3 @@ def same_text(segments: Int[Array, "rows length"]) -> Bool[Array, "rows 1 length
     Padding attends to padding, so no softmax is taken over an empty row; nothing reads the result.
     """
     return segments[:, None, :, None] == segments[:, None, None, :]
-
-
-def check_length(tokens: Int[Array, "rows length"], max_length: int) -> None:
-    """Raises ValueError when rows are longer than the encoder's `max_length`."""
-    if tokens.shape[1] > max_length:
-        raise ValueError(
-            f"rows of {tokens.shape[1]} tokens, but the encoder has max_length {max_length}:"
-            f" set max_length to at least {tokens.shape[1]}, or shorten the texts"
-        )

@@ -6,7 +6,7 @@ the rest of the code asks for a sharding by name.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -121,20 +121,24 @@ def parameter_sharding(mesh: Mesh, shape: Sequence[int]) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*(None,) * longest, "fsdp"))
 
 
-def put_batch(mesh: Mesh, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+def put_batch(mesh: Mesh, rows: Any) -> Any:
     """The global batch, its rows split over all devices, from each process's own rows.
 
-    Every process calls this with the same number of rows; in process order, they make up the global batch. The arrays
-    of a batch may differ in their number of rows by whole factors only, so that a query and its passages are put on
-    the same device.
+    `rows` is a tree of numpy arrays, and what is returned is the same tree of jax arrays. A row is an element of an
+    array with one axis, and of others it lies along the axis before the last: [chunks, rows, length]. Every process
+    calls this with the same number of rows; in process order, they make up the global batch.
 
-    Raises ValueError when the rows cannot be split evenly over the devices.
+    Raises ValueError when the rows of an array cannot be split evenly over the devices.
     """
-    sharding = batch_sharding(mesh)
-    for name, array in rows.items():
-        total = array.shape[0] * jax.process_count()
-        check_rows_divide(f'batch of {total} rows in "{name}"', total, mesh.size)
-    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in rows.items()}
+
+    def put(path: Any, array: np.ndarray) -> jax.Array:
+        axis = max(array.ndim - 2, 0)
+        total = array.shape[axis] * jax.process_count()
+        check_rows_divide(f"batch of {total} rows in {jax.tree_util.keystr(path)}", total, mesh.size)
+        sharding = NamedSharding(mesh, PartitionSpec(*(None,) * axis, AXES))
+        return jax.make_array_from_process_local_data(sharding, array)
+
+    return jax.tree_util.tree_map_with_path(put, rows)
 
 
 def _whole_number(name: str, value: str) -> int:

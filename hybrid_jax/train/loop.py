@@ -4,6 +4,7 @@ A run is a pure function of its config and data. The batch, the learning rate an
 step's number alone, so a run that is resumed from its last checkpoint gives the same bits as one that never stopped.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hybrid_jax.config import Config, ConfigError, differences, dump_config, parse_config
-from hybrid_jax.data.pipeline import Batch, Pipeline, prefetch
+from hybrid_jax.data.batch import Batch, PackedBatch, prefetch
+from hybrid_jax.data.layout import Layout
+from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.hub.weights import Pretrained, open_pretrained, weights_digest
 from hybrid_jax.model.dual_encoder import Parameters
+from hybrid_jax.model.kernels import row_length_multiple
 from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.log import RunLog
 from hybrid_jax.runs.provenance import provenance
@@ -44,6 +48,8 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
     say = partial(print, flush=True) if primary else (lambda line: None)
     mesh = make_mesh(config.mesh)
     check_rows_divide(f"batch_size {config.batch_size}", config.batch_size, mesh.size)
+    if config.microbatch_rows is not None:
+        check_rows_divide(f"microbatch_rows {config.microbatch_rows}", config.microbatch_rows, mesh.size)
     if primary:
         claim(workdir, dump_config(config), lambda text: differences(parse_config(text), config, HARMLESS))
 
@@ -51,10 +57,17 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
     for note in pipeline.notes:
         say(note)
+    if "aligned" in config.mixture.shares and config.loss.positives == "one":
+        say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
     if primary:
         check_same_sources(workdir, _sources(pipeline, pretrained), provenance())
         pipeline.tokenizer.save(workdir / "tokenizer")
+
+    layouts = _layouts(pipeline, config, mesh)
+    for layout in layouts:
+        say(str(layout))
+    part = partial(Batch.pack, layouts=layouts, host=jax.process_index(), hosts=jax.process_count())
 
     encode = make_encode(config.model, mesh)
     objective = make_objective(config.loss, mesh)
@@ -76,14 +89,17 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
         say(f"{workdir} is complete: {start} of {config.steps} steps")
         return
 
-    local_batch = partial(pipeline.batch, host=jax.process_index(), hosts=jax.process_count())
+    def make_batch(step: int) -> tuple[Batch, PackedBatch]:
+        batch = pipeline.batch(step)
+        return batch, part(batch)
+
     with (
         checkpoint.Checkpoints(folder, config.checkpoint, start) as checkpoints,
         RunLog(workdir, start, config.steps, config.log_every, primary, config.wandb_project) as log,
     ):
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
-        for batch in prefetch(local_batch, start, config.steps):
-            state, metrics = train_step(state, put_batch(mesh, batch.arrays))
+        for batch, rows in prefetch(make_batch, start, config.steps):
+            state, metrics = train_step(state, put_batch(mesh, rows))
             if pending is not None:  # log the step before this one while the devices compute this one
                 _log_step(log, workdir, *pending)
             if batch.plan.step == start:
@@ -94,13 +110,25 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
             last = done == config.steps
             heldout: dict[str, float] = {}
             if config.heldout_every and (done % config.heldout_every == 0 or last):
-                heldout = _heldout_metrics(eval_step, state.parameters, pipeline, config.heldout_batches, mesh)
+                heldout_batches = map(pipeline.heldout_batch, range(config.heldout_batches))
+                heldout = _heldout_metrics(eval_step, state.parameters, map(part, heldout_batches), mesh)
             pending = batch, metrics, heldout
 
             if done % config.checkpoint.every == 0 or last:  # a step is logged before its checkpoint is written
                 checkpoints.save(done, state, _log_step(log, workdir, *pending))
                 pending = None
     say(f"done: {config.steps} steps, checkpoints in {workdir / 'checkpoints'}")
+
+
+def _layouts(pipeline: Pipeline, config: Config, mesh: Mesh) -> list[Layout]:
+    """The shapes of this run's rows: one layout, or two where queries and passages have a tower each."""
+    return pipeline.layouts(
+        config.steps,
+        apart=not config.model.tied,
+        multiple=row_length_multiple(),
+        devices=mesh.size,
+        microbatch_rows=config.microbatch_rows,
+    )
 
 
 def _log_step(
@@ -119,12 +147,10 @@ def _numbers(metrics: Metrics) -> dict[str, float]:
 
 
 def _heldout_metrics(
-    eval_step: EvalStep, parameters: Parameters, pipeline: Pipeline, batches: int, mesh: Mesh
+    eval_step: EvalStep, parameters: Parameters, batches: Iterable[PackedBatch], mesh: Mesh
 ) -> dict[str, float]:
-    """heldout_loss and heldout_accuracy: means over the first `batches` held-out batches."""
-    host, hosts = jax.process_index(), jax.process_count()
-    arrays = (pipeline.heldout_batch(number, host, hosts).arrays for number in range(batches))
-    measured = [jax.device_get(eval_step(parameters, put_batch(mesh, rows))) for rows in arrays]
+    """heldout_loss and heldout_accuracy: means over these batches."""
+    measured = [jax.device_get(eval_step(parameters, put_batch(mesh, rows))) for rows in batches]
     return {f"heldout_{name}": float(np.mean([m[name] for m in measured])) for name in ("loss", "accuracy")}
 
 

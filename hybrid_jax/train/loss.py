@@ -10,12 +10,13 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.runtime.mesh import batch_sharding, replicated
 
 Metrics = dict[str, Float[Array, ""]]
+Positives = Literal["one", "all"]
 
 BLOCK_BYTES = 16 * 2**20
 """The most float32 scores that a device computes at a time. Batches with fewer are one block, without a loop."""
@@ -30,6 +31,9 @@ class LossConfig(BaseModel):
     """Find each query's passage among the passages; "both" also finds each passage's query, and averages the two."""
     negatives: Literal["global", "local"] = "global"
     """Passages of all devices, or of the query's own device only; "local" serves to measure what "global" gains."""
+    positives: Positives = "one"
+    """all: every row's passage that means the same as a query's own (a translation, a copy) is a positive of it, too,
+    and none competes with another. one: such passages are left out. Aligned batches are made for "all"."""
 
 
 class Texts(NamedTuple):
@@ -46,14 +50,15 @@ class RowResults(NamedTuple):
     """What comparing a text with all candidates gives. Only `loss` has a gradient."""
 
     loss: Float[Array, " rows"]
-    """-log softmax of the partner's score."""
-    correct: Bool[Array, " rows"]
-    """Whether the partner scores above every negative."""
+    """-log softmax of a positive's score among it and the negatives, mean over positives."""
+    correct: Float[Array, " rows"]
+    """The share of the positives that score above every negative."""
+    positives: Int[Array, " rows"]
     negatives: Int[Array, " rows"]
     masked: Int[Array, " rows"]
-    """How many false negatives were left out."""
+    """How many candidates were left out: neither positives nor negatives."""
     positive: Float[Array, " rows"]
-    """Score (cosine / temperature) of the partner."""
+    """Score (cosine / temperature) of the positives, mean."""
     negative: Float[Array, " rows"]
     """Sum of the cosines of the negatives."""
 
@@ -68,6 +73,7 @@ def contrastive_loss(
     shards: int = 1,
     mesh: Mesh | None = None,
     block_bytes: int = BLOCK_BYTES,
+    positives: Positives = "one",
 ) -> tuple[Float[Array, ""], Metrics]:
     """The InfoNCE loss over all `passages`, without false negatives; and metrics.
 
@@ -83,13 +89,25 @@ def contrastive_loss(
     `directions` "both" averages this with the loss of finding the query, as in CLIP: positive i+ is compared with all
     queries outside its group. Hard negatives have no query and take no part in it.
 
+    With `positives` "all", the positives P(i) of query i are the positives of all rows in its group: its own, its
+    translations, its copies. With N(i) the passages outside its group, the row's loss is the mean over j in P(i) of
+
+        log( 1 + sum over n in N(i) of exp( s(i, n) - s(i, j) ) )
+
+    so no positive competes with another, and a query with one positive has the loss above. A hard negative in its
+    query's group is left out as before, not made a positive: most are fillings, copies of a row's own positive.
+    With "both", likewise, positive i+ has all queries of its group. Several translations as positives are MPCL's (Zhao
+    et al. 2023, arXiv 2309.08929), the mean over positives outside the logarithm is SupCon's (Khosla et al. 2020, arXiv
+    2004.11362, eq. 2), where the others are in the denominator; that none competes is ours.
+
     `queries` are unit vectors; row i's positive is `passages[i * n]` with n = candidates / rows, its hard negatives
     follow. With `shards` > 1 the rows form that many equal blocks, and each query is compared with its own block only
     ("local" negatives). Everything is computed in float32.
 
-    Metrics: `accuracy` (fraction of rows whose positive scores above every negative), `negatives` and `masked` (mean
-    number per query of passages compared with it, and of false negatives left out), `masked_fraction` (masked /
-    (negatives + masked)), `positive_score` and `negative_score` (mean cosines).
+    Metrics: `accuracy` (fraction of positives that score above every negative of their query, mean over queries),
+    `negatives` and `masked` (mean number per query of passages compared with it, and of those left out),
+    `masked_fraction` (masked / (negatives + masked)), `positive_score` and `negative_score` (mean cosines; of positives
+    first the mean per query), and with `positives` "all" also `positives` (mean number per query).
 
     Memory: give `mesh` where rows are split over its devices. Each device holds all passages and their gradient
     (candidates x dim x 4 bytes each; for "both", also the queries and theirs) and compares its own rows with them in
@@ -113,12 +131,12 @@ def contrastive_loss(
     number = jnp.where(candidate % per_row == 0, candidate // per_row, -1)
     query_texts = Texts(queries.astype(jnp.float32), query_group, row // (rows // shards), row)
     passage_texts = Texts(passages.astype(jnp.float32), passage_group, candidate // (candidates // shards), number)
-    compare = partial(_compare, temperature=temperature, mesh=mesh, block_bytes=block_bytes)
+    compare = partial(_compare, temperature=temperature, mesh=mesh, block_bytes=block_bytes, positives=positives)
     results = compare(query_texts, passage_texts)
     loss = jnp.mean(results.loss)
     if directions == "both":
-        positives = jax.tree.map(lambda array: array[::per_row], passage_texts)
-        loss = (loss + jnp.mean(compare(positives, query_texts).loss)) / 2
+        own = jax.tree.map(lambda array: array[::per_row], passage_texts)
+        loss = (loss + jnp.mean(compare(own, query_texts).loss)) / 2
 
     negatives, masked = results.negatives.sum(), results.masked.sum()
     metrics = {
@@ -129,26 +147,33 @@ def contrastive_loss(
         "positive_score": jnp.mean(results.positive) * temperature,
         "negative_score": results.negative.sum() / jnp.maximum(negatives, 1),
     }
+    if positives == "all":
+        metrics["positives"] = results.positives.sum() / rows
     return loss, jax.lax.stop_gradient(metrics)
 
 
 def _compare(
-    texts: Texts, candidates: Texts, temperature: Float[Array, ""], mesh: Mesh | None, block_bytes: int
+    texts: Texts,
+    candidates: Texts,
+    temperature: Float[Array, ""],
+    mesh: Mesh | None,
+    block_bytes: int,
+    positives: Positives,
 ) -> RowResults:
     """Each text with all candidates: in one go, or each device its own texts, block by block."""
     rows = len(texts.number) // (1 if mesh is None else mesh.size)
     blocks = _number_of_blocks(rows, max(block_bytes // (4 * len(candidates.number)), 1))
     if blocks == 1:
-        return _compare_block(texts, candidates, temperature)
+        return _compare_block(texts, candidates, temperature, positives)
     if mesh is None:
-        return _compare_blockwise(texts, candidates, temperature, blocks)
+        return _compare_blockwise(texts, candidates, temperature, blocks, positives)
     axes = mesh.axis_names
 
     # By shard_map, so that no block has rows of another device.
     def on_device(texts: Texts, candidates: Texts, temperature: Float[Array, ""]) -> RowResults:
         # Varying before the loop, not in it: devices then add up their gradients once, not in every block.
         candidates, temperature = jax.lax.pcast((candidates, temperature), axes, to="varying")
-        return _compare_blockwise(texts, candidates, temperature, blocks)
+        return _compare_blockwise(texts, candidates, temperature, blocks, positives)
 
     split, whole = batch_sharding(mesh).spec, replicated(mesh).spec
     return jax.shard_map(on_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split)(
@@ -161,33 +186,46 @@ def _number_of_blocks(rows: int, most_rows: int) -> int:
     return next(blocks for blocks in range(-(-rows // most_rows), rows + 1) if rows % blocks == 0)
 
 
-def _compare_blockwise(texts: Texts, candidates: Texts, temperature: Float[Array, ""], blocks: int) -> RowResults:
+def _compare_blockwise(
+    texts: Texts, candidates: Texts, temperature: Float[Array, ""], blocks: int, positives: Positives
+) -> RowResults:
     @partial(jax.checkpoint, prevent_cse=False)  # the loop itself keeps the two computations apart
     def compare(block: Texts) -> RowResults:
-        return _compare_block(block, candidates, temperature)
+        return _compare_block(block, candidates, temperature, positives)
 
     results = jax.lax.map(compare, jax.tree.map(lambda array: array.reshape(blocks, -1, *array.shape[1:]), texts))
     return jax.tree.map(jnp.ravel, results)
 
 
-def _compare_block(texts: Texts, candidates: Texts, temperature: Float[Array, ""]) -> RowResults:
+def _compare_block(texts: Texts, candidates: Texts, temperature: Float[Array, ""], positives: Positives) -> RowResults:
     own = texts.number[:, None] == candidates.number
     same_shard = texts.shard[:, None] == candidates.shard
     same_group = texts.group[:, None] == candidates.group
-    false_negative = same_group & same_shard & ~own
+    positive = own
+    if positives == "all":
+        positive = own | (same_group & same_shard & (candidates.number >= 0))
     negative = same_shard & ~same_group & ~own
+    left_out = same_group & same_shard & ~positive
 
     # By default a GPU or TPU multiplies float32 matrices with fewer bits than "highest".
     cosines = jnp.matmul(texts.vectors, candidates.vectors.T, precision="highest")
     scores = cosines / temperature
-    positive = jnp.sum(jnp.where(own, scores, 0), axis=1)
-    loss = jax.nn.logsumexp(jnp.where(own | negative, scores, -jnp.inf), axis=1) - positive
-    cosines, scores, positive = jax.lax.stop_gradient((cosines, scores, positive))
+    count = positive.sum(axis=1)
+    mean_score = jnp.sum(jnp.where(positive, scores, 0), axis=1) / count
+    if positives == "one":
+        loss = jax.nn.logsumexp(jnp.where(positive | negative, scores, -jnp.inf), axis=1) - mean_score
+    else:
+        # The least float32 and not -inf, whose gradient would be NaN in a row without negatives.
+        total = jax.nn.logsumexp(jnp.where(negative, scores, jnp.finfo(scores.dtype).min), axis=1, keepdims=True)
+        loss = jnp.sum(jnp.where(positive, jax.nn.softplus(total - scores), 0), axis=1) / count
+    cosines, scores, mean_score = jax.lax.stop_gradient((cosines, scores, mean_score))
+    best_negative = jnp.max(jnp.where(negative, scores, -jnp.inf), axis=1, keepdims=True)
     return RowResults(
         loss=loss,
-        correct=positive > jnp.max(jnp.where(negative, scores, -jnp.inf), axis=1),
+        correct=jnp.sum(positive & (scores > best_negative), axis=1) / count,
+        positives=count,
         negatives=negative.sum(axis=1),
-        masked=false_negative.sum(axis=1),
-        positive=positive,
+        masked=left_out.sum(axis=1),
+        positive=mean_score,
         negative=jnp.sum(jnp.where(negative, cosines, 0), axis=1),
     )

@@ -25,7 +25,8 @@ class Vectors(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Which texts mean the same: a passage in the group of a query is never that query's negative."""
+    """Which texts mean the same: a passage in the group of a query is never that query's negative, and with
+    `loss.positives` all a positive of it."""
 
     queries: Int[Array, " rows"]
     passages: Int[Array, " candidates"]
@@ -52,6 +53,7 @@ def make_objective(config: LossConfig, mesh: Mesh) -> Objective:
             config.directions,
             shards,
             mesh,
+            positives=config.positives,
         )
 
     return objective

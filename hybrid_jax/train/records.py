@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from hybrid_jax.data.pipeline import Batch
+from hybrid_jax.data.batch import Batch
 from hybrid_jax.disk.files import atomic_files
 
 
@@ -21,7 +21,10 @@ class DivergedError(ValueError):
 
 
 def step_record(batch: Batch, numbers: Mapping[str, float]) -> dict[str, Any]:
-    """A step's line in metrics.jsonl: which batch it was trained on, then its numbers."""
+    """A step's line in metrics.jsonl: which batch it was trained on, then its numbers.
+
+    `tokens` are those that the model encodes of the global batch, prompts included, padding not.
+    """
     return {
         "kind": batch.plan.kind,
         "dataset": batch.plan.dataset,
@@ -29,7 +32,7 @@ def step_record(batch: Batch, numbers: Mapping[str, float]) -> dict[str, Any]:
         "passage_languages": dict(sorted(Counter(batch.passage_languages).items())),
         "language_pairs": _language_pairs(batch),
         "rows": batch.digest,
-        "tokens": batch.tokens,
+        "tokens": int(batch.lengths.sum()),
         **numbers,
     }
 
@@ -38,6 +41,8 @@ def introduction(numbers: Mapping[str, float], devices: int, accumulate: int) ->
     """Lines to print once, at the first step of a start: how many negatives a query is compared with."""
     passages, masked = numbers["negatives"] + numbers["masked"], numbers["masked"]
     lines = [f"each query sees {passages:.0f} negatives ({masked:.1f} masked) from {devices} devices"]
+    if "positives" in numbers:
+        lines[0] += f", and in this batch {numbers['positives']:.1f} positives"
     if accumulate > 1:
         lines.append(f"gradients are averaged over {accumulate} batches, which adds no negatives")
     return lines

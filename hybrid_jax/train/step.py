@@ -13,15 +13,16 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from hybrid_jax.data.batch import PackedBatch
 from hybrid_jax.runtime.mesh import parameter_sharding
-from hybrid_jax.train.encode import Batch, Encode
+from hybrid_jax.train.encode import Encode
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import Groups, Objective
 from hybrid_jax.train.optim import Optimizer, Schedule
 from hybrid_jax.train.state import TrainState
 
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
-EvalStep = Callable[[Any, Batch], Metrics]
+TrainStep = Callable[[TrainState, PackedBatch], tuple[TrainState, Metrics]]
+EvalStep = Callable[[Any, PackedBatch], Metrics]
 """(parameters, batch) -> metrics."""
 
 
@@ -40,7 +41,7 @@ def make_train_step(
     Read them after the next step has been dispatched, so that the devices never wait.
     """
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: PackedBatch) -> tuple[TrainState, Metrics]:
         dropout_key = jax.random.fold_in(jax.random.key(seed), state.step)
 
         def loss_fn(parameters: Any) -> tuple[Float[Array, ""], Metrics]:
@@ -49,7 +50,7 @@ def make_train_step(
         (_, metrics), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.parameters)
         # Without this, lazy embeddings would gather the whole gradient on every device before taking rows of it.
         gradients = jax.lax.with_sharding_constraint(gradients, _shardings(mesh, gradients))
-        tokens = jnp.concatenate([batch["query_tokens"].ravel(), batch["passage_tokens"].ravel()])
+        tokens = jnp.concatenate([texts.tokens.ravel() for texts in batch.sides])
         parameters, optimizer_state, metrics["grad_norm"] = optimizer.apply(
             state.parameters, gradients, state.optimizer, tokens
         )
@@ -64,7 +65,7 @@ def make_train_step(
 def make_eval_step(encode: Encode, objective: Objective, mesh: Mesh) -> EvalStep:
     """The jitted metrics of a held-out batch: as in training, without dropout and without an update."""
 
-    def eval_step(parameters: Any, batch: Batch) -> Metrics:
+    def eval_step(parameters: Any, batch: PackedBatch) -> Metrics:
         _, metrics = measure(encode, objective, parameters, batch, None)
         return jax.lax.with_sharding_constraint(metrics, _shardings(mesh, metrics))
 
@@ -72,11 +73,11 @@ def make_eval_step(encode: Encode, objective: Objective, mesh: Mesh) -> EvalStep
 
 
 def measure(
-    encode: Encode, objective: Objective, parameters: Any, batch: Batch, dropout_key: jax.Array | None
+    encode: Encode, objective: Objective, parameters: Any, batch: PackedBatch, dropout_key: jax.Array | None
 ) -> tuple[Float[Array, ""], Metrics]:
     """The loss of a global batch, and its metrics: the objective's, `loss` and `temperature`."""
     vectors = encode(parameters, batch, dropout_key)
-    loss, metrics = objective(vectors, Groups(batch["query_group"], batch["passage_group"]))
+    loss, metrics = objective(vectors, Groups(batch.query_group, batch.passage_group))
     return loss, {"loss": loss, "temperature": vectors.temperature, **metrics}
 
 

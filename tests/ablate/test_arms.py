@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_jax.ablate.arms import ALPHA, LONGEST_NAME, MIXTURES, WEIGHTS, ArmError, arms, label, mixture
+from hybrid_jax.ablate.arms import ALPHA, LONGEST_NAME, MIXTURES, OTHERS, WEIGHTS, ArmError, arms, label, mixture
 from hybrid_jax.data.schedule import MixtureConfig, Pools, Schedule
 
 POOLS = {"a": Pools(monolingual={"de": 64, "en": 64}, same_language=128, cross_lingual=64)}
@@ -53,8 +53,10 @@ def test_the_hybrid_is_half_monolingual_and_linear_curricula_are_so_on_the_whole
     assert [rising[:25].count("m"), rising[75:].count("m")] == [3, 22]
 
 
-def test_a_named_mixture_replaces_weights_of_the_base_config():
+def test_a_named_mixture_replaces_what_the_base_config_says_beside_alpha():
     assert all(WEIGHTS in mixture(name, 10).overrides for name in MIXTURES)
+    with_alpha = [mixture(name, 10).overrides for name in MIXTURES if name != "x-x"]
+    assert all(overrides[OTHERS] == "cross_lingual" for overrides in with_alpha)
 
 
 def test_constant_mixtures_stand_on_the_axis_of_alpha_and_the_others_beside_it():

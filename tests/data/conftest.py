@@ -79,7 +79,6 @@ def tiny_config(
         tokenizer=TokenizerConfig(vocab_size=300, training_characters=20_000),
         max_query_length=24,
         max_passage_length=40,
-        buckets=(8, 16, 24, 32),
         hard_negatives=1,
         cache_dir=str(folder / "cache"),
     )

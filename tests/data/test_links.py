@@ -237,8 +237,8 @@ def test_a_batch_masks_a_second_positive_in_another_form(
         cache_dir=str(tmp_path / "cache"),
     )
     pipeline = Pipeline(data, MixtureConfig(weights={"monolingual": 1.0}), batch_size=32, seed=0)
-    arrays = pipeline.batch(0).arrays
-    same = arrays["query_group"][:, None] == arrays["passage_group"][None, :]
+    pairs = pipeline.batch(0).pairs
+    same = pairs.groups[:, None] == pairs.passage_groups.ravel()
     assert same.sum() / 32 - 1 == masked
     (note,) = (note for note in pipeline.notes if "linked" in note)
     assert "32 further positives, used for masking" in note

@@ -9,7 +9,7 @@ import pytest
 from hybrid_jax.data.hashing import mix
 from hybrid_jax.data.pairing import Pairs, pair
 from hybrid_jax.data.records import Passage, Row
-from hybrid_jax.data.schedule import BatchPlan, Kind
+from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind
 from hybrid_jax.data.store import Store
 
 MakeStore = Callable[[Iterable[Row]], Store]
@@ -111,7 +111,7 @@ def test_the_smallest_and_largest_random_numbers_give_pairs_too(make_store: Make
     assert (pairs.query_langs != pairs.passage_langs).all()
 
 
-@pytest.mark.parametrize("kind", ["monolingual", "same_language", "cross_lingual"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_hard_negatives_are_distinct_and_in_the_language_of_the_passage(make_store: MakeStore, kind: Kind):
     store = make_store(_rows(12, negatives=5))
     pairs, _ = _pairs(store, kind, hard_negatives=3, repeats=4)

@@ -1,4 +1,4 @@
-"""A batch is a pure function of (config, seed, step); its arrays say what the contract with the model says."""
+"""A batch is a pure function of (config, seed, step); its packed rows hold what the contract with the model says."""
 
 import gzip
 from collections import Counter
@@ -6,41 +6,52 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hybrid_jax.data.batch import Batch, prefetch
 from hybrid_jax.data.dataset import DatasetConfig
-from hybrid_jax.data.pipeline import Batch, DataConfig, Pipeline, prefetch
+from hybrid_jax.data.layout import Layout
+from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import MixtureConfig
 from hybrid_jax.data.tokenizer import TokenizerConfig
+from hybrid_jax.train.records import step_record
 
 Write = Callable[[Path, Iterable[Any]], Path]
 STEPS = range(12)
 MONOLINGUAL = MixtureConfig(monolingual_fraction=1)
 
 
+LAYOUT = [Layout(64, 8, (), 1.0, 1, None)]
+
+
 def _equal(one: Batch, other: Batch) -> bool:
-    return one.digest == other.digest and all(np.array_equal(one.arrays[k], other.arrays[k]) for k in one.arrays)
+    packed = one.pack(LAYOUT), other.pack(LAYOUT)
+    return one.digest == other.digest and all(
+        np.array_equal(*arrays) for arrays in zip(*map(jax.tree.leaves, packed), strict=True)
+    )
 
 
-def test_arrays_have_the_agreed_names_shapes_and_padding(tiny_pipeline: Pipeline):
+@pytest.mark.parametrize("apart", [False, True])
+def test_packed_rows_hold_every_text_of_the_batch(tiny_pipeline: Pipeline, apart: bool):
+    layouts = tiny_pipeline.layouts(len(STEPS), apart)
     for step in STEPS:
-        arrays = tiny_pipeline.batch(step).arrays
-        rows = {"query": 64, "passage": 128}
-        assert set(arrays) == {f"{side}_{name}" for side in rows for name in ("tokens", "segments", "group")}
-        for side, count in rows.items():
-            tokens, segments, group = (arrays[f"{side}_{name}"] for name in ("tokens", "segments", "group"))
-            assert tokens.dtype == segments.dtype == group.dtype == np.int32
-            assert tokens.shape == segments.shape == (count, tokens.shape[1])
-            assert group.shape == (count,)
-            assert set(np.unique(segments)) <= {0, 1}
-            assert (np.diff(segments, axis=1) <= 0).all()  # text first, padding after
-            assert (segments[:, 0] == 1).all()
-            assert (tokens[segments == 0] == tiny_pipeline.tokenizer.pad_id).all()
+        batch = tiny_pipeline.batch(step)
+        packed = batch.pack(layouts)
+        assert all(array.dtype == np.int32 for array in jax.tree.leaves(packed))
+        assert (packed.query_group.shape, packed.passage_group.shape) == ((64,), (128,))
+        held = {}
+        for side in packed.sides:
+            assert (side.tokens[side.segments == 0] == tiny_pipeline.tokenizer.pad_id).all()
+            for tokens, segments, numbers in zip(*(array.reshape(-1, array.shape[2]) for array in side), strict=True):
+                held |= {n: tokens[segments == slot + 1].tolist() for slot, n in enumerate(numbers) if n < 192}
+        assert held == {n: batch.tokens(np.array([n])).tolist() for n in range(192)}
+        if apart:
+            assert packed.sides[0].numbers.min() == 0
+            assert packed.sides[1].numbers.min() == 64
 
 
 def test_rows_hold_their_records_texts_with_prompts(tiny_pipeline: Pipeline, tiny_rows: list[dict[str, Any]]):
@@ -59,8 +70,8 @@ def test_rows_hold_their_records_texts_with_prompts(tiny_pipeline: Pipeline, tin
 
 
 def _texts(batch: Batch, side: str) -> list[list[int]]:
-    tokens, segments = batch.arrays[f"{side}_tokens"], batch.arrays[f"{side}_segments"]
-    return [row[held > 0].tolist() for row, held in zip(tokens, segments, strict=True)]
+    queries, passages = batch.sides(apart=True)
+    return [batch.tokens(np.array([number])).tolist() for number in (queries if side == "query" else passages)]
 
 
 def _ids(pipeline: Pipeline, texts: list[str], limit: int) -> list[list[int]]:
@@ -86,7 +97,7 @@ def test_a_query_shares_its_group_with_its_own_passages_only(tiny_pipeline: Pipe
     """The tiny corpus has no two passages alike, but rows without hard negatives repeat their positive."""
     for step in STEPS:
         batch = tiny_pipeline.batch(step)
-        queries, passages = batch.arrays["query_group"], batch.arrays["passage_group"]
+        queries, passages = batch.pairs.groups, batch.pairs.passage_groups.ravel()
         same = queries[:, None] == passages[None, :]
         assert np.array_equal(np.flatnonzero(same[:, ::2]), np.arange(64) * 65)
         has_negatives = np.array([int(name[1:]) % 4 == 0 for name in batch.ids])
@@ -95,26 +106,22 @@ def test_a_query_shares_its_group_with_its_own_passages_only(tiny_pipeline: Pipe
 
 @pytest.mark.parametrize("hosts", [1, 2, 4, 64])
 def test_hosts_together_hold_the_global_batch(tiny_pipeline: Pipeline, hosts: int):
+    layouts = tiny_pipeline.layouts(12, apart=False, devices=64)
     for step in (0, 1, 2, 10**9):
-        whole = tiny_pipeline.batch(step)
-        parts = [tiny_pipeline.batch(step, host, hosts) for host in range(hosts)]
-        assert {part.digest for part in parts} == {whole.digest}
-        for name, array in whole.arrays.items():
-            assert np.array_equal(np.concatenate([part.arrays[name] for part in parts]), array)
-            assert {len(part.arrays[name]) for part in parts} == {len(array) // hosts}
+        batch = tiny_pipeline.batch(step)
+        whole, parts = batch.pack(layouts), [batch.pack(layouts, host, hosts) for host in range(hosts)]
+        for array, *own in zip(*map(jax.tree.leaves, (whole, *parts)), strict=True):
+            assert np.array_equal(np.concatenate(own, axis=max(array.ndim - 2, 0)), array)
+            assert {part.size for part in own} == {array.size // hosts}
 
 
-def test_the_token_count_is_that_of_all_hosts_without_padding(tiny_config: DataConfig):
-    pipeline = Pipeline(
-        tiny_config.model_copy(update={"max_query_length": 64, "buckets": (64,)}), MixtureConfig(), 64, seed=0
-    )
-    padded = 0
+def test_the_log_counts_the_tokens_of_all_hosts_without_padding(tiny_pipeline: Pipeline):
+    layouts = tiny_pipeline.layouts(len(STEPS), apart=True, devices=4)
     for step in STEPS:
-        parts = [pipeline.batch(step, host, 4) for host in range(4)]
-        segments = [part.arrays[f"{side}_segments"] for part in parts for side in ("query", "passage")]
-        assert {part.tokens for part in parts} == {sum(array.sum() for array in segments)}
-        padded += sum((array == 0).sum() for array in segments)
-    assert padded > 0
+        batch = tiny_pipeline.batch(step)
+        sides = [side for host in range(4) for side in batch.pack(layouts, host, 4).sides]
+        assert step_record(batch, {})["tokens"] == sum((side.segments > 0).sum() for side in sides)
+        assert any((side.segments == 0).any() for side in sides)
 
 
 def test_a_fresh_pipeline_gives_the_same_batches_from_the_cache(tiny_config: DataConfig, tiny_pipeline: Pipeline):
@@ -146,20 +153,11 @@ def _config(like: DataConfig, path: Path, cache: Path, **changes: Any) -> DataCo
     return like.model_copy(update={"datasets": datasets, "cache_dir": str(cache), "hard_negatives": 0, **changes})
 
 
-@given(st.lists(st.integers(1, 100), min_size=1, max_size=6, unique=True), st.integers(1, 120), st.integers(0, 120))
-def test_the_bucket_is_the_smallest_length_that_holds_the_longest_row(buckets: list[int], longest: int, more: int):
-    limit = longest + more
-    found = DataConfig(buckets=tuple(sorted(buckets))).bucket(longest, limit)
-    assert found == min(length for length in (*buckets, limit) if length >= longest)
-
-
-def test_batches_are_padded_to_buckets_that_no_host_chooses_alone(tiny_pipeline: Pipeline):
-    config = tiny_pipeline.config
-    for step in STEPS:
-        arrays = tiny_pipeline.batch(step).arrays
-        for side, limit in (("query", config.max_query_length), ("passage", config.max_passage_length)):
-            longest = int(arrays[f"{side}_segments"].sum(axis=1).max())
-            assert arrays[f"{side}_tokens"].shape[1] == config.bucket(longest, limit)
+def test_a_run_has_at_most_three_shapes(tiny_pipeline: Pipeline):
+    for apart in (False, True):
+        layouts = tiny_pipeline.layouts(30, apart)
+        packed = [tiny_pipeline.batch(step).pack(layouts) for step in range(30)]
+        assert len({tuple(array.shape for array in jax.tree.leaves(batch)) for batch in packed}) <= 3
 
 
 def test_held_out_records_are_never_trained_on(tiny_config: DataConfig):
@@ -229,17 +227,9 @@ def test_a_run_without_datasets_is_an_error():
         Pipeline(DataConfig(), MixtureConfig(), 4, 0)
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"datasets": [{"name": "a", "path": "demo"}] * 2}, "names must differ, but .'a'. occur more than once"),
-        ({"buckets": [32, 16]}, "must be increasing"),
-        ({"buckets": []}, "must be increasing"),
-    ],
-)
-def test_impossible_data_configs_are_refused(fields: dict[str, Any], message: str):
-    with pytest.raises(ValidationError, match=message):
-        DataConfig.model_validate(fields)
+def test_two_datasets_of_one_name_are_refused():
+    with pytest.raises(ValidationError, match=r"names must differ, but .'a'. occur more than once"):
+        DataConfig.model_validate({"datasets": [{"name": "a", "path": "demo"}] * 2})
 
 
 def test_prefetched_batches_come_in_order(tiny_pipeline: Pipeline):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hybrid_jax.data.schedule import BatchPlan, Kind, MixtureConfig, Pools, Sampling, Schedule
+from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Pools, Sampling, Schedule
 
 POOLS = {
-    "parallel": Pools({"de": 96, "en": 160, "th": 64}, same_language=170, cross_lingual=130),
+    "parallel": Pools({"de": 96, "en": 160, "th": 64}, 170, 130, aligned=np.arange(100) % 7 + 2),
     "native": Pools({"en": 320, "ko": 64}, same_language=0, cross_lingual=0),
     "bitext": Pools({}, same_language=0, cross_lingual=390),
 }
@@ -23,6 +23,8 @@ MIXTURES = {
     "three kinds": THREE_KINDS,
     "curriculum": MixtureConfig(monolingual_fraction=((10, 0.9), (60, 0.2))),
     "bernoulli": MixtureConfig(draw="bernoulli"),
+    "aligned": MixtureConfig(monolingual_fraction=0.4, others="aligned"),
+    "aligned curriculum": MixtureConfig(monolingual_fraction=((10, 0.9), (60, 0.2)), others="aligned", group_size=8),
     "sampling": MixtureConfig(dataset_sampling="uniform", language_sampling="smoothed"),
 }
 BATCH = 32
@@ -52,7 +54,7 @@ def _schedule(mixture: MixtureConfig, seed: int = 0) -> Schedule:
     return Schedule(mixture, POOLS, BATCH, seed)
 
 
-@pytest.mark.parametrize("name", ["alpha", "three kinds", "sampling"])
+@pytest.mark.parametrize("name", ["alpha", "three kinds", "aligned", "sampling"])
 def test_every_kind_is_within_one_of_its_weight_after_any_step(name: str):
     schedule, counts = _schedule(MIXTURES[name]), Counter[str]()
     for step in range(100):
@@ -61,8 +63,9 @@ def test_every_kind_is_within_one_of_its_weight_after_any_step(name: str):
             assert abs(counts[kind] - (step + 1) * share) < 1
 
 
-def test_a_curriculum_is_within_one_of_the_sum_of_its_alphas():
-    schedule, count, due = _schedule(MIXTURES["curriculum"]), 0, 0.0
+@pytest.mark.parametrize("name", ["curriculum", "aligned curriculum"])
+def test_a_curriculum_is_within_one_of_the_sum_of_its_alphas(name: str):
+    schedule, count, due = _schedule(MIXTURES[name]), 0, 0.0
     for step in range(120):
         count += schedule(step).kind == "monolingual"
         due += float(np.interp(step, [10, 60], [0.9, 0.2]))
@@ -96,8 +99,9 @@ def test_a_plan_is_the_same_in_another_process():
 
 
 @pytest.mark.parametrize("hosts", [1, 2, 4, 32])
-def test_hosts_divide_a_batch_without_overlap_or_loss(hosts: int):
-    plan = _schedule(THREE_KINDS)(5)
+@pytest.mark.parametrize("kind", KINDS)
+def test_hosts_divide_a_batch_without_overlap_or_loss(hosts: int, kind: Kind):
+    plan = _schedule(MixtureConfig(weights={kind: 1}))(5)
     parts = [plan.of_host(host, hosts) for host in range(hosts)]
     assert np.array_equal(np.concatenate([part.rows for part in parts]), plan.rows)
     assert np.array_equal(np.concatenate([part.random for part in parts]), plan.random)
@@ -116,7 +120,8 @@ def test_rows_are_distinct_and_lie_in_the_pool_of_their_plan(name: str):
         plan = schedule(step)
         pool = POOLS[plan.dataset]
         size = pool.monolingual[plan.language] if plan.language is not None else pool.size(plan.kind)
-        assert len(np.unique(plan.rows)) == BATCH
+        assert len(plan.rows) == BATCH
+        assert plan.kind == "aligned" or len(np.unique(plan.rows)) == BATCH
         assert 0 <= plan.rows.min() <= plan.rows.max() < size
         assert (plan.kind == "monolingual") == (plan.language is not None)
         assert len(np.unique(plan.random)) == BATCH
@@ -203,6 +208,8 @@ def test_a_kind_that_no_dataset_gives_is_named():
         ({"weights": {"monolingual": -1, "cross_lingual": 2}}, "must be zero or more"),
         ({"weights": {"monolingual": 0}}, "one of them above zero"),
         ({"weights": {"bilingual": 1}}, "bilingual"),
+        ({"group_size": 1}, "greater than or equal to 2"),
+        ({"others": "monolingual"}, "'cross_lingual' or 'aligned'"),
     ],
 )
 def test_impossible_mixtures_are_refused(fields: dict[str, object], message: str):

@@ -270,7 +270,7 @@ def test_a_fingerprint_changes_with_the_bytes_and_not_with_the_folder(tmp_path: 
 def test_the_demo_corpus_is_a_dataset() -> None:
     rows = list(islice(read_rows(config("demo", languages=("de", "th")), BadRows(skip=False)), 50))
     assert {row.lang for row in rows} == {"de", "th"}
-    assert resolve_kinds(config("demo")) == ("monolingual", "same_language", "cross_lingual")
+    assert resolve_kinds(config("demo")) == ("monolingual", "same_language", "cross_lingual", "aligned")
     with pytest.raises(DataError, match="there is no split 'test', set the dataset's split to train or heldout"):
         read("demo", split="test")
 

@@ -121,8 +121,10 @@ def test_pools_by_kind(make_store: MakeStore):
     assert [store.ids[i] for i in store.entries[named["monolingual"]["en"]]["record"]] == ["both", "alone"]
     assert [store.ids[i] for i in named["same_language"][None]] == ["both", "alone"]
     assert [store.ids[i] for i in named["cross_lingual"][None]] == ["both", "split"]
-    sizes = pool_sizes(named)
+    assert [store.ids[i] for i in named["aligned"][None]] == ["both"]
+    sizes = pool_sizes(store, named)
     assert (dict(sizes.monolingual), sizes.same_language, sizes.cross_lingual) == ({"de": 1, "en": 2}, 2, 2)
+    assert sizes.aligned.tolist() == [2]
     only = np.array([False, True, False, False])
     assert store.pools("cross_lingual", only)[None].tolist() == []
     assert [len(rows) for rows in store.pools("monolingual", only).values()] == [1]

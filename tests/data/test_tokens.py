@@ -49,11 +49,11 @@ def test_the_table_equals_tokenising_directly(make_store: MakeStore, tokenizer: 
     assert (table.texts, table.truncated) == (len(texts), cut)
     assert cut > 0
     assert table.lengths(texts).tolist() == [len(row) for row in expected]
-    tokens, segments = table.padded(texts[::-1], LIMIT + 2)
-    assert tokens.dtype == segments.dtype == np.int32
-    for row, segment, ids in zip(tokens, segments, expected[::-1], strict=True):
-        assert row.tolist() == [*ids, *[tokenizer.pad_id] * (LIMIT + 2 - len(ids))]
-        assert segment.tolist() == [1] * len(ids) + [0] * (LIMIT + 2 - len(ids))
+    assert table.longest == max(map(len, expected))
+    tokens = table.tokens(texts[::-1])
+    assert tokens.dtype == np.int32
+    assert tokens.tolist() == np.concatenate(expected[::-1]).tolist()
+    assert table.tokens(texts[:0]).tolist() == []
 
 
 def test_a_text_of_the_other_side_has_no_tokens(make_store: MakeStore, tokenizer: Tokenizer, tmp_path: Path):
@@ -67,6 +67,6 @@ def test_a_text_of_the_other_side_has_no_tokens(make_store: MakeStore, tokenizer
 def test_a_table_opened_again_is_the_same(make_store: MakeStore, tokenizer: Tokenizer, tmp_path: Path):
     store = _store(make_store, tokenizer.vocab_size)
     written, texts = _table(store, tokenizer, tmp_path / "tokens")
-    opened = TokenTable(tmp_path / "tokens", tokenizer.pad_id)
-    assert np.array_equal(written.padded(texts, LIMIT), opened.padded(texts, LIMIT))
+    opened = TokenTable(tmp_path / "tokens")
+    assert np.array_equal(written.tokens(texts), opened.tokens(texts))
     assert (opened.texts, opened.truncated) == (written.texts, written.truncated)

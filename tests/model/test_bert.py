@@ -149,12 +149,6 @@ def test_dropout_is_a_function_of_key_and_place():
     np.testing.assert_array_equal(encode(still, TOKENS, SEGMENTS, key), encode(still, TOKENS, SEGMENTS))
 
 
-def test_rows_longer_than_the_positions_are_refused():
-    long = np.ones((1, 13), np.int32)
-    with pytest.raises(ValueError, match="rows of 13 tokens, but the encoder has max_length 12: set max_length to at"):
-        encode(build(TINY), long, long)
-
-
 def test_a_token_outside_the_vocabulary_is_loud():
     assert np.isnan(encode(build(TINY), np.full((1, 2), 23, np.int32), np.ones((1, 2), np.int32))).all()
 

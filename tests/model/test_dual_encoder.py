@@ -110,3 +110,18 @@ def test_a_learned_temperature_stays_above_its_floor_and_can_come_back():
 def test_inconsistent_configs_are_refused(options: dict, message: str):
     with pytest.raises(ValidationError, match=message):
         ModelConfig.model_validate(options)
+
+
+def test_single_texts_longer_than_the_maximum_are_refused():
+    long = np.ones((1, 13), np.int32)
+    with pytest.raises(ValueError, match="rows of 13 tokens, but the encoder has max_length 12: set max_length to at"):
+        encode(build(), long, long)
+
+
+def test_rows_of_texts_may_be_longer_than_the_maximum_of_a_text():
+    model = build()
+    vectors, _ = encode(model, TOKENS, SEGMENTS)
+    tokens = np.tile(np.array([[3, 5, 7, 11, 2]], np.int32), 3)
+    segments = np.array([[1, 1, 1, 2, 2, 3, 3, 3, 4, 4, 5, 5, 5, 6, 6]], np.int32)
+    packed = jax.jit(lambda model: model.encode_packed("queries", jnp.asarray(tokens), jnp.asarray(segments), 6))(model)
+    np.testing.assert_allclose(packed[0], np.tile(vectors, (3, 1)), atol=2e-6)

@@ -238,12 +238,6 @@ def test_dropout_falls_where_hugging_face_lets_it_fall():
     assert not np.allclose(fed, 1)
 
 
-def test_rows_longer_than_the_maximum_are_refused():
-    long = np.ones((1, 25), np.int32)
-    with pytest.raises(ValueError, match="rows of 25 tokens, but the encoder has max_length 24: set max_length to at"):
-        encode(build(), long, long)
-
-
 def test_a_token_outside_the_vocabulary_is_loud():
     assert np.isnan(encode(build(), np.full_like(TOKENS, 23), SEGMENTS)).all()
 

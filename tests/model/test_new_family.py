@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.model.dropout import Noise
 from hybrid_jax.model.family import Family
-from hybrid_jax.model.segments import check_length
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,7 +47,6 @@ class Bag(nnx.Module):
     def __call__(
         self, tokens: Int[Array, "rows length"], segments: Int[Array, "rows length"], noise: Noise | None = None
     ) -> Float[Array, "rows length hidden"]:
-        check_length(tokens, self.config.max_length)
         return self.word(tokens).astype(self.config.dtype)
 
 
@@ -113,7 +111,7 @@ def round_trip(folder: Path) -> None:
     AutoConfig.register("bag-of-words", type("BagOfWords", (PretrainedConfig,), {"model_type": "bag-of-words"}))
 
     tokenizer = train_unigram(TEXTS, 400, folder / "tokenizer")
-    data = {"max_query_length": 16, "max_passage_length": 16, "buckets": [16]}
+    data = {"max_query_length": 16, "max_passage_length": 16}
     encoder = {"architecture": "bag", "vocab_size": tokenizer.vocab_size}
     path = folder / "bag.yaml"
     path.write_text(yaml.safe_dump({"data": data, "model": {"encoder": encoder}}))

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from hybrid_jax.data.batch import PackedBatch
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch, start_distributed
 from hybrid_jax.train.encode import make_encode
@@ -18,18 +19,28 @@ from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
 from hybrid_jax.train.state import create_state
 from hybrid_jax.train.step import make_train_step
+from tests.support.packing import packed
 
 OPTIMIZER = OptimizerConfig(learning_rate=0.01, warmup_steps=0)
 TIMEOUT = 120
 
 
-def train_once(config: ModelConfig, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+LOSSES = {"one": LossConfig(), "all": LossConfig(positives="all", directions="both")}
+
+
+def train_once(config: ModelConfig, batch: PackedBatch) -> dict[str, np.ndarray]:
+    """What `step_with` gives, by the name of each loss and by name."""
+    steps = {name: step_with(loss, config, batch) for name, loss in LOSSES.items()}
+    return {f"{loss} {name}": value for loss, values in steps.items() for name, value in values.items()}
+
+
+def step_with(loss: LossConfig, config: ModelConfig, batch: PackedBatch) -> dict[str, np.ndarray]:
     """One step over 4 devices, of which this process has all or some: metrics, and the gradients (as Adam's mean)."""
     mesh = make_mesh(MeshConfig(data=4))
     optimizer, schedule = make_optimizer(OPTIMIZER, 1), make_schedule(OPTIMIZER, 1)
-    encode, objective = make_encode(config, mesh), make_objective(LossConfig(), mesh)
+    encode, objective = make_encode(config, mesh), make_objective(loss, mesh)
     step = make_train_step(encode, objective, optimizer, schedule, 0, mesh)
-    state, metrics = step(create_state(config, optimizer, 0, mesh), put_batch(mesh, rows))
+    state, metrics = step(create_state(config, optimizer, 0, mesh), put_batch(mesh, batch))
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state.optimizer)}
     means = {name: leaf for name, leaf in leaves.items() if ".mu" in name}
     return {name: np.asarray(leaf) for name, leaf in {**means, **metrics}.items()}
@@ -41,7 +52,7 @@ def worker(folder: Path) -> None:
     assert (jax.process_count(), jax.local_device_count(), jax.device_count()) == (2, 2, 4)
     config = ModelConfig.model_validate_json((folder / "model.json").read_text())
     with np.load(folder / "rows.npz") as rows:
-        half = {name: np.split(array, 2)[jax.process_index()] for name, array in rows.items()}
+        half = packed(rows, length=14, slots=3, devices=4, host=jax.process_index(), hosts=2)
     save(folder / f"result{jax.process_index()}.npz", train_once(config, half))
 
 
@@ -73,7 +84,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, model_config: Model
         for n in range(2)
     ]
     try:
-        expected = train_once(model_config, rows)
+        expected = train_once(model_config, packed(rows, length=14, slots=3, devices=4))
         for process in processes:
             _, errors = process.communicate(timeout=TIMEOUT)
             assert process.returncode == 0, errors
@@ -82,6 +93,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, model_config: Model
             process.kill()
             process.communicate()
 
+    assert expected["all positives"] > 1
     largest = max(np.abs(value).max() for name, value in expected.items() if ".mu" in name)
     for number in range(2):
         with np.load(tmp_path / f"result{number}.npz") as result:

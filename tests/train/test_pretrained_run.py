@@ -22,7 +22,6 @@ data:
   datasets: [{name: tiny, path: $TINY_ROWS/rows.jsonl}]
   max_query_length: 16
   max_passage_length: 16
-  buckets: [16]
   cache_dir: CACHE
 model: {encoder: {attention_dropout: 0.0}, learn_temperature: true}
 optimizer: {learning_rate: 0.01, warmup_steps: 1}

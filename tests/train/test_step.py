@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
+from hybrid_jax.data.batch import PackedBatch
 from hybrid_jax.model.dual_encoder import ModelConfig, abstract, bind, initialize
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding, put_batch
 from hybrid_jax.train.encode import make_encode
@@ -16,6 +17,7 @@ from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
 from hybrid_jax.train.state import TrainState, abstract_state, create_state
 from hybrid_jax.train.step import make_eval_step, make_train_step, measure
+from tests.support.packing import packed
 
 Rows = dict[str, np.ndarray]
 MESHES = [(1, 1), (2, 1), (4, 1), (8, 1), (4, 2)]
@@ -52,6 +54,10 @@ def dense(model_config: ModelConfig, rows: Rows, parameters):
     return jax.jit(jax.value_and_grad(loss_fn))(parameters)
 
 
+def one_per_row(rows: Rows) -> PackedBatch:
+    return packed(rows, length=6)
+
+
 def loss_and_gradients(
     config: ModelConfig, parameters, rows: Rows, mesh: Mesh, loss: LossConfig, dropout: bool = False
 ):
@@ -60,7 +66,9 @@ def loss_and_gradients(
     loss_fn = partial(measure, make_encode(config, mesh), make_objective(loss, mesh))
     function = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
     key = jax.random.key(0) if dropout else None
-    (value, metrics), gradients = function(jax.device_put(parameters, shardings), put_batch(mesh, rows), key)
+    (value, metrics), gradients = function(
+        jax.device_put(parameters, shardings), put_batch(mesh, one_per_row(rows)), key
+    )
     return value, metrics, gradients
 
 
@@ -111,7 +119,7 @@ def trained(model_config: ModelConfig, rows: Rows):
     schedule = make_schedule(OPTIMIZER, 10)
     encode, objective = make_encode(model_config, mesh), make_objective(LossConfig(), mesh)
     step = make_train_step(encode, objective, optimizer, schedule, SEED, mesh)
-    state, batch = create_state(model_config, optimizer, SEED, mesh), put_batch(mesh, rows)
+    state, batch = create_state(model_config, optimizer, SEED, mesh), put_batch(mesh, one_per_row(rows))
     states, metrics = [jax.device_get(state)], []
     for _ in range(3):
         state, measured = step(state, batch)
@@ -168,14 +176,14 @@ def test_a_fresh_state_is_the_same_on_a_mesh_as_without_one(trained, parameters)
 def test_the_eval_step_has_no_dropout(model_config, parameters, rows, dense):
     mesh = mesh_of(2)
     eval_step = make_eval_step(make_encode(model_config, mesh), make_objective(LossConfig(), mesh), mesh)
-    metrics = eval_step(parameters, put_batch(mesh, rows))
+    metrics = eval_step(parameters, put_batch(mesh, one_per_row(rows)))
     np.testing.assert_allclose(metrics["loss"], dense[0], rtol=1e-5)
 
 
 def test_lazy_embeddings_change_the_rows_of_the_batch_only(model_config, rows):
     lazy = OPTIMIZER.model_copy(update={"lazy_embeddings": True})
     few = {name: array % 12 if name.endswith("tokens") else array for name, array in rows.items()}
-    tokens = np.unique([*few["query_tokens"].flat, *few["passage_tokens"].flat])
+    tokens = np.unique(one_per_row(few).sides[0].tokens)
     finals = []
     for mesh in (mesh_of(1), mesh_of(4, 2)):
         optimizer = make_optimizer(lazy, 10)
@@ -183,7 +191,7 @@ def test_lazy_embeddings_change_the_rows_of_the_batch_only(model_config, rows):
         step = make_train_step(encode, objective, optimizer, make_schedule(lazy, 10), SEED, mesh)
         first = create_state(model_config, optimizer, SEED, mesh)
         before = jax.device_get(first.parameters)
-        finals.append(jax.device_get(step(first, put_batch(mesh, few))[0].parameters))
+        finals.append(jax.device_get(step(first, put_batch(mesh, one_per_row(few)))[0].parameters))
         old, new = (tree["tower"]["encoder"]["embeddings"]["word"]["embedding"] for tree in (before, finals[-1]))
         np.testing.assert_array_equal(np.flatnonzero((old != new).any(axis=1)), tokens)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-5), *finals)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
 from hybrid_jax.model.dropout import Noise, dropout, fold
 from hybrid_jax.model.layers import attend, layer_norm, linear, split_heads
-from hybrid_jax.model.segments import check_length, positions, positions_between_padding_tokens, same_text
+from hybrid_jax.model.segments import positions, positions_between_padding_tokens, same_text
 
 
 class BertConfig(BaseModel):
@@ -170,7 +170,6 @@ class Bert(nnx.Module):
         `segments` is 0 for padding and 1, 2, ... for the tokens of a row's first, second, ... text. Raises ValueError
         when rows are longer than `max_length`. A token id outside the vocabulary gives NaN.
         """
-        check_length(tokens, self.config.max_length)
         mask = same_text(segments)
         hidden = self.embeddings(tokens, segments, fold(noise, 0))
         for number, layer in enumerate(self.layers, start=1):

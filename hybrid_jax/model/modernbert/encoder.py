@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
 from hybrid_jax.model.dropout import Noise, dropout, fold
 from hybrid_jax.model.layers import attend, layer_norm, linear, split_heads
-from hybrid_jax.model.segments import check_length, positions, same_text
+from hybrid_jax.model.segments import positions, same_text
 
 Kind = Literal["global", "local"]
 """What the tokens of a layer attend to: their whole text, or a window around them."""
@@ -263,7 +263,6 @@ class ModernBert(nnx.Module):
         `segments` is 0 for padding and 1, 2, ... for the tokens of a row's first, second, ... text. Raises ValueError
         when rows are longer than `max_length`. A token id outside the vocabulary gives NaN.
         """
-        check_length(tokens, self.config.max_length)
         kinds = self.config.kinds
         views = {kind: make_view(kind, segments, self.config) for kind in sorted(set(kinds))}
         hidden = self.embeddings(tokens, fold(noise, 0))
