@@ -5,8 +5,9 @@ values.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tyro
@@ -101,13 +102,22 @@ def check(config: Config) -> Config:
     return config
 
 
-def load_config(path: Path, overrides: Sequence[str] = (), prog: str = "hybrid_jax") -> Config:
+def load_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    prog: str = "hybrid_jax",
+    fields: Mapping[str, Any] = MappingProxyType({}),
+) -> Config:
     """The config in a YAML file, with command-line overrides such as `--mixture.monolingual_fraction 0.3`.
+
+    `fields` are values by dotted names that replace those of the file: {"data.datasets.0.languages": ["en", "de"]}.
 
     Raises ConfigError for an unreadable file, an unknown field, a value of the wrong type, or fields that contradict
     each other (see `check`).
     """
     content = _read_yaml(path)
+    for name, value in fields.items():
+        _set(content, name, value)
     config = _validate(content, str(path))
     config = override(config, overrides, prog) if overrides else config
     if config.pretrained is not None:  # again, now on top of the folder's values
@@ -149,16 +159,17 @@ def differences(old: Config, new: Config, ignore: Sequence[str] = ()) -> list[st
 
     A name in `ignore` may be a field or a part, such as "mesh".
     """
-
-    def flat(value: Any, name: str) -> dict[str, Any]:
-        if not isinstance(value, dict) or not value:
-            return {name: value}
-        parts = (flat(part, f"{name}.{key}" if name else key) for key, part in value.items())
-        return {key: leaf for part in parts for key, leaf in part.items()}
-
-    before, after = flat(old.model_dump(mode="json"), ""), flat(new.model_dump(mode="json"), "")
+    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     names = [name for name in {**before, **after} if not any(name == i or name.startswith(f"{i}.") for i in ignore)]
     return [f"{name}: {before.get(name)} -> {after.get(name)}" for name in names if before.get(name) != after.get(name)]
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Values by dotted field of nested mappings; lists are values, and so are empty mappings."""
+    if not isinstance(value, dict) or not value:
+        return {name: value}
+    parts = (flat(part, f"{name}.{key}" if name else key) for key, part in value.items())
+    return {key: leaf for part in parts for key, leaf in part.items()}
 
 
 def _with_pretrained(content: dict[str, Any], path_or_id: str) -> dict[str, Any]:
@@ -204,6 +215,24 @@ def _parse_yaml(text: str, source: str) -> dict[str, Any]:
         kind = "nothing" if content is None else type(content).__name__
         raise ConfigError(f"{source}: expected 'field: value' lines, found {kind}")
     return content
+
+
+def _set(content: dict[str, Any], name: str, value: Any) -> None:
+    """Writes the value at a dotted place; a number is a place in a list. Parts that are missing are made."""
+    parts = name.split(".")
+    place: Any = content
+    for n, part in enumerate(parts):
+        key: Any = int(part) if isinstance(place, list) and part.isdigit() else part
+        if not isinstance(place, dict) and not (isinstance(place, list) and isinstance(key, int) and key < len(place)):
+            holds = f"a list of {len(place)}" if isinstance(place, list) else repr(place)
+            raise ConfigError(f"unknown field {name}: {'.'.join(parts[:n])} is {holds}, which has no {part}")
+        if n + 1 == len(parts):
+            place[key] = value
+        elif isinstance(place, dict) and place.get(key) is None:
+            place[key] = {}
+            place = place[key]
+        else:
+            place = place[key]
 
 
 def _validate(content: dict[str, Any], source: str) -> Config:

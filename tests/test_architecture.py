@@ -26,11 +26,13 @@ BELOW: Mapping[str, set[str]] = {
     "debias": {"data", "embed", "disk"},
     "eval": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "search", "debias"},
     "export": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "debias"},
+    "ablate": {"runs", "eval", "disk"},
 }
 """What each room may import, besides itself."""
 ALSO = {"export": {"eval.report.schema", "eval.report.scores", "eval.report.rows", "eval.measures.catalogue"}}
 """Single files of a room above: a model card shows what report.json says, in the same words."""
 COMPOSITION_ROOTS = {
+    "ablate/plan.py",
     "data/__main__.py",
     "embed/run.py",
     "train/__main__.py",

@@ -144,3 +144,30 @@ def test_differences_name_field_and_both_values():
     assert found == ["seed: 0 -> 1", "loss.directions: query_to_passage -> both", "log_every: 10 -> 3"]
     assert differences(one, other, ["loss", "log_every"]) == found[:1]
     assert differences(one, one) == []
+
+
+def test_fields_replace_those_of_the_file_as_if_it_had_them(tmp_path):
+    text = "data: {datasets: [{name: a, path: x}, {name: b, path: y, languages: [de]}]}\noptimizer:\n"
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    fields = {"steps": 7, "optimizer.warmup_steps": 2, "data.datasets.1.languages": ["en", "es"], "loss": {}}
+    expected = {
+        "data": {"datasets": [{"name": "a", "path": "x"}, {"name": "b", "path": "y", "languages": ["en", "es"]}]}
+    }
+    expected |= {"steps": 7, "optimizer": {"warmup_steps": 2}}
+    assert load_config(tmp_path / "run.yaml", fields=fields) == Config.model_validate(expected)
+    assert load_config(tmp_path / "run.yaml", ["--steps", "9"], fields=fields).steps == 9
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("mixture.alpha", r"unknown field mixture\.alpha"),
+        ("steps.x", r"unknown field steps\.x: steps is 9, which has no x"),
+        ("data.datasets.1.path", r"data\.datasets is a list of 1, which has no 1"),
+        ("data.datasets.a.path", r"data\.datasets is a list of 1, which has no a"),
+    ],
+)
+def test_fields_that_do_not_exist_are_refused(tmp_path, field: str, message: str):
+    (tmp_path / "run.yaml").write_text("steps: 9\ndata: {datasets: [{name: a, path: x}]}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / "run.yaml", fields={field: 1})

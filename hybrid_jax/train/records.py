@@ -21,7 +21,10 @@ class DivergedError(ValueError):
 
 
 def step_record(batch: Batch, numbers: Mapping[str, float]) -> dict[str, Any]:
-    """A step's line in metrics.jsonl: which batch it was trained on, then its numbers."""
+    """A step's line in metrics.jsonl: which batch it was trained on, then its numbers.
+
+    `tokens` are those that the model encodes of the global batch, prompts included, padding not.
+    """
     return {
         "kind": batch.plan.kind,
         "dataset": batch.plan.dataset,
@@ -29,6 +32,7 @@ def step_record(batch: Batch, numbers: Mapping[str, float]) -> dict[str, Any]:
         "passage_languages": dict(sorted(Counter(batch.passage_languages).items())),
         "language_pairs": _language_pairs(batch),
         "rows": batch.digest,
+        "tokens": int(batch.lengths.sum()),
         **numbers,
     }
 

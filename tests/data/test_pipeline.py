@@ -18,6 +18,7 @@ from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import MixtureConfig
 from hybrid_jax.data.tokenizer import TokenizerConfig
+from hybrid_jax.train.records import step_record
 
 Write = Callable[[Path, Iterable[Any]], Path]
 STEPS = range(12)
@@ -112,6 +113,15 @@ def test_hosts_together_hold_the_global_batch(tiny_pipeline: Pipeline, hosts: in
         for array, *own in zip(*map(jax.tree.leaves, (whole, *parts)), strict=True):
             assert np.array_equal(np.concatenate(own, axis=max(array.ndim - 2, 0)), array)
             assert {part.size for part in own} == {array.size // hosts}
+
+
+def test_the_log_counts_the_tokens_of_all_hosts_without_padding(tiny_pipeline: Pipeline):
+    layouts = tiny_pipeline.layouts(len(STEPS), apart=True, devices=4)
+    for step in STEPS:
+        batch = tiny_pipeline.batch(step)
+        sides = [side for host in range(4) for side in batch.pack(layouts, host, 4).sides]
+        assert step_record(batch, {})["tokens"] == sum((side.segments > 0).sum() for side in sides)
+        assert any((side.segments == 0).any() for side in sides)
 
 
 def test_a_fresh_pipeline_gives_the_same_batches_from_the_cache(tiny_config: DataConfig, tiny_pipeline: Pipeline):

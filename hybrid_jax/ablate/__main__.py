@@ -1,0 +1,171 @@
+"""python -m hybrid_jax.ablate --config FILE --workdir FOLDER --grid mixture.monolingual_fraction=0,0.5,1"""
+
+import argparse
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from hybrid_jax.ablate.arms import MIXTURES
+from hybrid_jax.ablate.folder import Plan, read_plan, runs
+from hybrid_jax.ablate.request import Request, parse_fields, parse_grid, parse_seeds, read_sweep, request
+
+DESCRIPTION = """Trains and evaluates a config with a few fields varied: every arm with every seed, at equal budgets.
+
+Runs are ordinary run folders in WORKDIR/runs/ARM/seed-S. Finished ones are skipped and interrupted ones resumed when
+the command is given again, and workers on other machines that share the folder join with the same command, or with
+--workdir alone. Any field of the config can be set for all arms, its value as YAML: --steps 400.
+
+arms that have names:
+"""
+EXAMPLE = """examples:
+
+  python -m hybrid_jax.ablate --sweep configs/sweeps/demo_alpha.yaml --workdir sweeps/first
+  python -m hybrid_jax.ablate --config configs/demo.yaml --workdir sweeps/alpha --seeds 3 --arms x-x,mono-then-cross \\
+      --grid mixture.monolingual_fraction=0,0.25,0.5,0.75,1
+
+Several --grid are crossed; named arms stand beside the values of mixture.monolingual_fraction. The exit status is 0
+when all runs are finished, 1 when one failed or something is wrong, and 128 + n after signal n."""
+
+
+def main() -> int:
+    """The command. Returns the exit status."""
+    arguments, words = _parser().parse_known_args()
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        return _ablate(arguments, words)
+    except (ValueError, OSError, RuntimeError) as error:  # mistakes in options, configs or folders, and a full disk
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print(f"stopped; the same command, or --workdir {arguments.workdir} alone, goes on", file=sys.stderr)
+        return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, MIXTURES))
+    names = "\n".join(f"  {name.ljust(width)}  {meaning}" for name, meaning in MIXTURES.items())
+    parser = argparse.ArgumentParser(
+        "python -m hybrid_jax.ablate",
+        description=DESCRIPTION + names,
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--workdir", type=Path, required=True, help="the sweep's folder; a sweep that is there goes on")
+    parser.add_argument("--config", type=Path, help="the base config, such as configs/demo.yaml")
+    parser.add_argument("--sweep", type=Path, help="a YAML file with these options, such as those in configs/sweeps/")
+    parser.add_argument(
+        "--grid", action="append", default=[], metavar="FIELD=V1,V2", help="a field's values, as in a YAML list"
+    )
+    parser.add_argument("--arms", metavar="NAME,…", help="arms that have names, see above")
+    parser.add_argument("--seeds", help="how many seeds, from the config's on, or which: 3, or 0,7 (default: 1)")
+    parser.add_argument("--tasks", help="what each run is evaluated on, as in hybrid_jax.eval (default: demo)")
+    parser.add_argument("--baseline", metavar="ARM", help="what the other arms are compared with (default: the first)")
+    parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the training data")
+    parser.add_argument("--data-dir", type=Path, help="where the tasks' official files lie, on this machine")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, and its time by a few measured steps")
+    parser.add_argument("--page-only", action="store_true", help="run nothing: say what the folder has so far")
+    return parser
+
+
+def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
+    asked = _content(arguments, words)
+    sweep = arguments.workdir
+    if asked or arguments.dry_run:
+        plan = _planned(request(asked, str(arguments.sweep or "options")), arguments)
+    else:
+        found = read_plan(sweep)
+        if found is None:
+            raise ValueError(f"{sweep} holds no sweep: give --config and --grid or --arms, or --sweep (see --help)")
+        plan = found
+    if arguments.dry_run:
+        return 0
+    failed = [] if arguments.page_only else _work(sweep, plan, arguments.data_dir)
+    _conclude(sweep, plan)
+    return 1 if failed else 0
+
+
+def _content(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
+    """The request's fields as given: those of the sweep file, and those of the command line over them."""
+    content = read_sweep(arguments.sweep) if arguments.sweep else {}
+    given: dict[str, Any] = {"config": arguments.config, "baseline": arguments.baseline}
+    given["seeds"] = parse_seeds(arguments.seeds) if arguments.seeds is not None else None
+    for name in ("arms", "tasks"):
+        text = getattr(arguments, name)
+        given[name] = None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    if arguments.skip_bad_rows:
+        given["skip_bad_rows"] = True
+    content |= {name: value for name, value in given.items() if value is not None}
+    for name, fields in (("grid", parse_grid(arguments.grid)), ("set", parse_fields(words))):
+        if fields:
+            content[name] = {**(content.get(name) or {}), **fields}
+    return content
+
+
+def _planned(asked: Request, arguments: argparse.Namespace) -> Plan:
+    """The plan, shown; it is written to the sweep's folder unless this is a dry run."""
+    from hybrid_jax.ablate import plan as planning  # imports jax, which --help and a worker's start do not need
+    from hybrid_jax.ablate.budget import pairs
+    from hybrid_jax.ablate.summary import plan_table
+
+    words = [word for word in sys.argv[1:] if word != "--dry-run"]
+    planned = planning.make_plan(asked, f"python -m hybrid_jax.ablate {shlex.join(words)}")
+    plan, configs = planned
+    planning.check_same(arguments.workdir, plan)
+    counts = {name: pairs(planning.fields_of(config)) for name, config in configs.items()}
+    number = len(runs(arguments.workdir, plan))
+    arms, seeds = len(plan.arms), len(plan.seeds)
+    print(f"arms: {arms}, seeds: {seeds}, runs: {number}, each evaluated on {', '.join(plan.tasks)}")
+    print("\n".join(plan_table(plan, {name: config.steps for name, config in configs.items()}, counts)))
+    for sentence in plan.unequal:
+        print(f"not equal: {sentence}")
+    if arguments.dry_run:
+        _say_time(plan, counts, arguments.data_dir)
+    else:
+        planning.write(arguments.workdir, planned)
+    sys.stdout.flush()
+    return plan
+
+
+def _say_time(plan: Plan, pairs: dict[str, int], data_dir: Path | None) -> None:
+    from tqdm import tqdm
+
+    from hybrid_jax.ablate.estimate import measure
+
+    print("timing a few steps and an evaluation of the base config …", flush=True)
+    estimate = measure(plan, data_dir)
+    clock = tqdm.format_interval
+    step = estimate.per_pair * plan.base["batch_size"]
+    seconds = sum(estimate.run(count) for count in pairs.values()) * len(plan.seeds)
+    print(f"measured: {estimate.start:.1f} s to start, {step:.3f} s a step, {estimate.evaluation:.1f} s to evaluate")
+    print(f"estimated: {clock(seconds)} by one worker at this speed")
+
+
+def _work(sweep: Path, plan: Plan, data_dir: Path | None) -> list[Any]:
+    from hybrid_jax.ablate.progress import Progress
+    from hybrid_jax.ablate.worker import work
+
+    with Progress(runs(sweep, plan)) as progress:
+        return work(sweep, plan, data_dir, progress)
+
+
+def _conclude(sweep: Path, plan: Plan) -> None:
+    """Says what the sweep has, finished or not."""
+    from hybrid_jax.ablate.summary import closing_lines, record_measured
+
+    plan = record_measured(sweep, plan)
+    for sentence in plan.unequal:
+        print(f"not equal: {sentence}")
+    print("\n".join(closing_lines(sweep, plan)))
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The plan of a sweep: every arm's config resolved and checked, and what is not equal between them; and its folder."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hybrid_jax.ablate.arms import ALPHA, WEIGHTS, Arm, ArmError, arms
+from hybrid_jax.ablate.budget import unequal
+from hybrid_jax.ablate.folder import CONFIG, Plan, SweepError, read_plan, runs, write_plan
+from hybrid_jax.ablate.request import Request, RequestError
+from hybrid_jax.config import Config, ConfigError, dump_config, flat, load_config
+from hybrid_jax.disk.files import write_text
+
+SHOWN = 6
+"""Differences or arms that an error lists."""
+
+
+class Planned(NamedTuple):
+    """A plan, and the config of each arm, whose seed a run replaces by its own."""
+
+    plan: Plan
+    configs: dict[str, Config]
+
+
+def make_plan(asked: Request, command: str) -> Planned:
+    """Resolves the request. `command` is what was typed.
+
+    Raises ConfigError, ArmError or RequestError with a line for each problem of any arm, before anything is written.
+    """
+    if asked.config is None:
+        raise RequestError("no base config: give --config configs/demo.yaml, or a sweep file that names one")
+    base = load_config(asked.config, fields=asked.set)
+    listed, errors = arms(asked.grid, asked.named, asked.own, base.steps)
+    configs: dict[str, Config] = {}
+    wrong: dict[str, list[str]] = {}
+    for arm in listed:
+        try:
+            configs[arm.name] = _resolve(asked, arm)
+        except ConfigError as error:
+            for line in str(error).splitlines():  # the file's name would mislead: the base config is valid
+                wrong.setdefault(line.removeprefix(f"{asked.config}: "), []).append(arm.name)
+    errors += [f"{line} (in {_some(names)})" for line, names in wrong.items()]
+    errors += _same(configs)
+    names = [arm.name for arm in listed]
+    if asked.baseline is not None and asked.baseline not in names:
+        errors.append(f"baseline {asked.baseline!r} is no arm: give one of {_some(names)}")
+    varied = {field for arm in listed for field in arm.overrides}
+    if "seed" in varied:
+        errors.append("seed is no field to vary: give --seeds")
+    if errors:
+        raise ArmError("\n".join(dict.fromkeys(errors)))
+    seeds = asked.seeds if isinstance(asked.seeds, list) else [base.seed + n for n in range(asked.seeds)]
+    plan = Plan(
+        base=base.model_dump(mode="json"),
+        tasks=asked.tasks,
+        seeds=seeds,
+        baseline=asked.baseline,
+        arms=listed,
+        skip_bad_rows=asked.skip_bad_rows,
+        unequal=unequal({name: fields_of(config) for name, config in configs.items()}),
+        command=command,
+    )
+    return Planned(plan, configs)
+
+
+def write(sweep: Path, planned: Planned) -> None:
+    """Writes the plan and each run's config.yaml where it is missing, or finds that the folder has this plan.
+
+    Raises SweepError when the folder has another plan, or files but no sweep; then nothing is written.
+    """
+    plan = planned.plan
+    check_same(sweep, plan)
+    for run in runs(sweep, plan):
+        path = run.folder / CONFIG
+        if not path.exists():
+            write_text(path, dump_config(planned.configs[run.arm].model_copy(update={"seed": run.seed})))
+    if read_plan(sweep) is None:
+        write_plan(sweep, plan)
+
+
+def check_same(sweep: Path, plan: Plan) -> None:
+    """Raises SweepError when the folder has another plan, naming each field that differs, or files but no sweep."""
+    there = read_plan(sweep)
+    if there is None:
+        strange = (
+            sorted(path.name for path in sweep.iterdir() if path.name not in ("runs", "leases"))
+            if sweep.is_dir()
+            else []
+        )
+        if strange or (sweep.exists() and not sweep.is_dir()):
+            what = f"holds {strange[0]}, but no sweep" if strange else "is no folder"
+            raise SweepError(f"{sweep} {what}: choose another --workdir")
+        return
+    old, new = _identity(there), _identity(plan)
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if changed:
+        listed = "; ".join(f"{name}: {old.get(name)} -> {new.get(name)}" for name in changed[:SHOWN])
+        more = f"; and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        raise SweepError(
+            f"{sweep} holds another sweep ({listed}{more}): give its own options to go on with it "
+            f"(--workdir {sweep} alone does), or another --workdir"
+        )
+
+
+def fields_of(config: Config) -> dict[str, Any]:
+    """The values of a config by dotted field."""
+    return flat(config.model_dump(mode="json"))
+
+
+def _resolve(asked: Request, arm: Arm) -> Config:
+    assert asked.config is not None
+    config = load_config(asked.config, fields=asked.set | arm.overrides)
+    if ALPHA in arm.overrides and config.mixture.weights is not None:
+        raise ConfigError(f"{WEIGHTS} {config.mixture.weights} replaces {ALPHA}: set --{WEIGHTS} null")
+    return config
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
+
+
+def _same(configs: dict[str, Config]) -> list[str]:
+    """A line for each arm whose runs would be those of an earlier arm."""
+    first: dict[str, str] = {}
+    lines: list[str] = []
+    for name, config in configs.items():
+        text = dump_config(config)
+        if text in first:
+            lines.append(f"arms {first[text]} and {name} are the same config: leave one out")
+        first.setdefault(text, name)
+    return lines
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+    """What makes two plans the same, by dotted field: all but the command, and what was found to be unequal."""
+    content = plan.model_dump(mode="json", exclude={"command", "unequal", "arms", "seeds", "tasks"})
+    arms_by_name = {f"arms.{arm.name}": arm.overrides for arm in plan.arms}
+    lists = {"arms": ", ".join(arm.name for arm in plan.arms), "seeds": plan.seeds, "tasks": plan.tasks}
+    return flat(content) | lists | (arms_by_name)

@@ -1,0 +1,147 @@
+"""What a sweep is asked to be: a YAML file in configs/sweeps/, the command line on top of it, or both.
+
+config: configs/demo.yaml                 # --config
+set: {steps: 400}                         # any field for all arms: --steps 400
+grid: {mixture.monolingual_fraction: [0, 0.5, 1]}    # --grid mixture.monolingual_fraction=0,0.5,1
+arms: [x-x, both: {loss.directions: both}]           # --arms x-x; arms of one's own in the file only
+seeds: 3                                  # a number of seeds, or a list of them: --seeds 3, --seeds 0,7
+tasks: [demo]                             # --tasks demo,xquad_r
+baseline: alpha=0.5                       # --baseline
+skip_bad_rows: false                      # --skip-bad-rows
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class RequestError(ValueError):
+    """A sweep file or an option that cannot be read; one line for each reason."""
+
+
+class Request(BaseModel):
+    """A sweep as it is asked for, before any config is read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: Path | None = None
+    """The base config."""
+    set: dict[str, Any] = {}
+    """Values by dotted field, for all arms."""
+    grid: dict[str, list[Any]] = {}
+    """The values of each field that varies."""
+    arms: list[str | dict[str, dict[str, Any]]] = []
+    """Names of mixtures, and arms of one's own: {name: {field: value}}."""
+    seeds: int | list[int] = 1
+    """How many seeds, from the base config's on; or which."""
+    tasks: list[str] = Field(default=["demo"], min_length=1)
+    """What each run is evaluated on."""
+    baseline: str | None = None
+    """The arm that the others are compared with."""
+    skip_bad_rows: bool = False
+    """Whether training skips bad rows of the data."""
+
+    @property
+    def named(self) -> list[str]:
+        """The arms that are names of mixtures."""
+        return [arm for arm in self.arms if isinstance(arm, str)]
+
+    @property
+    def own(self) -> dict[str, dict[str, Any]]:
+        """The arms that the file defines."""
+        return {name: fields for arm in self.arms if not isinstance(arm, str) for name, fields in arm.items()}
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """The content of a sweep file. Raises RequestError for a file that is missing or no mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(str(other) for other in sorted(path.parent.glob("*.yaml"))) or "no sweep file"
+        raise RequestError(f"no sweep file {path}: {path.parent} has {known}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RequestError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"{path}: expected 'field: value' lines, such as grid: {{steps: [100, 200]}}")
+    return content
+
+
+def request(content: Mapping[str, Any], source: str) -> Request:
+    """The request in a mapping, which comes from `source`. Raises RequestError with a line for each problem."""
+    try:
+        asked = Request.model_validate(content)
+    except ValidationError as error:
+        lines = dict.fromkeys(
+            f"{source}: {'.'.join(map(str, problem['loc'][:2]))} = {_short(problem['input'])}: {problem['msg']}"
+            if problem["type"] != "extra_forbidden"
+            else f"{source}: unknown field {problem['loc'][0]}: known are {', '.join(Request.model_fields)}"
+            for problem in error.errors()
+        )
+        raise RequestError("\n".join(lines)) from None
+    seeds = asked.seeds if isinstance(asked.seeds, list) else range(asked.seeds)
+    if not len(seeds) or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise RequestError(f"{source}: seeds {asked.seeds}: give 1 or more, or a list of different seeds from 0 on")
+    empty = [field for field, values in asked.grid.items() if not values]
+    if empty:
+        raise RequestError(f"{source}: grid {empty[0]} has no values: give some, such as {empty[0]}: [0, 1]")
+    twice = sorted(asked.grid.keys() & asked.set.keys())
+    if twice:
+        raise RequestError(f"{source}: {twice[0]} is both set for all arms and varied by the grid: leave one out")
+    return asked
+
+
+def parse_grid(options: Sequence[str]) -> dict[str, list[Any]]:
+    """{field: values} of options FIELD=V1,V2: the part after "=" is a YAML list without its brackets.
+
+    Raises RequestError for one that is none, and for a field that is given twice.
+    """
+    grid: dict[str, list[Any]] = {}
+    for option in options:
+        field, equals, text = option.partition("=")
+        if not field or not equals or not text.strip():
+            raise RequestError(f"--grid {option!r}: give FIELD=V1,V2, such as mixture.monolingual_fraction=0,0.5,1")
+        if field in grid:
+            raise RequestError(f"--grid {field} is given twice: give all its values at once, {field}=V1,V2,V3")
+        values = _yaml(f"[{text}]", f"--grid {option!r}")
+        if not isinstance(values, list):
+            raise RequestError(f"--grid {option!r}: {text!r} is no list of YAML values")
+        grid[field] = values
+    return grid
+
+
+def parse_fields(words: Sequence[str]) -> dict[str, Any]:
+    """{field: value} of words --FIELD VALUE or --FIELD=VALUE, the values YAML. Raises RequestError for other words."""
+    fields: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name or (not equals and (not rest or rest[0].startswith("--"))):
+            raise RequestError(
+                f"{word!r}: give an option (see --help), or a field of the config and its value: --steps 9"
+            )
+        fields[name] = _yaml(text if equals else rest.pop(0), word)
+    return fields
+
+
+def parse_seeds(text: str) -> int | list[int]:
+    """A number of seeds, or the seeds themselves where there is a comma. Raises RequestError for anything else."""
+    try:
+        return [int(part) for part in text.split(",") if part.strip()] if "," in text else int(text)
+    except ValueError:
+        raise RequestError(f"--seeds {text!r}: give how many (3), or which (0,7)") from None
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RequestError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -1,0 +1,61 @@
+"""What a sweep's folder says about itself: the plan as a table, what is finished, and how its arms are compared."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from hybrid_jax.ablate.budget import measured
+from hybrid_jax.ablate.folder import Cost, Plan, Run, read_cost, runs, write_plan
+from hybrid_jax.disk.tables import aligned
+
+
+def plan_table(plan: Plan, steps: Mapping[str, int], pairs: Mapping[str, int]) -> list[str]:
+    """A line for each arm: its steps, its pairs, and the fields that it sets."""
+    rows = [["arm", "steps", "pairs", "sets"]]
+    for arm in plan.arms:
+        sets = "  ".join(f"{field}={json.dumps(value, ensure_ascii=False)}" for field, value in arm.overrides.items())
+        rows.append([arm.name, f"{steps[arm.name]:,}", f"{pairs[arm.name]:,}", sets])
+    return aligned(rows, left=(0, 3))
+
+
+def record_measured(sweep: Path, plan: Plan) -> Plan:
+    """The plan with what the finished runs were found to have unequal, which is also written to sweep.json."""
+    finished = [(run, cost) for run in runs(sweep, plan) if (cost := read_cost(run)) is not None]
+    costs: dict[str, list[Cost]] = {}
+    for run, cost in finished:
+        costs.setdefault(run.arm, []).append(cost)
+    found = measured(costs, {run.name: _read(run) for run, _ in finished})
+    stated = [sentence for sentence in plan.unequal if not sentence.startswith(("Mean ", "The runs did not read"))]
+    new = plan.model_copy(update={"unequal": [*stated, *found]})
+    if new != plan:
+        write_plan(sweep, new)
+    return new
+
+
+def closing_lines(sweep: Path, plan: Plan) -> list[str]:
+    """Where the runs are, which are missing, and the command that compares the arms."""
+    everything = runs(sweep, plan)
+    finished = [run for run in everything if run.finished]
+    missing = [run.name for run in everything if not run.finished]
+    lines = [f"{len(finished)} of {len(everything)} runs are finished, in {sweep / 'runs'}"]
+    if missing:
+        lines.append(f"missing: {', '.join(missing)}")
+    command = compare_command(finished, plan)
+    return [*lines, f"compare the arms: {command}"] if command else lines
+
+
+def compare_command(finished: list[Run], plan: Plan) -> str | None:
+    """The command that compares the arms, the baseline (or else the first arm) first; None for fewer than two arms."""
+    names = [arm.name for arm in plan.arms]
+    if plan.baseline in names:
+        names = [plan.baseline, *(name for name in names if name != plan.baseline)]
+    folders = {name: ",".join(str(run.folder) for run in finished if run.arm == name) for name in names}
+    # "=" would end the name of a system.
+    systems = [f"{name.replace('=', ':')}={listed}" for name, listed in folders.items() if listed]
+    return f"python -m hybrid_jax.eval compare {shlex.join(systems)}" if len(systems) > 1 else None
+
+
+def _read(run: Run) -> dict[str, str]:
+    """The digests of what a run read, by name, from its run.json."""
+    return json.loads((run.folder / "run.json").read_text(encoding="utf-8"))["data"]

@@ -1,0 +1,99 @@
+"""A sweep's file and options: what they mean, and one line for each mistake."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hybrid_jax.ablate.plan import make_plan
+from hybrid_jax.ablate.request import RequestError, parse_fields, parse_grid, parse_seeds, read_sweep, request
+
+ROOT = Path(__file__).resolve().parents[2]
+SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b=0,0.5,1", {"a.b": [0, 0.5, 1]}),
+        ("a=[de,en],[de]", {"a": [["de", "en"], ["de"]]}),
+        ("a=mean,null,true", {"a": ["mean", None, True]}),
+        ("a=[[0, 1.0], [9, 0.0]],0.5", {"a": [[[0, 1.0], [9, 0.0]], 0.5]}),
+        ("a=x=y", {"a": ["x=y"]}),
+    ],
+)
+def test_a_grid_s_values_are_a_yaml_list_without_brackets(text: str, expected: Any):
+    assert parse_grid([text]) == expected
+
+
+@pytest.mark.parametrize("texts", [["a"], ["a="], ["=1"], ["a=[1"], ["a=1", "a=2"]])
+def test_other_grids_are_one_line(texts: list[str]):
+    with pytest.raises(RequestError, match=r"^--grid ") as error:
+        parse_grid(texts)
+    assert "\n" not in str(error.value)
+
+
+def test_words_are_fields_for_all_arms():
+    words = ["--steps", "9", "--optimizer.learning_rate=1e-3", "--mixture.weights", "null", "--seed", "-1"]
+    expected = {"steps": 9, "optimizer.learning_rate": "1e-3", "mixture.weights": None, "seed": -1}
+    assert parse_fields(words) == expected
+
+
+@pytest.mark.parametrize("words", [["steps", "9"], ["--steps"], ["--steps", "--seed"], ["--"]])
+def test_other_words_are_refused(words: list[str]):
+    with pytest.raises(RequestError, match="give an option"):
+        parse_fields(words)
+
+
+def test_seeds_are_how_many_or_which():
+    assert [parse_seeds(text) for text in ("3", "0,7", "4,")] == [3, [0, 7], [4]]
+    with pytest.raises(RequestError, match="how many"):
+        parse_seeds("three")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"grids": {}}, "unknown field grids: known are config, set, grid"),
+        ({"grid": {"steps": 3}}, "grid.steps = 3"),
+        ({"grid": {"steps": []}}, "grid steps has no values"),
+        ({"grid": {"steps": [3]}, "set": {"steps": 4}}, "steps is both set for all arms and varied"),
+        ({"seeds": 0}, "seeds 0: give 1 or more"),
+        ({"seeds": [1, 1]}, "a list of different seeds"),
+        ({"tasks": []}, "tasks = "),
+        ({"arms": [{"mine": 3}]}, "arms"),
+    ],
+)
+def test_a_wrong_field_is_named(content: dict[str, Any], message: str):
+    with pytest.raises(RequestError, match=r"^sweep\.yaml: ") as error:
+        request(content, "sweep.yaml")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["- a list", "", "grid: [", "!!python/object/apply:os.system ['true']"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "sweep.yaml").write_text(text)
+    with pytest.raises(RequestError, match=r"sweep\.yaml"):
+        read_sweep(tmp_path / "sweep.yaml")
+    with pytest.raises(RequestError, match=r"no sweep file .*has .*sweep\.yaml"):
+        read_sweep(tmp_path / "sweeps.yaml")
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_ours_can_be_planned(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    asked = request(read_sweep(path), str(path))
+    plan = make_plan(asked, "").plan
+    assert plan.baseline in [arm.name for arm in plan.arms]
+    assert f"--sweep configs/sweeps/{path.name} " in path.read_text()
+    assert all("The mixtures differ" in sentence for sentence in plan.unequal)
+
+
+def test_the_docstring_s_example_is_a_request():
+    from hybrid_jax.ablate import request as module
+
+    assert module.__doc__
+    asked = request(yaml.safe_load(module.__doc__.partition("\n\n")[2]), "docstring")
+    assert asked.named == ["x-x"]
+    assert asked.own == {"both": {"loss.directions": "both"}}
