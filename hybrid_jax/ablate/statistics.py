@@ -93,6 +93,12 @@ class Statistics:
         measured = {figure for key, _, figure in self.estimates if key == task}
         return [figure for figure in order if figure in measured]
 
+    def by_arm(self, task: str, figure: Figure) -> dict[str, Estimate]:
+        """One figure of every arm; empty where the task does not have it."""
+        return {
+            arm: value for (key, arm, measured), value in self.estimates.items() if (key, measured) == (task, figure)
+        }
+
     @property
     def tests(self) -> int:
         """How many tests the sweep has."""
