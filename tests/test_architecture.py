@@ -26,6 +26,7 @@ BELOW: Mapping[str, set[str]] = {
     "debias": {"data", "embed", "disk"},
     "eval": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "search", "debias"},
     "export": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "debias"},
+    "ablate": {"runs", "disk", "eval"},
 }
 """What each room may import, besides itself."""
 ALSO = {"export": {"eval.report.schema", "eval.report.scores", "eval.report.rows", "eval.measures.catalogue"}}

@@ -28,12 +28,16 @@ def write(folder: Path, name: str, axis: Axis, charts: Sequence[Chart | Front]) 
         return save(folder, name, _paper(axis, charts))
 
 
-def for_page(axis: Axis, chart: Chart | Front, name: str) -> str:
-    """One chart as SVG source, without a title, which is the page's text. Charts of different names share no id."""
+def for_page(axis: Axis, chart: Chart | Front, name: str, small: bool = False) -> str:
+    """One chart as SVG source, without a title, which is the page's text. Charts of different names share no id.
+
+    A small one, of several in a row, has no label at its axis either.
+    """
     with rc_context({**STYLE, "font.size": 8, "svg.hashsalt": name}):
-        figure = Figure(figsize=(3.1, 1.75 + _names_height(axis, chart)), layout="constrained")
+        width, height = (2.3, 1.45) if small else (3.1, 1.75)
+        figure = Figure(figsize=(width, height + _names_height(axis, chart)), layout="constrained")
         draw(figure.add_subplot(), axis, chart)
-        if isinstance(chart, Chart) and axis.label:
+        if isinstance(chart, Chart) and axis.label and not small:
             figure.supxlabel(axis.label, fontsize=8, color=INK)
         content = StringIO()
         figure.savefig(content, format="svg", metadata=FORMATS["svg"], transparent=True)

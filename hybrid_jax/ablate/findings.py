@@ -49,8 +49,8 @@ def signed(name: str, value: float) -> str:
 
 
 def p_text(symbol: str, p: float) -> str:
-    """A p-value, as "p = 0.0123" or "p < 0.0001"."""
-    return f"{symbol} < 0.0001" if p < 1e-4 else f"{symbol} = {p:.4f}"
+    """A p-value, as "p = 0.0123" or "p < 0.0001", which no line break divides."""
+    return (f"{symbol} < 0.0001" if p < 1e-4 else f"{symbol} = {p:.4f}").replace(" ", "\u00a0")
 
 
 def _found(tests: Sequence[PairedTest], baseline: str) -> Iterator[str]:

@@ -29,6 +29,8 @@ COLOURS = {INK: "--ink", PALE: "--soft", "#ffffff": "--card", "#000000": "--ink"
     colour: f"--m{number}" for number, (colour, _) in enumerate((MAIN, *OTHERS))
 }
 """Colours of the figures for papers, and the page's names for what replaces them in light and in dark."""
+SMALL = ("languages", "languages-bias")
+"""The groups of small multiples."""
 GLYPHS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚"}
 
 
@@ -98,7 +100,10 @@ def _task(
 ) -> dict[str, Any]:
     shown = {
         name: [
-            {"chart": chart, "svg": _inline(figures.for_page(axis, chart, f"{task}-{name}-{number}"))}
+            {
+                "chart": chart,
+                "svg": _inline(figures.for_page(axis, chart, f"{task}-{name}-{number}", small=name in SMALL)),
+            }
             for number, chart in enumerate(group)
         ]
         for name, group in drawn.items()
