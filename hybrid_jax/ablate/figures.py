@@ -18,6 +18,8 @@ from hybrid_jax.eval.report.figures import FORMATS, FULL_WIDTH, INK, MAIN, PALE,
 
 DODGE = 0.012
 """How far the intervals of two lines at one x are moved apart, as a share of the axis."""
+NAMED_DODGE = 0.12
+"""The same between arms without a number, as a share of the distance between them."""
 LONGEST_LEVEL_NAME = 6
 """Longer names of arms are turned."""
 
@@ -62,7 +64,7 @@ def _curve(axes: Axes, axis: Axis, chart: Chart) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(_number))
     axes.grid(axis="y", color=PALE, alpha=0.35, lw=0.5)
-    width = DODGE * max(1.0, axis.ticks[-1][0])
+    width = DODGE * max(1.0, axis.ticks[-1][0]) if axis.numeric else NAMED_DODGE
     for place, line in enumerate(chart.lines):
         shift = width * (place - (len(chart.lines) - 1) / 2)
         _line(axes, line, shift)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from hybrid_jax.ablate.charts import pareto_front
 from hybrid_jax.ablate.results import Sweep
-from hybrid_jax.ablate.statistics import Figure, PairedTest, Statistics
+from hybrid_jax.ablate.statistics import Figure, PairedTest, Statistics, Table
 from hybrid_jax.eval.measures import stats
 from hybrid_jax.eval.measures.catalogue import MAP, METRICS, RANK_DISTANCE, SETTING_LABELS
 from hybrid_jax.eval.report.rows import amount
@@ -18,10 +18,10 @@ def supported(sweep: Sweep, statistics: Statistics) -> list[str]:
     sentences = []
     for task in sweep.tasks:
         for table in statistics.of_task(task, "headline"):
-            for figure in statistics.figures(task, "headline"):
-                tests = [test for test in table.tests if test.figure == figure]
-                shown = "; ".join(_found(tests, table.baseline))
-                sentences.append(f"{task}, {figure_label(figure)}: {shown}.")
+            differing = list(_differing(statistics, table))
+            sentences += differing or [
+                f"{task}: no arm is better or worse than {table.baseline} in mAP or rank distance."
+            ]
         sentences += _front(sweep, statistics, task)
     return sentences
 
@@ -30,6 +30,7 @@ def not_supported(sweep: Sweep, statistics: Statistics) -> list[str]:
     """What the data is silent about: missing runs, few seeds, unequal arms, what was not tested."""
     return [
         *_missing(sweep),
+        *_open(sweep, statistics),
         *_seeds(sweep),
         *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.stated.unequal),
         *_tokens(sweep),
@@ -53,21 +54,35 @@ def p_text(symbol: str, p: float) -> str:
     return (f"{symbol} < 0.0001" if p < 1e-4 else f"{symbol} = {p:.4f}").replace(" ", "\u00a0")
 
 
-def _found(tests: Sequence[PairedTest], baseline: str) -> Iterator[str]:
-    """The arms with one verdict together: "better than BASELINE: ARM by +0.01 [+0.00, +0.02], p = 0.0123"."""
-    for verdict in ("better", "worse"):
-        arms = [
-            f"{test.arm} by {_difference(test)}, {p_text('p', test.difference.p_holm)}"
-            + ("" if test.recipes else " (these checkpoints, not the recipes)")
-            for test in tests
-            if test.difference.verdict == verdict
-        ]
-        if arms:
-            yield f"{verdict} than {baseline}: {'; '.join(arms)}"
-    open_tests = [test for test in tests if test.difference.verdict == "no evidence"]
-    if open_tests:
-        arms = [f"{test.arm} ({_difference(test)})" for test in open_tests]
-        yield f"no evidence of a difference from {baseline} (which does not mean equal): {', '.join(arms)}"
+def _differing(statistics: Statistics, table: Table) -> Iterator[str]:
+    """The arms with a verdict: "TASK, Mul. mAP: better than BASELINE: ARM by +0.01 [+0.00, +0.02], p = 0.0123."."""
+    for figure in statistics.figures(table.task, table.kind):
+        parts = []
+        for verdict in ("better", "worse"):
+            arms = [
+                f"{test.arm} by {_difference(test)}, {p_text('p', test.difference.p_holm)}"
+                + ("" if test.recipes else " (these checkpoints, not the recipes)")
+                for test in table.tests
+                if (test.figure, test.difference.verdict) == (figure, verdict)
+            ]
+            if arms:
+                parts.append(f"{verdict} than {table.baseline}: {'; '.join(arms)}")
+        if parts:
+            yield f"{table.task}, {figure_label(figure)}: {'; '.join(parts)}."
+
+
+def _open(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
+    """The arms without a verdict, and how large a difference could still be."""
+    for table in (table for task in sweep.tasks for table in statistics.of_task(task, "headline")):
+        for figure in statistics.figures(table.task, table.kind):
+            tests = [test for test in table.tests if test.figure == figure and test.difference.verdict == "no evidence"]
+            if tests:
+                bounds = [abs(end) for test in tests for end in (test.difference.low, test.difference.high)]
+                yield (
+                    f"{table.task}, {figure_label(figure)}: no evidence that {_listed([test.arm for test in tests])} "
+                    f"{'differs' if len(tests) == 1 else 'differ'} from {table.baseline}, nor that they are equal: "
+                    f"differences up to {amount(figure[0], max(bounds))} are possible."
+                )
 
 
 def _difference(test: PairedTest) -> str:
@@ -96,7 +111,8 @@ def _missing(sweep: Sweep) -> Iterator[str]:
         return
     total = len(sweep.stated.arms) * len(sweep.stated.seeds)
     runs = ", ".join(f"{run.arm} seed {run.seed} ({run.state})" for run in sweep.missing)
-    yield f"The sweep is not finished: {len(sweep.missing)} of {total} runs are missing: {runs}."
+    verb = "is" if len(sweep.missing) == 1 else "are"
+    yield f"The sweep is not finished: {len(sweep.missing)} of {total} runs {verb} missing: {runs}."
     absent = [arm.name for arm in sweep.stated.arms if arm.name not in sweep.runs]
     if absent:
         yield f"Nothing is known yet of {_listed(absent)}."

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from hybrid_jax.ablate import charts, figures, findings, tables
 from hybrid_jax.ablate.axis import Axis, axis_of
 from hybrid_jax.ablate.charts import Chart, Front
+from hybrid_jax.ablate.other_tasks import others
 from hybrid_jax.ablate.results import Cost, Sweep, read_sweep
 from hybrid_jax.ablate.statistics import Figure, Kind, Statistics, Table, analyse, space_measures
 from hybrid_jax.disk.files import atomic_files
@@ -75,6 +76,7 @@ def _html(sweep: Sweep, statistics: Statistics, axis: Axis, tasks: Sequence[dict
             tasks=tasks,
             supported=findings.supported(sweep, statistics),
             not_supported=findings.not_supported(sweep, statistics),
+            others=others(sweep),
             costs=_costs(sweep),
             commits=sorted(commits),
             base=yaml.safe_dump(sweep.stated.base, sort_keys=False, allow_unicode=True) if sweep.stated.base else "",
@@ -151,7 +153,7 @@ def _against(statistics: Statistics, table: Table) -> dict[str, Any]:
         by_arm[arm] = [
             {
                 "difference": findings.signed(test.figure[0], test.difference.difference),
-                "interval": " – ".join(
+                "interval": " to ".join(
                     findings.signed(test.figure[0], end) for end in (test.difference.low, test.difference.high)
                 ),
                 "verdict": test.difference.verdict + ("" if test.recipes else " *"),
