@@ -10,7 +10,7 @@ from hybrid_jax.ablate.results import Arm
 NAMES = {"mixture.monolingual_fraction": "α, the share of monolingual batches"}
 LOG_RATIO = 16
 """From this ratio of the largest value to the smallest on, an axis without 0 has a log scale."""
-BESIDE = 0.16
+BESIDE = 0.2
 """Distance between the arms beside the axis, as a share of the axis."""
 
 

@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from hybrid_jax.ablate.axis import Axis
 from hybrid_jax.ablate.charts import Chart, Front, Line
+from hybrid_jax.eval.comparison import Estimate
 from hybrid_jax.eval.report.figures import FORMATS, FULL_WIDTH, INK, MAIN, PALE, STYLE, save
 
 DODGE = 0.012
@@ -37,8 +39,8 @@ def for_page(axis: Axis, chart: Chart | Front, name: str, small: bool = False) -
     """
     with rc_context({**STYLE, "font.size": 8, "svg.hashsalt": name}):
         width, height = (2.3, 1.45) if small else (3.1, 1.75)
-        figure = Figure(figsize=(width, height + _names_height(axis, chart)), layout="constrained")
-        draw(figure.add_subplot(), axis, chart)
+        figure = Figure(figsize=(width, height + _names_height(axis, chart, width)), layout="constrained")
+        draw(figure.add_subplot(), axis, chart, width)
         if isinstance(chart, Chart) and axis.label and not small:
             figure.supxlabel(axis.label, fontsize=8, color=INK)
         content = StringIO()
@@ -46,18 +48,18 @@ def for_page(axis: Axis, chart: Chart | Front, name: str, small: bool = False) -
     return content.getvalue()
 
 
-def draw(axes: Axes, axis: Axis, chart: Chart | Front) -> None:
-    """Draws one chart, intervals included, without title and legend."""
+def draw(axes: Axes, axis: Axis, chart: Chart | Front, width: float) -> None:
+    """Draws one chart of that width in inches, intervals included, without title and legend."""
     if isinstance(chart, Front):
         _front(axes, chart)
     else:
-        _curve(axes, axis, chart)
+        _curve(axes, axis, chart, width)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(PALE)
     axes.tick_params(color=PALE, labelcolor=INK)
 
 
-def _curve(axes: Axes, axis: Axis, chart: Chart) -> None:
+def _curve(axes: Axes, axis: Axis, chart: Chart, inches: float) -> None:
     if chart.log:
         _log(axes, "y")
     else:
@@ -79,10 +81,11 @@ def _curve(axes: Axes, axis: Axis, chart: Chart) -> None:
     margin = 0.06 * max(1.0, last) if axis.numeric else 0.5
     axes.set_xlim(-margin, last + margin)
     axes.set_xticks([at for at, _ in axis.ticks], [text for _, text in axis.ticks])
-    if _turned(axis):
+    if _turn(axis, inches):
         for (at, _), label in zip(axis.ticks, axes.get_xticklabels(), strict=True):
             if at > 1 or not axis.numeric:
-                label.set(rotation=35, ha="right", rotation_mode="anchor")
+                level = "center" if _turn(axis, inches) == 90 else "baseline"
+                label.set(rotation=_turn(axis, inches), ha="right", va=level, rotation_mode="anchor")
 
 
 def _line(axes: Axes, line: Line, shift: float) -> None:
@@ -127,9 +130,19 @@ def _front(axes: Axes, chart: Front) -> None:
             fontsize=6,
             zorder=4,
         )
-    axes.margins(0.12)
+    axes.set_xlim(*_room([point.bias for point in chart.points], chart.log))
+    axes.set_ylim(*_room([point.quality for point in chart.points]))
     axes.set_xlabel("rank distance", color=INK)
     axes.set_ylabel(chart.title, color=INK)
+
+
+def _room(values: Sequence[Estimate], log: bool = False) -> tuple[float, float]:
+    """Ends of an axis that shows all means, and of an interval as much as half of the arms need."""
+    scaled = np.log([value.estimate for value in values]) if log else np.array([value.estimate for value in values])
+    halves = [(value.high - value.low) / 2 / (value.estimate if log else 1) for value in values]
+    margin = max(0.2 * float(np.ptp(scaled)), float(np.median(halves))) or 0.05
+    low, high = float(scaled.min()) - margin, float(scaled.max()) + margin
+    return (float(np.exp(low)), float(np.exp(high))) if log else (low, high)
 
 
 def _log(axes: Axes, which: str) -> None:
@@ -141,22 +154,24 @@ def _log(axes: Axes, which: str) -> None:
 
 
 def _paper(axis: Axis, charts: Sequence[Chart | Front]) -> Figure:
-    """The charts in a grid, each with its title, and one legend below."""
-    columns = min(4 if len(charts) > 6 else 3, len(charts))
+    """The charts in a grid, each with its title, and one legend above."""
+    most = 4 if len(charts) > 6 and axis.numeric and not axis.beside else 3
+    columns = min(most, len(charts))
     rows = math.ceil(len(charts) / columns)
-    width = FULL_WIDTH * (columns / 3 if columns < 3 else 1)
-    high = (1.35 if columns == 4 else 1.75) + _names_height(axis, charts[0])
+    inches = FULL_WIDTH / most
+    width = inches * columns
+    high = (1.35 if columns == 4 else 1.75) + _names_height(axis, charts[0], inches)
     figure = Figure(figsize=(width, rows * high + 0.25), layout="constrained")
     for number, chart in enumerate(charts, start=1):
         axes = figure.add_subplot(rows, columns, number)
-        draw(axes, axis, chart)
+        draw(axes, axis, chart, inches)
         if isinstance(chart, Chart):
             axes.set_title(chart.title, fontsize=7, color=INK)
     if isinstance(charts[0], Chart) and axis.label:
         figure.supxlabel(axis.label, fontsize=7, color=INK)
     keys = _keys(charts)
     if keys:
-        figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 4), frameon=False)
+        figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 4), frameon=False)
     return figure
 
 
@@ -175,15 +190,19 @@ def _keys(charts: Sequence[Chart | Front]) -> list[Any]:
     ]
 
 
-def _turned(axis: Axis) -> bool:
-    return any(len(text) > LONGEST_LEVEL_NAME for at, text in axis.ticks if at > 1 or not axis.numeric)
+def _turn(axis: Axis, inches: float) -> int:
+    """By how many degrees the arms' names are turned in a chart of that width, so that no text covers another."""
+    names = [(at, text) for at, text in axis.ticks if at > 1 or not axis.numeric]
+    if all(len(text) <= LONGEST_LEVEL_NAME for _, text in names):
+        return 0
+    return 35 if not axis.numeric and 0.8 * inches / max(1.0, axis.ticks[-1][0]) > 0.2 else 90
 
 
-def _names_height(axis: Axis, chart: Chart | Front) -> float:
+def _names_height(axis: Axis, chart: Chart | Front, inches: float) -> float:
     """Inches below the axis that the arms' turned names take."""
-    if isinstance(chart, Front) or not _turned(axis):
-        return 0.0
-    return 0.04 * max(len(text) for _, text in axis.ticks)
+    turn = 0 if isinstance(chart, Front) else _turn(axis, inches)
+    longest = max(len(text) for _, text in axis.ticks)
+    return longest * {0: 0.0, 35: 0.04, 90: 0.065}[turn]
 
 
 def _number(value: float, _: object = None) -> str:

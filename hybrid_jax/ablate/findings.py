@@ -20,7 +20,7 @@ def supported(sweep: Sweep, statistics: Statistics) -> list[str]:
         for table in statistics.of_task(task, "headline"):
             differing = list(_differing(statistics, table))
             sentences += differing or [
-                f"{task}: no arm is better or worse than {table.baseline} in mAP or rank distance."
+                f"{task}: no arm is shown to differ from {table.baseline} in mAP or rank distance."
             ]
         sentences += _front(sweep, statistics, task)
     return sentences

@@ -22,18 +22,22 @@ LOOK = """<!doctype html><meta charset="utf-8"><style>iframe { width: %dpx; heig
 document.querySelector("iframe").onload = ({target}) => {
   const page = target.contentDocument, all = (what, within = page) => [...within.querySelectorAll(what)];
   all("details").forEach((it) => { it.open = true; });
-  const cut = [];
+  const cut = [], covered = [];
   for (const chart of all("svg.chart")) {
-    const room = chart.getBoundingClientRect();
+    const room = chart.getBoundingClientRect(), seen = [];
     for (const label of all("text", chart)) {
       const box = label.getBoundingClientRect();
       const inside = box.left > room.left - 3 && box.right < room.right + 3;
       if (!inside || box.top < room.top - 3 || box.bottom > room.bottom + 3) cut.push(label.textContent);
+      const over = ([_, it]) => Math.min(it.right, box.right) - Math.max(it.left, box.left) > 2
+        && Math.min(it.bottom, box.bottom) - Math.max(it.top, box.top) > 2;
+      covered.push(...seen.filter(over).map(([text]) => [text, label.textContent]));
+      seen.push([label.textContent, box]);
     }
   }
   const style = (what) => page.defaultView.getComputedStyle(page.querySelector(what));
   document.getElementById("seen").textContent = JSON.stringify({
-    cut, wide: page.scrollingElement.scrollWidth, charts: all("svg.chart").length,
+    cut, covered, wide: page.scrollingElement.scrollWidth, charts: all("svg.chart").length,
     labels: all("svg.chart text").length,
     smallest: Math.min(...all("svg.chart text").map((it) => it.getBoundingClientRect().height)),
     scroll: all(".wide").filter((it) => it.scrollWidth > it.clientWidth).length,
@@ -67,6 +71,7 @@ def test_nothing_is_cut(folder: Path, width: int):
     seen = look(folder, width)
     assert seen["wide"] <= width, "the page must not scroll sideways"
     assert seen["cut"] == []
+    assert seen["covered"] == []
     assert seen["charts"] > 15
     assert seen["labels"] > 5 * seen["charts"], "labels are text, not shapes"
     assert seen["smallest"] >= 9, "labels can be read"
