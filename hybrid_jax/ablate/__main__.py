@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the training data")
     parser.add_argument("--data-dir", type=Path, help="where the tasks' official files lie, on this machine")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and its time by a few measured steps")
-    parser.add_argument("--page-only", action="store_true", help="run nothing: say what the folder has so far")
+    parser.add_argument(
+        "--page-only", action="store_true", help="run nothing: write the page of what the folder has so far"
+    )
     return parser
 
 
@@ -160,7 +162,11 @@ def _conclude(sweep: Path, plan: Plan) -> None:
     plan = record_measured(sweep, plan)
     for sentence in plan.unequal:
         print(f"not equal: {sentence}")
-    print("\n".join(closing_lines(sweep, plan)))
+    print("\n".join(closing_lines(sweep, plan)), flush=True)
+    if any(run.finished for run in runs(sweep, plan)):
+        from hybrid_jax.ablate.page import write_page
+
+        print(f"page: {write_page(sweep)}")
 
 
 def _stop(number: int, frame: object) -> None:

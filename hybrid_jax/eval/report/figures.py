@@ -72,16 +72,21 @@ _PLAIN_LEGEND: Mapping[str, Any] = {
 
 def write(folder: Path, report: Report) -> list[Path]:
     """Draws every figure that the report has numbers for; returns the files, three per figure."""
-    names, paths = FileNames(), []
+    names = FileNames()
     with rc_context(STYLE):
-        for name, figure in _drawn(report, names):
-            for form, metadata in FORMATS.items():
-                path = folder / f"{name}.{form}"
-                content = BytesIO()
-                figure.savefig(content, format=form, metadata=metadata)
-                with atomic_file(path) as file:
-                    file.write(content.getvalue())
-                paths.append(path)
+        return [path for name, figure in _drawn(report, names) for path in save(folder, name, figure)]
+
+
+def save(folder: Path, name: str, figure: Figure) -> list[Path]:
+    """Writes one figure in every format, in the current matplotlib style; returns the files."""
+    paths = []
+    for form, metadata in FORMATS.items():
+        path = folder / f"{name}.{form}"
+        content = BytesIO()
+        figure.savefig(content, format=form, metadata=metadata)
+        with atomic_file(path) as file:
+            file.write(content.getvalue())
+        paths.append(path)
     return paths
 
 

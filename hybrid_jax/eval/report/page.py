@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from hybrid_jax.eval.languages import language
 from hybrid_jax.eval.measures.catalogue import SETTING_LABELS
@@ -13,22 +13,14 @@ from hybrid_jax.eval.report.simple_tables import simple_tables
 
 def html(report: Report) -> str:
     """The page's source; a browser shows it from any folder."""
-    environment = Environment(
-        loader=PackageLoader("hybrid_jax.eval.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = rows.number
-    environment.filters["amount"] = lambda value, metric: rows.amount(metric, value)
-    environment.filters["shade"] = drawings.shade
-    environment.filters["short_share"] = layout.short_share
-    environment.filters["short_rank"] = layout.short_rank
-    environment.globals["language"] = _language_name
-    environment.globals["direction"] = _direction
-    environment.globals["shades"] = drawings.SHADES
-    return environment.get_template("page.html").render(
+    templates = environment()
+    templates.filters["shade"] = drawings.shade
+    templates.filters["short_share"] = layout.short_share
+    templates.filters["short_rank"] = layout.short_rank
+    templates.globals["language"] = _language_name
+    templates.globals["direction"] = _direction
+    templates.globals["shades"] = drawings.SHADES
+    return templates.get_template("page.html").render(
         report=report,
         tasks=[_task(report, key, result) for key, result in report.tasks.items()],
         simple_tables=simple_tables(report),
@@ -37,6 +29,21 @@ def html(report: Report) -> str:
         settings=SETTING_LABELS,
         group_labels=rows.GROUP_LABELS,
     )
+
+
+def environment(*packages: str) -> Environment:
+    """The templates of this room, base.html and style.css among them, after those in the `templates` of `packages`."""
+    names = (*packages, "hybrid_jax.eval.report")
+    templates = Environment(
+        loader=ChoiceLoader([PackageLoader(name, "templates") for name in names]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["number"] = rows.number
+    templates.filters["amount"] = lambda value, metric: rows.amount(metric, value)
+    return templates
 
 
 def _task(report: Report, key: str, result: RankedResult) -> dict[str, Any]:

@@ -1,0 +1,184 @@
+"""What a sweep's data supports and what it does not, in plain sentences."""
+
+from collections.abc import Iterator, Sequence
+
+from hybrid_jax.ablate.charts import pareto_front
+from hybrid_jax.ablate.results import Sweep
+from hybrid_jax.ablate.statistics import Figure, PairedTest, Statistics, Table
+from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.catalogue import MAP, METRICS, RANK_DISTANCE, SETTING_LABELS
+from hybrid_jax.eval.report.rows import amount
+
+ENOUGH_SEEDS = 5
+"""From this many seeds on, the page does not warn of wide intervals (`stats.interval` has the measurements)."""
+
+
+def supported(sweep: Sweep, statistics: Statistics) -> list[str]:
+    """What the tests found: for every task, baseline and headline figure, which arms differ and by how much."""
+    sentences = []
+    for task in sweep.tasks:
+        for table in statistics.of_task(task, "headline"):
+            differing = list(_differing(statistics, table))
+            sentences += differing or [
+                f"{task}: no arm is shown to differ from {table.baseline} in mAP or rank distance."
+            ]
+        sentences += _front(sweep, statistics, task)
+    return sentences
+
+
+def not_supported(sweep: Sweep, statistics: Statistics) -> list[str]:
+    """What the data is silent about: missing runs, few seeds, unequal arms, what was not tested."""
+    return [
+        *_missing(sweep),
+        *_open(sweep, statistics),
+        *_seeds(sweep),
+        *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.stated.unequal),
+        *_tokens(sweep),
+        *_limits(sweep, statistics),
+    ]
+
+
+def figure_label(figure: Figure) -> str:
+    """A figure in words: "Mul. mAP", or the name of a measure that has one setting alone."""
+    name, setting = figure
+    return f"{SETTING_LABELS[setting]} {METRICS[name].label}" if name == MAP.name else METRICS[name].label
+
+
+def signed(name: str, value: float) -> str:
+    """A difference with the decimals of its metric and a sign."""
+    return f"{'−' if value < 0 else '+'}{amount(name, abs(value))}"
+
+
+def p_text(symbol: str, p: float) -> str:
+    """A p-value, as "p = 0.0123" or "p < 0.0001", which no line break divides."""
+    return (f"{symbol} < 0.0001" if p < 1e-4 else f"{symbol} = {p:.4f}").replace(" ", "\u00a0")
+
+
+def _differing(statistics: Statistics, table: Table) -> Iterator[str]:
+    """The arms with a verdict: "TASK, Mul. mAP: better than BASELINE: ARM by +0.01 [+0.00, +0.02], p = 0.0123."."""
+    for figure in statistics.figures(table.task, table.kind):
+        parts = []
+        for verdict in ("better", "worse"):
+            arms = [
+                f"{test.arm} by {_difference(test)}, {p_text('p', test.difference.p_holm)}"
+                + ("" if test.recipes else " (these checkpoints, not the recipes)")
+                for test in table.tests
+                if (test.figure, test.difference.verdict) == (figure, verdict)
+            ]
+            if arms:
+                parts.append(f"{verdict} than {table.baseline}: {'; '.join(arms)}")
+        if parts:
+            yield f"{table.task}, {figure_label(figure)}: {'; '.join(parts)}."
+
+
+def _open(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
+    """The arms without a verdict, and how large a difference could still be."""
+    for table in (table for task in sweep.tasks for table in statistics.of_task(task, "headline")):
+        for figure in statistics.figures(table.task, table.kind):
+            tests = [test for test in table.tests if test.figure == figure and test.difference.verdict == "no evidence"]
+            if tests:
+                bounds = [abs(end) for test in tests for end in (test.difference.low, test.difference.high)]
+                yield (
+                    f"{table.task}, {figure_label(figure)}: no evidence that {_listed([test.arm for test in tests])} "
+                    f"{'differs' if len(tests) == 1 else 'differ'} from {table.baseline}, nor that they are equal: "
+                    f"differences up to {amount(figure[0], max(bounds))} are possible."
+                )
+
+
+def _difference(test: PairedTest) -> str:
+    name, value = test.figure[0], test.difference
+    return f"{signed(name, value.difference)} [{signed(name, value.low)}, {signed(name, value.high)}]"
+
+
+def _front(sweep: Sweep, statistics: Statistics, task: str) -> Iterator[str]:
+    """Which arms no other beats in both Mul. mAP and rank distance, by their means."""
+    quality = statistics.by_arm(task, (MAP.name, "multilingual"))
+    bias = statistics.by_arm(task, (RANK_DISTANCE.name, "multilingual"))
+    if len(sweep.runs) < 2 or not quality or not bias:
+        return
+    front = pareto_front({arm: (bias[arm].estimate, quality[arm].estimate) for arm in sweep.runs})
+    beaten = [arm for arm in sweep.runs if arm not in front]
+    kept = _listed([arm for arm in sweep.runs if arm in front])
+    ending = (
+        f"; {_listed(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both by another arm" if beaten else ""
+    )
+    verb = "is" if len(front) == 1 else "are"
+    yield f"{task}, Mul. mAP against rank distance, by the means alone: on the Pareto front {verb} {kept}{ending}."
+
+
+def _missing(sweep: Sweep) -> Iterator[str]:
+    if not sweep.missing:
+        return
+    total = len(sweep.stated.arms) * len(sweep.stated.seeds)
+    runs = ", ".join(f"{run.arm} seed {run.seed} ({run.state})" for run in sweep.missing)
+    verb = "is" if len(sweep.missing) == 1 else "are"
+    yield f"The sweep is not finished: {len(sweep.missing)} of {total} runs {verb} missing: {runs}."
+    absent = [arm.name for arm in sweep.stated.arms if arm.name not in sweep.runs]
+    if absent:
+        yield f"Nothing is known yet of {_listed(absent)}."
+    for baseline in sweep.baselines:
+        if baseline not in sweep.runs:
+            yield f"The baseline {baseline} has no evaluated run: no arm is tested against it."
+
+
+def _seeds(sweep: Sweep) -> Iterator[str]:
+    counts = {arm: len(runs) for arm, runs in sweep.runs.items()}
+    single = [arm for arm, count in counts.items() if count == 1]
+    if single:
+        yield (
+            f"One seed of {_listed(single)}: intervals and tests are about {_its(single)} over other questions. "
+            "Another seed could differ by more, so they say nothing about the recipes."
+        )
+    several = sorted({count for count in counts.values() if 1 < count < ENOUGH_SEEDS})
+    if several:
+        yield (
+            f"{_listed([str(count) for count in several])} seeds an arm: intervals include the spread between seeds, "
+            "but it is badly known from so few, so small differences stay undetected. "
+            f"Train {ENOUGH_SEEDS} or more to see them."
+        )
+
+
+def _its(arms: Sequence[str]) -> str:
+    return "that checkpoint" if len(arms) == 1 else "those checkpoints"
+
+
+def _tokens(sweep: Sweep) -> Iterator[str]:
+    """How far the arms' encoded tokens and pairs differ, or that they were not counted."""
+    for name, counted in (("pairs", _counts(sweep, "pairs")), ("encoded tokens", _counts(sweep, "tokens"))):
+        if len(counted) < len(sweep.runs):
+            yield f"The {name} of {_listed([arm for arm in sweep.runs if arm not in counted])} were not counted."
+        if len(counted) > 1 and max(counted.values()) > 1.001 * min(counted.values()):
+            most, least = max(counted, key=counted.__getitem__), min(counted, key=counted.__getitem__)
+            excess = counted[most] / counted[least] - 1 if counted[least] else float("inf")
+            yield f"The arms did not train on as many {name}: {most} on {excess:.1%} more than {least}."
+
+
+def _counts(sweep: Sweep, name: str) -> dict[str, float]:
+    """{arm: its mean count over runs}, of the arms whose runs were all counted."""
+    counts = {arm: [getattr(run.cost, name) for run in runs] for arm, runs in sweep.runs.items()}
+    return {arm: sum(values) / len(values) for arm, values in counts.items() if None not in values}
+
+
+def _limits(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
+    tables = statistics.tables
+    if not tables:
+        yield "Nothing was tested: a test takes evaluated runs of a baseline and of another arm."
+        return
+    tests = [test for table in tables for test in table.tests]
+    real = sum(test.q < stats.LEVEL for test in tests)
+    level = f"{stats.LEVEL:.0%}"
+    yield (
+        f"The sweep has {len(tests)} tests in {len(tables)} table{'s' * (len(tables) > 1)}. Verdicts hold for a table "
+        f"(Holm): the probability of any false one in it is at most {level}. Over the whole sweep, {real} "
+        f"difference{'s have' if real != 1 else ' has'} q < {stats.LEVEL}, of which at most {level} are expected to be "
+        "false (Benjamini and Hochberg)."
+    )
+    yield f"Arms were tested against {_listed(sorted({table.baseline for table in tables}))}, not against one another."
+    yield (
+        "Nothing was measured between the points that a line joins, and no single language was tested. The arm with "
+        "the highest mean of several is flattered by its luck: choose it on other data than these."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,206 @@
+"""A sweep's page: SWEEP/page/index.html, and beside it the same as figures and tables for papers and programs.
+
+index.html                         one self-contained page: no script, no request, light and dark
+figures/TASK-NAME.png, .svg, .pdf  curves, bias, languages, languages-bias and front of every task
+table.csv, table.tex, runs.csv     `tables.py` says what is in them
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from hybrid_jax.ablate import charts, figures, findings, tables
+from hybrid_jax.ablate.axis import Axis, axis_of
+from hybrid_jax.ablate.charts import Chart, Front
+from hybrid_jax.ablate.other_tasks import others
+from hybrid_jax.ablate.results import Cost, Sweep, read_sweep
+from hybrid_jax.ablate.statistics import Figure, Kind, Statistics, Table, analyse, space_measures
+from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.eval.measures.catalogue import METRICS, SPACE_BIAS
+from hybrid_jax.eval.report import rows
+from hybrid_jax.eval.report.figures import INK, MAIN, OTHERS, PALE
+from hybrid_jax.eval.report.file_names import FileNames
+from hybrid_jax.eval.report.page import environment
+
+COLOURS = {INK: "--ink", PALE: "--soft", "#ffffff": "--card", "#000000": "--ink"} | {
+    colour: f"--m{number}" for number, (colour, _) in enumerate((MAIN, *OTHERS))
+}
+"""Colours of the figures for papers, and the page's names for what replaces them in light and in dark."""
+SMALL = ("languages", "languages-bias")
+"""The groups of small multiples."""
+GLYPHS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚"}
+
+
+def write_page(sweep: Path) -> Path:
+    """Writes the page of the sweep in that folder from the runs that are evaluated by now, and returns its path.
+
+    Raises ValueError in one line if nothing is evaluated yet or a file is damaged, OSError if the disk is full.
+    """
+    read = read_sweep(sweep)
+    statistics = analyse(read)
+    axis = axis_of(read.arms)
+    folder, names = sweep / "page", FileNames()
+    tasks = []
+    for task in read.tasks:
+        drawn = _charts(axis, read, statistics, task)
+        for name, group in drawn.items():
+            figures.write(folder / "figures", f"{names.of(task)}-{name}", axis, group)
+        tasks.append(_task(axis, read, statistics, task, drawn))
+    contents = {
+        "index.html": _html(read, statistics, axis, tasks),
+        "table.csv": tables.arms_csv(read, statistics),
+        "table.tex": tables.latex(read, statistics),
+        "runs.csv": tables.runs_csv(read),
+    }
+    atomic_files(folder, {name: content.encode() for name, content in contents.items()})
+    return folder / "index.html"
+
+
+def _html(sweep: Sweep, statistics: Statistics, axis: Axis, tasks: Sequence[dict[str, Any]]) -> str:
+    commits = {
+        str((run.report.provenance.model_extra or {}).get("evaluated_with", {}).get("git_commit"))  # pyright: ignore
+        for runs in sweep.runs.values()
+        for run in runs
+    }
+    return (
+        environment("hybrid_jax.ablate")
+        .get_template("sweep.html")
+        .render(
+            name=sweep.folder.resolve().name,
+            sweep=sweep,
+            axis=axis,
+            tasks=tasks,
+            supported=findings.supported(sweep, statistics),
+            not_supported=findings.not_supported(sweep, statistics),
+            others=others(sweep),
+            costs=_costs(sweep),
+            commits=sorted(commits),
+            base=yaml.safe_dump(sweep.stated.base, sort_keys=False, allow_unicode=True) if sweep.stated.base else "",
+        )
+    )
+
+
+def _charts(axis: Axis, sweep: Sweep, statistics: Statistics, task: str) -> dict[str, Sequence[Chart | Front]]:
+    """The charts of a task by the name of the figure that holds them; none that would be empty."""
+    quality, distances = charts.by_language(axis, sweep, task)
+    groups: dict[str, Sequence[Chart | Front]] = {
+        "curves": charts.headline(axis, statistics, task),
+        "front": charts.fronts(sweep, statistics, task) if len(sweep.runs) > 1 else [],
+        "bias": charts.bias(axis, sweep, statistics, task),
+        "languages": quality,
+        "languages-bias": distances,
+    }
+    return {name: group for name, group in groups.items() if group}
+
+
+def _task(
+    axis: Axis, sweep: Sweep, statistics: Statistics, task: str, drawn: dict[str, Sequence[Chart | Front]]
+) -> dict[str, Any]:
+    shown = {
+        name: [
+            {
+                "chart": chart,
+                "svg": _inline(figures.for_page(axis, chart, f"{task}-{name}-{number}", small=name in SMALL)),
+            }
+            for number, chart in enumerate(group)
+        ]
+        for name, group in drawn.items()
+    }
+    first = next(iter(sweep.runs.values()))[0].report.tasks[task]
+    return {
+        "key": task,
+        "facts": rows.facts(first),
+        "charts": shown,
+        "legends": {name: _legend(group) for name, group in drawn.items()},
+        "arms": _estimates(sweep, statistics, task, "headline"),
+        "bias": _estimates(sweep, statistics, task, "bias"),
+        "space": {
+            METRICS[name].label: {arm: [rows.amount(name, value) for value in values] for arm, values in by_arm.items()}
+            for name, by_arm in space_measures(sweep, task).items()
+        },
+        "questions": {
+            METRICS[name].label: METRICS[name].question
+            for name in [*(name for name, _ in statistics.figures(task, "bias")), *SPACE_BIAS]
+            if METRICS[name].better != "neither"
+        },
+        "against": [_against(statistics, table) for table in statistics.of_task(task, "headline")],
+        "bias_against": [_against(statistics, table) for table in statistics.of_task(task, "bias")],
+    }
+
+
+def _estimates(sweep: Sweep, statistics: Statistics, task: str, kind: Kind) -> dict[str, Any]:
+    """A table of the arms' means: {"header": labels, "rows": {arm: (figure, interval) per column}}."""
+    columns = statistics.figures(task, kind)
+    by_arm = {arm: [_cell(figure, statistics.estimates[task, arm, figure]) for figure in columns] for arm in sweep.runs}
+    return {"header": [findings.figure_label(figure) for figure in columns], "rows": by_arm}
+
+
+def _cell(figure: Figure, value: Any) -> tuple[str, str]:
+    name = figure[0]
+    return rows.amount(name, value.estimate), f"{rows.amount(name, value.low)} – {rows.amount(name, value.high)}"
+
+
+def _against(statistics: Statistics, table: Table) -> dict[str, Any]:
+    """A table of differences from its baseline, with what the page says of each."""
+    columns = statistics.figures(table.task, table.kind)
+    by_arm: dict[str, list[dict[str, str]]] = {}
+    for arm in table.arms():
+        tests = [table.test(arm, figure) for figure in columns]
+        by_arm[arm] = [
+            {
+                "difference": findings.signed(test.figure[0], test.difference.difference),
+                "interval": " to ".join(
+                    findings.signed(test.figure[0], end) for end in (test.difference.low, test.difference.high)
+                ),
+                "verdict": test.difference.verdict + ("" if test.recipes else " *"),
+                "kind": test.difference.verdict.split()[0],
+                "p": findings.p_text("p", test.difference.p_holm),
+                "q": findings.p_text("q", test.q),
+            }
+            for test in tests
+            if test is not None
+        ]
+    header = [findings.figure_label(figure) for figure in columns]
+    single = any(not test.recipes for test in table.tests)
+    return {"baseline": table.baseline, "header": header, "rows": by_arm, "tests": len(table.tests), "single": single}
+
+
+def _costs(sweep: Sweep) -> dict[str, list[str]]:
+    """{arm: runs, seconds of training and of evaluation, pairs, tokens: means over its runs, and a ratio of tokens}."""
+    fields = ("seconds_train", "seconds_eval", "pairs", "tokens")
+    means = {arm: [_mean([run.cost for run in runs], field) for field in fields] for arm, runs in sweep.runs.items()}
+    first = means.get(sweep.baselines[0], [None] * len(fields))[-1]
+    cells = {}
+    for arm, values in means.items():
+        ratio = None if first in (None, 0) or values[-1] is None else values[-1] / first
+        cells[arm] = [str(len(sweep.runs[arm])), *(rows.number(value, 0) for value in values), rows.number(ratio, 3)]
+    return cells
+
+
+def _mean(costs: Sequence[Cost], field: str) -> float | None:
+    values = [getattr(cost, field) for cost in costs]
+    return None if None in values else sum(values) / len(values)
+
+
+def _legend(group: Sequence[Chart | Front]) -> list[tuple[str, str, str]]:
+    """(the page's name of a colour, a sign, a label) of every line, or (nothing, number, arm) of every point."""
+    if isinstance(first := group[0], Front):
+        return [("--ink", str(point.number), point.arm) for point in first.points]
+    lines = [line for chart in group if isinstance(chart, Chart) for line in chart.lines if line.label]
+    return list(dict.fromkeys((COLOURS[line.colour], GLYPHS[line.mark], line.label) for line in lines))
+
+
+def _inline(svg: str) -> Markup:
+    """matplotlib's SVG as a part of the page: its colours and font become the page's, and its size the chart's."""
+    body = svg[svg.index("<svg") : svg.rindex("</svg>") + len("</svg>")]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r'\1 class="chart" aria-hidden="true"', body, count=1)
+    body = re.sub(r' id="(?!m|p)[^"]*"', "", body)  # of groups; markers and clip paths are referred to
+    body = body.replace("'DejaVu Sans'", "inherit")
+    for colour, name in COLOURS.items():
+        body = re.sub(f": {colour}\\b", f": var({name})", body, flags=re.IGNORECASE)
+    return Markup(re.sub(r"\s*\n\s*", " ", body))

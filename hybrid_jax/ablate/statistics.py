@@ -1,0 +1,210 @@
+"""The statistics of a sweep: every figure of every arm with its interval, and the tests against the baselines.
+
+Everything is `eval compare`'s: an interval covers questions (a question and its translations are resampled together)
+and, where an arm has several seeds, seeds; a test pairs the two arms question by question. A *table* is one task's
+headline figures, or its bias measures, against one baseline. Holm's correction is over a table, which controls the
+probability of any false verdict in it; Benjamini and Hochberg's (1995) is over all tables of the sweep, which controls
+the expected share of false ones among the differences that are called real.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy.stats import false_discovery_control
+
+from hybrid_jax.ablate.results import Run, Sweep
+from hybrid_jax.eval.compare import compare
+from hybrid_jax.eval.comparison import Difference, Estimate
+from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.catalogue import (
+    MAP,
+    PER_QUERY_BIAS,
+    RANK_DISTANCE,
+    SETTINGS,
+    SPACE_BIAS,
+    Metric,
+    Setting,
+)
+
+Kind = Literal["headline", "bias"]
+Figure = tuple[str, Setting]
+"""A metric's name and the setting that it is measured in."""
+HEADLINE: tuple[Figure, ...] = (*((MAP.name, setting) for setting in SETTINGS), (RANK_DISTANCE.name, "multilingual"))
+TESTED_BIAS: Mapping[str, Metric] = {
+    name: metric for name, metric in PER_QUERY_BIAS.items() if metric.better != "neither" and name != RANK_DISTANCE.name
+}
+"""The bias measures that have a value for every query and a better side, without the rank distance of the headline."""
+
+FIGURES: Mapping[Kind, tuple[Figure, ...]] = {
+    "headline": HEADLINE,
+    "bias": tuple((name, "multilingual") for name in TESTED_BIAS),
+}
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """One arm against a baseline in one figure."""
+
+    arm: str
+    figure: Figure
+    difference: Difference
+    """Arm minus baseline; its `p_holm` is corrected over the table."""
+    q: float
+    """p corrected by Benjamini and Hochberg over the whole sweep."""
+    recipes: bool
+    """Whether both arms have several seeds: only then does the test speak of recipes rather than of checkpoints."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One family of tests."""
+
+    task: str
+    kind: Kind
+    baseline: str
+    tests: tuple[PairedTest, ...]
+
+    def test(self, arm: str, figure: Figure) -> PairedTest | None:
+        """The test of one arm in one figure; None for the baseline itself."""
+        return next((test for test in self.tests if (test.arm, test.figure) == (arm, figure)), None)
+
+    def arms(self) -> list[str]:
+        """The tested arms."""
+        return list(dict.fromkeys(test.arm for test in self.tests))
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All estimates and tests of a sweep."""
+
+    estimates: Mapping[tuple[str, str, Figure], Estimate]
+    """By task, arm and figure."""
+    tables: tuple[Table, ...]
+
+    def of_task(self, task: str, kind: Kind) -> list[Table]:
+        """A task's tables of one kind, one for each baseline."""
+        return [table for table in self.tables if (table.task, table.kind) == (task, kind)]
+
+    def figures(self, task: str, kind: Kind) -> list[Figure]:
+        """The figures of one kind that the task has, in their order."""
+        order = FIGURES[kind]
+        measured = {figure for key, _, figure in self.estimates if key == task}
+        return [figure for figure in order if figure in measured]
+
+    def by_arm(self, task: str, figure: Figure) -> dict[str, Estimate]:
+        """One figure of every arm; empty where the task does not have it."""
+        return {
+            arm: value for (key, arm, measured), value in self.estimates.items() if (key, measured) == (task, figure)
+        }
+
+    @property
+    def tests(self) -> int:
+        """How many tests the sweep has."""
+        return sum(len(table.tests) for table in self.tables)
+
+
+def analyse(sweep: Sweep) -> Statistics:
+    """The statistics of the evaluated runs.
+
+    A baseline without evaluated runs gets no table. Raises ValueError where runs were not evaluated on the same data.
+    """
+    estimates: dict[tuple[str, str, Figure], Estimate] = {}
+    tables: list[Table] = []
+    for task in sweep.tasks:
+        for kind, figures in FIGURES.items():
+            metrics = _measured(sweep, task, list(dict.fromkeys(name for name, _ in figures)))
+            estimates |= _estimates(sweep, task, metrics)
+            for baseline in sweep.baselines:
+                if metrics and baseline in sweep.runs and len(sweep.runs) > 1:
+                    tables.append(_table(sweep, task, kind, baseline, metrics))
+    return Statistics(estimates, tuple(_discoveries(tables)))
+
+
+def language_estimates(sweep: Sweep, task: str, figure: Figure) -> dict[str, dict[str, Estimate]]:
+    """{query language: {arm: estimate}} of one figure; languages and arms without a value are left out."""
+    by_language: dict[str, dict[str, Estimate]] = {}
+    for arm, runs in sweep.runs.items():
+        for language in sorted(set(runs[0].tables[task].languages)):
+            values = [_of_language(run, task, figure, language) for run in runs]
+            if not any(np.isnan(value).all() for value in values):
+                tables = [run.tables[task].clustered(value) for run, value in zip(runs, values, strict=True)]
+                by_language.setdefault(language, {})[arm] = _estimate(np.stack(tables))
+    return by_language
+
+
+def space_measures(sweep: Sweep, task: str) -> dict[str, dict[str, list[float]]]:
+    """{measure of the whole embedding space: {arm: its value in every run}}, as the reports have them; no intervals."""
+    measured: dict[str, dict[str, list[float]]] = {}
+    for name, metric in SPACE_BIAS.items():
+        for arm, runs in sweep.runs.items():
+            values = [run.report.tasks[task].bias[name].value for run in runs if name in run.report.tasks[task].bias]
+            known = [value for value in values if value is not None]
+            if metric.better != "neither" and len(known) == len(runs):
+                measured.setdefault(name, {})[arm] = known
+    return {name: arms for name, arms in measured.items() if len(arms) == len(sweep.runs)}
+
+
+def _measured(sweep: Sweep, task: str, names: Sequence[str]) -> list[str]:
+    """The metrics that some query of the task has in every run."""
+    runs = [run for group in sweep.runs.values() for run in group]
+
+    def has(run: Run, name: str) -> bool:
+        values = run.tables[task].multilingual.get(name)
+        return values is not None and not np.isnan(values).all()
+
+    return [name for name in names if all(has(run, name) for run in runs)]
+
+
+def _estimates(sweep: Sweep, task: str, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, str, Figure], Estimate]]:
+    for name in metrics:
+        for setting in SETTINGS:
+            for arm, runs in sweep.runs.items():
+                tables = [run.tables[task] for run in runs]
+                if all(name in table.setting(setting) and _any(table.setting(setting)[name]) for table in tables):
+                    values = np.stack([table.by_question(setting, name) for table in tables])
+                    yield (task, arm, (name, setting)), _estimate(values)
+
+
+def _table(sweep: Sweep, task: str, kind: Kind, baseline: str, metrics: Sequence[str]) -> Table:
+    order = [baseline, *(arm for arm in sweep.runs if arm != baseline)]
+    systems = {arm: [run.tables for run in sweep.runs[arm]] for arm in order}
+    rows = compare(systems, [task], metrics).tasks[task].rows
+    tests = [
+        PairedTest(
+            arm=arm,
+            figure=(row.metric, row.setting),
+            difference=difference,
+            q=difference.p,
+            recipes=len(sweep.runs[arm]) > 1 and len(sweep.runs[baseline]) > 1,
+        )
+        for row in rows
+        for arm, difference in row.against_baseline.items()
+    ]
+    return Table(task, kind, baseline, tuple(tests))
+
+
+def _discoveries(tables: Sequence[Table]) -> Iterator[Table]:
+    """The tables with every test's q, over all of them together."""
+    p_values = [test.difference.p for table in tables for test in table.tests]
+    corrected = iter(false_discovery_control(p_values).tolist() if p_values else ())
+    for table in tables:
+        yield replace(table, tests=tuple(replace(test, q=next(corrected)) for test in table.tests))
+
+
+def _of_language(run: Run, task: str, figure: Figure, language: str) -> np.ndarray:
+    """The figure's values, NaN for queries of other languages."""
+    table = run.tables[task]
+    values = table.setting(figure[1])[figure[0]].copy()
+    values[np.array(table.languages) != language] = np.nan
+    return values
+
+
+def _any(values: np.ndarray) -> bool:
+    return not bool(np.isnan(values).all())
+
+
+def _estimate(runs: np.ndarray) -> Estimate:
+    estimate, low, high = stats.interval(runs)
+    return Estimate(estimate=estimate, low=low, high=high)

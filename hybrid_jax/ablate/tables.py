@@ -1,0 +1,121 @@
+"""A sweep as tables: CSV for programs, LaTeX for papers.
+
+table.csv has a row per task, figure, arm and baseline: the mean over the runs, its interval and the test. runs.csv has
+a row per task, figure, arm and seed, with the value that the run's report.json has.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from io import StringIO
+
+from hybrid_jax.ablate.findings import figure_label
+from hybrid_jax.ablate.results import Run, Sweep
+from hybrid_jax.ablate.statistics import HEADLINE, TESTED_BIAS, Figure, Statistics, Table
+from hybrid_jax.eval.measures.catalogue import SPACE_BIAS
+from hybrid_jax.eval.report.rows import amount
+
+ARM_COLUMNS = ("task", "metric", "setting", "arm", "seeds", "mean", "low", "high")
+TEST_COLUMNS = ("baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "q", "verdict", "about")
+RUN_COLUMNS = ("task", "metric", "setting", "arm", "seed", "value")
+SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+SPECIAL |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
+
+def arms_csv(sweep: Sweep, statistics: Statistics) -> str:
+    """table.csv. The columns of a test are empty for the baseline itself."""
+    rows = []
+    for (task, arm, figure), value in statistics.estimates.items():
+        start = [task, *figure, arm, len(sweep.runs[arm]), value.estimate, value.low, value.high]
+        tests = [
+            [table.baseline, *_test(table, arm, figure)]
+            for table in statistics.tables
+            if table.task == task and table.test(arm, figure)
+        ]
+        rows += [start + test for test in tests or [[""] * len(TEST_COLUMNS)]]
+    return _csv((*ARM_COLUMNS, *TEST_COLUMNS), rows)
+
+
+def runs_csv(sweep: Sweep) -> str:
+    """runs.csv."""
+    rows = [
+        [task, *figure, arm, run.seed, value]
+        for task in sweep.tasks
+        for arm, runs in sweep.runs.items()
+        for run in runs
+        for figure, value in _reported(run, task)
+    ]
+    return _csv(RUN_COLUMNS, rows)
+
+
+def latex(sweep: Sweep, statistics: Statistics) -> str:
+    """table.tex: for every task and baseline a `tabular` (booktabs) of the headline figures, with verdicts as signs."""
+    parts = []
+    for task in sweep.tasks:
+        figures = statistics.figures(task, "headline")
+        for table in statistics.of_task(task, "headline") or [Table(task, "headline", "", ())]:
+            parts.append("\n".join(_tabular(sweep, statistics, table, figures)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _tabular(sweep: Sweep, statistics: Statistics, table: Table, figures: Sequence[Figure]) -> Iterator[str]:
+    yield f"% {table.task}: mean over seeds, below it the 95 % interval over questions and seeds."
+    if table.tests:
+        corrected = f"{len(table.tests)} tests corrected by Holm"
+        yield f"% + better, - worse than {table.baseline} at .05, {corrected}; no sign: no evidence."
+    yield f"\\begin{{tabular}}{{lr{'r' * len(figures)}}}"
+    yield "\\toprule"
+    yield " & ".join(["arm", "seeds", *(_escaped(figure_label(figure)) for figure in figures)]) + r" \\"
+    yield "\\midrule"
+    for arm, runs in sweep.runs.items():
+        values = [statistics.estimates[table.task, arm, figure] for figure in figures]
+        signs = [_sign(table, arm, figure) for figure in figures]
+        means = [
+            f"${amount(name, value.estimate)}{sign}$"
+            for (name, _), value, sign in zip(figures, values, signs, strict=True)
+        ]
+        ends = [
+            f"{{\\scriptsize [{amount(name, value.low)}, {amount(name, value.high)}]}}"
+            for (name, _), value in zip(figures, values, strict=True)
+        ]
+        yield " & ".join([_escaped(arm), str(len(runs)), *means]) + r" \\"
+        yield " & ".join(["", "", *ends]) + r" \\"
+    yield "\\bottomrule"
+    yield "\\end{tabular}"
+
+
+def _sign(table: Table, arm: str, figure: Figure) -> str:
+    test = table.test(arm, figure)
+    return {"better": "^{+}", "worse": "^{-}", "no evidence": ""}[test.difference.verdict] if test else ""
+
+
+def _test(table: Table, arm: str, figure: Figure) -> list[object]:
+    test = table.test(arm, figure)
+    if test is None:
+        return [""] * (len(TEST_COLUMNS) - 1)
+    value = test.difference
+    about = "recipes" if test.recipes else "checkpoints"
+    return [value.difference, value.low, value.high, value.p, value.p_holm, test.q, value.verdict, about]
+
+
+def _reported(run: Run, task: str) -> Iterator[tuple[Figure, float]]:
+    """The headline figures and the bias measures of one run, from its report."""
+    result = run.report.tasks[task]
+    for name, setting in HEADLINE:
+        value = result.value(name, setting)
+        if value is not None:
+            yield (name, setting), value
+    for name in (*TESTED_BIAS, *SPACE_BIAS):
+        if name in result.bias and (value := result.bias[name].value) is not None:
+            yield (name, "multilingual"), value
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _escaped(text: str) -> str:
+    return "".join(SPECIAL.get(sign, sign) for sign in text)

@@ -1,0 +1,176 @@
+"""A sweep's page: its numbers are the reports', and an unfinished sweep says what is missing."""
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from support.made_up_sweep import made_up_sweep
+
+from hybrid_jax.ablate.axis import axis_of
+from hybrid_jax.ablate.page import write_page
+from hybrid_jax.ablate.results import Arm, read_sweep
+
+ARMS = {"alpha=0": 0.1, "alpha=0.5": 0.6, "alpha=1": 2.5}
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def text(page: Path) -> str:
+    """What a reader reads, in one line."""
+    parts: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_data(self, data: str) -> None:
+            parts.append(data)
+
+    Reader().feed(re.sub(r"<style>.*?</style>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL))
+    return " ".join(" ".join(parts).split())
+
+
+def report(sweep: Path, arm: str, seed: int) -> Mapping:
+    return json.loads((sweep / "runs" / arm / f"seed-{seed}" / "eval" / "report.json").read_text(encoding="utf-8"))[
+        "tasks"
+    ]["records"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sweep = made_up_sweep(tmp_path_factory.mktemp("s") / "bias", ARMS, unequal=["rows are read in another order"])
+    assert write_page(sweep) == sweep / "page" / "index.html"
+    return sweep
+
+
+def test_the_numbers_in_the_csv_are_the_reports(finished: Path):
+    of_runs, of_arms = rows(finished / "page" / "runs.csv"), rows(finished / "page" / "table.csv")
+    for arm in ARMS:
+        reported = [report(finished, arm, seed) for seed in (0, 1)]
+        for metric, setting in [("map", s) for s in ("monolingual", "cross_lingual", "multilingual")] + [
+            ("rank_distance", "multilingual")
+        ]:
+            values = [run[metric][setting] if metric == "map" else run[metric] for run in reported]
+            key = {"task": "records", "metric": metric, "setting": setting, "arm": arm}
+            listed = [float(row["value"]) for row in of_runs if row.items() >= key.items()]
+            assert listed == values
+            [row] = [row for row in of_arms if row.items() >= key.items()]
+            assert float(row["mean"]) == pytest.approx(sum(values) / 2, rel=1e-12)
+            assert float(row["low"]) <= float(row["mean"]) <= float(row["high"])
+            assert row["seeds"] == "2"
+            assert (row["baseline"], row["verdict"] != "") == (("", False) if arm == "alpha=0" else ("alpha=0", True))
+        for name, measure in reported[0]["bias"].items():
+            listed = [
+                float(row["value"])
+                for row in of_runs
+                if row["metric"] == name and row["arm"] == arm and row["seed"] == "0"
+            ]
+            assert listed in ([], [measure["value"]])
+    assert {row["metric"] for row in of_runs} >= {"language_preference", "language_probe"}
+
+
+def test_the_page_and_the_latex_table_show_the_means_of_the_csv(finished: Path):
+    seen = text(finished / "page" / "index.html")
+    latex = (finished / "page" / "table.tex").read_text(encoding="utf-8")
+    for row in rows(finished / "page" / "table.csv"):
+        if row["metric"] == "map":
+            assert f"{float(row['mean']):.4f}" in seen
+            assert f"{float(row['low']):.4f} – {float(row['high']):.4f}" in seen
+            assert f"{float(row['mean']):.4f}" in latex
+    assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 1
+    assert "rows are read in another order" in seen
+    assert "alpha=1 on 20.0% more than alpha=0" in seen  # 1,200 tokens against 1,000
+    assert "2 seeds an arm" in seen
+
+
+def test_a_real_difference_is_named_with_its_direction(finished: Path):
+    # The language weighs 25 times as much in the last arm as in the first: answers in other languages come last.
+    [row] = [
+        row
+        for row in rows(finished / "page" / "table.csv")
+        if row["metric"] == "rank_distance" and row["arm"] == "alpha=1"
+    ]
+    assert row["verdict"] == "worse"
+    assert float(row["difference"]) > 0
+    assert re.search(r"Rank distance: worse than alpha=0: [^.]*alpha=1 by \+", text(finished / "page" / "index.html"))
+
+
+def test_the_page_is_one_file_and_every_figure_is_there_in_three_formats(finished: Path):
+    source = (finished / "page" / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"<script|<img|<link|src=|url\((?!#)|@import", source)
+    assert {*re.findall(r'href="([^"#]+)"', source)} == {"table.csv", "runs.csv", "table.tex"}
+    assert "#0072b2" not in source.partition("</style>")[2].lower()  # the page's colours, which dark mode changes
+    names = {path.stem for path in (finished / "page" / "figures").iterdir()}
+    assert names == {f"records-{name}" for name in ("curves", "front", "bias", "languages", "languages-bias")}
+    for name in names:
+        for form, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+            assert (finished / "page" / "figures" / f"{name}.{form}").read_bytes().startswith(start)
+
+
+def test_an_unfinished_sweep_says_what_is_missing(tmp_path: Path):
+    lost = [("alpha=0.5", 1), ("alpha=1", 0), ("alpha=1", 1)]
+    sweep = made_up_sweep(tmp_path / "s", ARMS, missing=lost)
+    begun = sweep / "runs" / "alpha=1" / "seed-0"
+    (begun / "checkpoints" / "20").mkdir(parents=True)
+    (begun / "config.yaml").write_text("steps: 40\n")
+    seen = text(write_page(sweep))
+    assert "3 of 6 runs are missing" in seen
+    for run in (
+        "alpha=0.5 seed 1 (not started)",
+        "alpha=1 seed 0 (begun, not evaluated)",
+        "alpha=1 seed 1 (not started)",
+    ):
+        assert run in seen
+    assert "Nothing is known yet of alpha=1." in seen
+    assert "One seed of alpha=0.5" in seen
+    assert {row["arm"] for row in rows(sweep / "page" / "table.csv")} == {"alpha=0", "alpha=0.5"}
+    assert {row["about"] for row in rows(sweep / "page" / "table.csv")} == {"", "checkpoints"}
+
+
+def test_without_the_baseline_nothing_is_tested(tmp_path: Path):
+    sweep = made_up_sweep(tmp_path / "s", ARMS, (0,), [("alpha=1", 0)], baseline="alpha=1")
+    seen = text(write_page(sweep))
+    assert "The baseline alpha=1 has no evaluated run" in seen
+    assert "Nothing was tested" in seen
+    assert {row["p"] for row in rows(sweep / "page" / "table.csv")} == {""}
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (None, "is no sweep"),
+        ('{"version": 1, "arms": [], "seeds": []}', "at least one"),
+        ('{"version": 2, "arms": [], "seeds": []}', "version"),
+        ('{"version": 1, "arms": [{"name": "a"}], "seeds": [0], "baseline": "b"}', "'b' is no arm"),
+        ('{"version": 1, "arms": [{"name": "a"}], "seeds": [0]}', "none of its 1 runs"),
+    ],
+)
+def test_what_is_no_sweep_is_refused_in_one_line(tmp_path: Path, content: str | None, error: str):
+    if content is not None:
+        (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(ValueError, match=error) as caught:
+        read_sweep(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def arm(name: str, **axis: object) -> Arm:
+    return Arm(name=name, axis=axis)
+
+
+def test_the_axis_is_the_first_field_with_numbers():
+    line = axis_of([arm("a", alpha=1.0, data=5), arm("b", alpha=0.0, data=5), arm("c", alpha=0.25, data=5), arm("x")])
+    assert line.series == {"data 5": {"b": 0.0, "c": 0.25, "a": 1.0}}
+    assert list(line.beside) == ["x"]
+    assert line.beside["x"] > 1
+    grid = axis_of([arm(f"{a}{d}", alpha=a, data=d) for a in (0, 1) for d in (5, 9)])
+    assert grid.series == {"data 5": {"05": 0.0, "15": 1.0}, "data 9": {"09": 0.0, "19": 1.0}}
+    sizes = axis_of([arm(str(size), batch=size) for size in (16, 64, 256)])
+    assert list(sizes.series[""].values()) == [0.0, 0.5, 1.0]  # equal ratios, equal distances
+    assert "log" in sizes.label
+    names = axis_of([arm("X-X"), arm("X-Y")])
+    assert not names.numeric
+    assert list(names.beside.values()) == [0.0, 1.0]

@@ -1,0 +1,136 @@
+"""A sweep's statistics: values worked out by hand, and how often arms that are the same are called different."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from hybrid_jax.ablate.charts import pareto_front
+from hybrid_jax.ablate.results import Arm, Cost, Run, Stated, Sweep
+from hybrid_jax.ablate.statistics import analyse, language_estimates
+from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.per_query import Table
+from hybrid_jax.eval.report.schema import Report
+
+MUL = ("map", "multilingual")
+DISTANCE = ("rank_distance", "multilingual")
+LEVEL = 0.05
+
+
+def table(by_language: dict[str, list[float]], distance: list[float] | None = None) -> Table:
+    """One value per question and language, the same in Mo. and Mul.; no cross-lingual answers."""
+    languages = list(by_language)
+    values = np.concatenate([np.array(by_language[language]) for language in languages])
+    questions = len(values) // len(languages)
+    return Table(
+        data_sha256={"made up": "0" * 64},
+        ids=tuple(str(number) for number in range(questions)) * len(languages),
+        languages=tuple(np.repeat(languages, questions).tolist()),
+        candidate_languages=tuple(languages),
+        monolingual={"map": values},
+        cross_lingual={"map": np.full((len(values), len(languages)), np.nan)},
+        multilingual={"map": values, "rank_distance": np.tile(distance or np.arange(questions) + 1.0, len(languages))},
+    )
+
+
+def sweep(arms: dict[str, list[Table]], baseline: tuple[str, ...] = ()) -> Sweep:
+    """A sweep whose runs have these values; the reports are not read by the statistics of values per query."""
+    report = Report.model_construct(tasks={})
+    stated = Stated(version=1, arms=tuple(Arm(name=name) for name in arms), seeds=(0,), baseline=baseline)
+    runs = {
+        name: tuple(Run(seed, report, {"t": table}, Cost()) for seed, table in enumerate(tables))
+        for name, tables in arms.items()
+    }
+    return Sweep(Path("s"), stated, runs, ())
+
+
+def test_estimates_and_differences_are_those_worked_out_by_hand():
+    first = table({"de": [0.1, 0.3], "en": [0.5, 0.7]})  # macro mean (.2 + .6) / 2
+    again = table({"de": [0.3, 0.3], "en": [0.7, 0.7]})  # .5
+    other = table({"de": [0.5, 0.5], "en": [0.9, 0.9]}, [4.0, 8.0])  # .7
+    found = analyse(sweep({"a": [first, again], "b": [other, other]}))
+    assert found.estimates["t", "a", MUL].estimate == pytest.approx(0.45)
+    assert found.estimates["t", "b", MUL].estimate == pytest.approx(0.7)
+    assert found.estimates["t", "b", DISTANCE].estimate == pytest.approx(6.0)
+    [headline] = found.of_task("t", "headline")
+    test = headline.test("b", MUL)
+    assert test is not None
+    assert test.difference.difference == pytest.approx(0.25)
+    assert headline.test("a", MUL) is None
+    assert found.figures("t", "headline") == [("map", "monolingual"), MUL, DISTANCE]
+    by_language = language_estimates(sweep({"a": [first, again]}), "t", MUL)
+    assert {code: arms["a"].estimate for code, arms in by_language.items()} == pytest.approx({"de": 0.25, "en": 0.65})
+
+
+def test_p_is_corrected_over_a_table_and_q_over_the_sweep():
+    rng = np.random.default_rng(0)
+
+    def runs(gain: float) -> list[Table]:
+        return [table({"de": list(rng.uniform(0, 1, 40) + gain), "en": list(rng.uniform(0, 1, 40))}) for _ in range(3)]
+
+    arms = {"a": runs(0.0), "b": runs(0.1), "c": runs(0.3)}
+    found = analyse(sweep(arms, ("a", "b")))
+    assert [part.baseline for part in found.tables] == ["a", "b"]
+    every = [test for part in found.tables for test in part.tests]
+    for part in found.tables:
+        p = [test.difference.p for test in part.tests]
+        assert [test.difference.p_holm for test in part.tests] == stats.holm(p)
+    # Benjamini and Hochberg: the smallest of p_k m / k over the ranks from a test's own on.
+    ordered = sorted(test.difference.p for test in every)
+    for test in every:
+        later = range(ordered.index(test.difference.p), len(ordered))
+        expected = min(ordered[rank] * len(ordered) / (rank + 1) for rank in later)
+        assert test.q == pytest.approx(min(1.0, expected))
+
+
+def test_a_single_seed_speaks_of_checkpoints():
+    one, two = table({"de": [0.1, 0.2], "en": [0.3, 0.4]}), table({"de": [0.2, 0.2], "en": [0.3, 0.5]})
+    recipes = {
+        arm: test.recipes
+        for arm in "bc"
+        for test in analyse(sweep({"a": [one, two], "b": [two, one], "c": [two]})).tables[0].tests
+        if test.arm == arm
+    }
+    assert recipes == {"b": True, "c": False}
+
+
+def test_the_front_holds_what_nothing_beats_in_both():
+    means = {
+        "worst": (9.0, 0.1),
+        "cheap": (1.0, 0.3),
+        "good": (5.0, 0.9),
+        "middle": (3.0, 0.5),
+        "same bias": (3.0, 0.4),
+    }
+    assert pareto_front(means) == {"cheap", "middle", "good"}
+    assert pareto_front({"a": (1.0, 0.5), "twin": (1.0, 0.5)}) == {"a", "twin"}
+
+
+SWEEPS, SEEDS, QUESTIONS = 120, 3, 40
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.2], ids=["questions alone", "both", "seeds alone"])
+def test_arms_that_are_the_same_are_rarely_called_different(spread: float):
+    """Three arms of one recipe: `spread` is the standard deviation between seeds, against .013 over questions."""
+    rng = np.random.default_rng(7)
+    single, by_table, by_sweep, tests = 0, 0, 0, 0
+    for _ in range(SWEEPS):
+        hard = rng.uniform(0.2, 0.8, (1, QUESTIONS))
+
+        def run(hard: np.ndarray = hard) -> Table:
+            values = hard + spread * rng.standard_normal() + 0.1 * rng.standard_normal((2, QUESTIONS))
+            distance = 50 + 100 * spread * rng.standard_normal() + 10 * rng.standard_normal(QUESTIONS)
+            return table({"de": values[0].tolist(), "en": values[1].tolist()}, distance.tolist())
+
+        found = analyse(sweep({arm: [run() for _ in range(SEEDS)] for arm in "abc"}))
+        every = [test for part in found.tables for test in part.tests]
+        tests += len(every)
+        single += sum(test.difference.p < LEVEL for test in every)
+        by_table += any(test.difference.verdict != "no evidence" for test in every)
+        by_sweep += any(test.q < LEVEL for test in every)
+    # At most the nominal rate, within what 95 % of such simulations of an exact test would find. Tests of a sweep
+    # depend on one another (a shared baseline), so their number is no larger than the sweeps' for this bound.
+    assert single / tests <= binom.ppf(0.95, SWEEPS, LEVEL) / SWEEPS
+    assert by_table <= binom.ppf(0.95, SWEEPS, LEVEL)
+    assert by_sweep <= binom.ppf(0.95, SWEEPS, LEVEL)

@@ -1,0 +1,73 @@
+"""A sweep's folder with real evaluations of encoders whose language bias is set: no training, a second a sweep."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybrid_jax.eval.full_ranking import run
+from hybrid_jax.eval.measures import per_query
+from hybrid_jax.eval.report.build import build_report, write_report
+from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
+
+LANGUAGES = ("de", "en", "th")
+RECORDS = 12
+
+
+def task() -> RetrievalTask:
+    """Every record in three languages, each a question and a passage."""
+    names = [(language, record) for language in LANGUAGES for record in range(RECORDS)]
+    return RetrievalTask(
+        name="records",
+        queries=tuple(Query(str(record), language, f"{language} {record}") for language, record in names),
+        candidates=tuple(Candidate(str(record), language, (f"{language} {record}",)) for language, record in names),
+        relevance=np.array([(i, j) for i, a in enumerate(names) for j, b in enumerate(names) if a[1] == b[1]]),
+        candidate_texts=("passage",),
+        about="Made-up records",
+        sources={"made up": "0" * 64},
+    )
+
+
+class Biased:
+    """Vectors of a text's record, of its language with a weight, and of noise."""
+
+    def __init__(self, seed: int, language: float, noise: float = 0.5):
+        self._rng, self._language, self._noise = np.random.default_rng(seed), language, noise
+
+    def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = self._noise * self._rng.standard_normal((len(texts), RECORDS + len(LANGUAGES)))
+        for row, text in enumerate(texts):
+            language, record = text.split(" ")
+            vectors[row, int(record)] += 1
+            vectors[row, RECORDS + LANGUAGES.index(language)] += self._language
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    encode_passages = encode_queries
+
+
+def made_up_sweep(
+    folder: Path,
+    arms: Mapping[str, float],
+    seeds: Sequence[int] = (0, 1),
+    missing: Iterable[tuple[str, int]] = (),
+    **stated: Any,
+) -> Path:
+    """Writes a sweep of arms {name: weight of the language}; those called "alpha=NUMBER" lie on an axis there."""
+    listed = []
+    for place, (name, language) in enumerate(arms.items()):
+        axis = {"mixture.monolingual_fraction": float(name[6:])} if name.startswith("alpha=") else {}
+        listed.append({"name": name, "overrides": axis, "axis": axis})
+        for seed in seeds:
+            if (name, seed) not in missing:
+                evaluation = run(Biased(100 * place + seed, language), [task()])
+                out = folder / "runs" / name / f"seed-{seed}"
+                write_report(out / "eval", build_report(name, evaluation, {"evaluated_with": {"git_commit": "abc"}}))
+                per_query.write(out / "eval" / per_query.FILE_NAME, evaluation.per_query)
+                cost = {"seconds_train": 10.0 + seed, "seconds_eval": 2.0, "pairs": 640, "tokens": 1000 + 100 * place}
+                (out / "cost.json").write_text(json.dumps(cost))
+    sweep = {"version": 1, "tasks": ["records"], "seeds": list(seeds), "baseline": None, "arms": listed, **stated}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.json").write_text(json.dumps(sweep))
+    return folder
