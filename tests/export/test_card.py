@@ -93,6 +93,20 @@ def test_the_card_of_a_run_says_what_it_saw(tiny_run, encoder: TextEncoder):
     assert "2408.10536" in card
 
 
+def test_the_card_of_an_aligned_run_counts_its_pairs_by_language(encoder: TextEncoder, tmp_path: Path):
+    languages = {"de": 3, "en": 3, "es": 2}
+    record = {"kind": "aligned", "dataset": "tiny", "query_languages": languages, "passage_languages": languages}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 0, **record}) + "\n", encoding="utf-8")
+    config = encoder.origin.config or {}
+    aligned = {"mixture": {**config["mixture"], "others": "aligned"}, "loss": {**config["loss"], "positives": "all"}}
+    origin = encoder.origin.model_copy(update={"config": {**config, **aligned}})
+    card = written(replace(encoder, origin=origin), trained_on=read_trained_on(tmp_path / "metrics.jsonl", 1))
+    assert cells(card, "kind of batch") == [["aligned", "1", "1.0000", "8"]]
+    assert cells(card, "language") == [[lang, "0", "0", "0", "0", str(count)] for lang, count in languages.items()]
+    assert "linear between, the other batches aligned" in card
+    assert "in up to 4 of their languages; all passages of a record are positives of each of its queries." in card
+
+
 def test_the_snippets_are_code_that_runs_through_the_parser(encoder: TextEncoder):
     awkward = replace(encoder, rules=TextRules('say "```" \\ ', "Passage: ", 8, 16))
     for format in ("sentence-transformers", "hf"):
