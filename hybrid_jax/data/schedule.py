@@ -226,7 +226,8 @@ def _check_sizes(mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size:
         if not any(pool.size(kind) for pool in pools.values()):
             raise ValueError(
                 f"the mixture asks for {kind} batches, but none of the datasets {', '.join(pools)} has rows for them: "
-                f"add one that has, or change mixture.{'weights' if mixture.weights else 'monolingual_fraction'}"
+                f"add one that has, name the kind in a dataset's kinds, or change "
+                f"mixture.{'weights' if mixture.weights else 'monolingual_fraction'}"
             )
         for name, pool in pools.items():
             if kind != "monolingual":
