@@ -68,9 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the training data")
     parser.add_argument("--data-dir", type=Path, help="where the tasks' official files lie, on this machine")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and its time by a few measured steps")
-    parser.add_argument(
-        "--page-only", action="store_true", help="run nothing: write the page of what there is"
-    )
+    parser.add_argument("--page-only", action="store_true", help="run nothing: write the page of what there is")
     return parser
 
 
