@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -27,6 +28,10 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
 """Becomes the command, after asking Linux to kill it when its parent dies: a worker that is killed leaves nobody who
 writes to the run's folder while another worker takes the run over."""
+
+
+_ERROR = re.compile(r"error: |[\w.]+(Error|Exception)\b")
+"""How our errors begin, and the last line of a traceback, which JAX may write a remark after."""
 
 
 class FailedError(RuntimeError):
@@ -89,9 +94,10 @@ def do(
 
 
 def last_line(log: Path) -> str:
-    """The last line that a process wrote, as a hint of what went wrong."""
+    """The last error that a process wrote, or else its last line: a hint of what went wrong."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it wrote nothing"
+    errors = [line for line in lines if _ERROR.match(line)]
+    return (errors or lines or ["it wrote nothing"])[-1]
 
 
 def start(arguments: Sequence[str], output: int) -> "subprocess.Popen[bytes]":

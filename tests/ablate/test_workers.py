@@ -14,6 +14,7 @@ import yaml
 
 from hybrid_jax.ablate.__main__ import main
 from hybrid_jax.ablate.folder import log_lines, read_plan, runs, steps_done
+from hybrid_jax.ablate.phases import last_line
 
 STEPS = 40
 COMMAND = [sys.executable, "-m", "hybrid_jax.ablate"]
@@ -202,6 +203,20 @@ def test_the_steps_of_a_run_are_read_from_the_end_of_its_log(tmp_path: Path, con
 
     (tmp_path / "metrics.jsonl").write_text(content)
     assert steps_done(Run("a", 0, tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("step 1\nerror: no rows\n", "error: no rows"),
+        ("Traceback:\n  x\njax.errors.JaxError: wrong\n-----\nFor simplicity, …\n", "jax.errors.JaxError: wrong"),
+        ("step 1\n\nstep 2\n", "step 2"),
+        ("", "it wrote nothing"),
+    ],
+)
+def test_the_hint_of_a_failure_is_the_last_error(tmp_path: Path, log: str, expected: str):
+    (tmp_path / "train.log").write_text(log, encoding="utf-8")
+    assert last_line(tmp_path / "train.log") == expected
 
 
 def test_help_needs_no_jax_and_is_shown_at_once():
