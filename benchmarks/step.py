@@ -1,7 +1,7 @@
 """Times one training step with and without the forms for a CPU, in turns: python -m benchmarks.step
 
-all-MiniLM-L6-v2's size with random weights (seed 0), 32 queries of 64 tokens and 32 passages of 256, AdamW: the step of
-`hybrid_jax.train` without its data. Each turn is a new process.
+all-MiniLM-L6-v2's size with random weights (seed 0), 32 queries and 32 passages of random lengths in rows of 256
+tokens, AdamW: the step of `hybrid_jax.train` without its data. Each turn is a new process.
 
     plain    every operation as on a GPU: `kernels.on_cpu` says no
     forms    the forms for a CPU of `model/kernels.py`
@@ -13,9 +13,14 @@ import json
 import statistics
 import sys
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.common import last_json, machine, python, run_child, take_turns
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hybrid_jax.data.batch import PackedBatch
 
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 ARMS = {"plain": {"GLIBC_TUNABLES": ""}, "forms": {"GLIBC_TUNABLES": ""}, "huge": HUGE_PAGES}
@@ -57,12 +62,7 @@ def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
     step = make_train_step(
         make_encode(config, mesh), make_objective(LossConfig(), mesh), optimizer, make_schedule(optim, steps), 0, mesh
     )
-    tokens = np.random.default_rng(0).integers(1000, 30_000, (32, 320)).astype(np.int32)
-    sides = {"query": tokens[:, :64], "passage": tokens[:, 64:]}
-    groups = {f"{side}_group": np.arange(32, dtype=np.int32) for side in sides}
-    texts = {f"{side}_tokens": part for side, part in sides.items()}
-    segments = {f"{side}_segments": np.ones_like(part) for side, part in sides.items()}
-    batch = put_batch(mesh, {**texts, **segments, **groups})
+    batch = put_batch(mesh, _batch(np.random.default_rng(0), mesh.size))
     seconds = []
     for _ in range(steps):
         start = time.perf_counter()
@@ -70,6 +70,23 @@ def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - start)
     sys.stdout.write("\n" + json.dumps({"seconds": seconds[1:]}) + "\n")
+
+
+def _batch(random: "np.random.Generator", devices: int) -> "PackedBatch":
+    """32 queries of about 19 tokens and 32 passages of about 180, at most 256: the lengths of MLQA's texts."""
+    import numpy as np
+
+    from hybrid_jax.data.batch import PackedBatch
+    from hybrid_jax.data.layout import Layout
+    from hybrid_jax.data.packing import fill, pack
+
+    lengths = np.concatenate([random.poisson(19, 32), np.minimum(random.gamma(9, 20, 32).astype(int), 256)])
+    layout = Layout(256, 8, (), 1.0, devices, None)
+    places = pack(lengths, layout.length, layout.slots)
+    read = lambda numbers: random.integers(1000, 30_000, lengths[numbers].sum())  # noqa: E731
+    texts = fill(places, np.arange(64), lengths, read, 64, layout.shape(places.rows), 0)
+    group = np.arange(32, dtype=np.int32)
+    return PackedBatch((texts,), group, group)
 
 
 def turn(arm: str, dtype: str, rate: float, steps: int) -> Turn:
