@@ -37,6 +37,7 @@ COMPOSITION_ROOTS = {
     "embed/run.py",
     "train/__main__.py",
     "train/loop.py",
+    "train/plan.py",
 }
 """The only files in rooms that see a whole Config; everything else takes the part it needs, or plain values."""
 WITHOUT_JAX = {"data", "disk"}

@@ -121,6 +121,11 @@ def parameter_sharding(mesh: Mesh, shape: Sequence[int]) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*(None,) * longest, "fsdp"))
 
 
+def rows_sharding(mesh: Mesh, axes: int) -> NamedSharding:
+    """The sharding of a batch's array with so many axes: its rows, which `put_batch` defines, over all devices."""
+    return NamedSharding(mesh, PartitionSpec(*(None,) * max(axes - 2, 0), AXES))
+
+
 def put_batch(mesh: Mesh, rows: Any) -> Any:
     """The global batch, its rows split over all devices, from each process's own rows.
 
@@ -132,11 +137,9 @@ def put_batch(mesh: Mesh, rows: Any) -> Any:
     """
 
     def put(path: Any, array: np.ndarray) -> jax.Array:
-        axis = max(array.ndim - 2, 0)
-        total = array.shape[axis] * jax.process_count()
+        total = array.shape[max(array.ndim - 2, 0)] * jax.process_count()
         check_rows_divide(f"batch of {total} rows in {jax.tree_util.keystr(path)}", total, mesh.size)
-        sharding = NamedSharding(mesh, PartitionSpec(*(None,) * axis, AXES))
-        return jax.make_array_from_process_local_data(sharding, array)
+        return jax.make_array_from_process_local_data(rows_sharding(mesh, array.ndim), array)
 
     return jax.tree_util.tree_map_with_path(put, rows)
 

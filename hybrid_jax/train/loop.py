@@ -64,7 +64,7 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
         check_same_sources(workdir, _sources(pipeline, pretrained), provenance())
         pipeline.tokenizer.save(workdir / "tokenizer")
 
-    layouts = _layouts(pipeline, config, mesh)
+    layouts = choose_layouts(pipeline, config, mesh)
     for layout in layouts:
         say(str(layout))
     part = partial(Batch.pack, layouts=layouts, host=jax.process_index(), hosts=jax.process_count())
@@ -120,7 +120,7 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
     say(f"done: {config.steps} steps, checkpoints in {workdir / 'checkpoints'}")
 
 
-def _layouts(pipeline: Pipeline, config: Config, mesh: Mesh) -> list[Layout]:
+def choose_layouts(pipeline: Pipeline, config: Config, mesh: Mesh) -> list[Layout]:
     """The shapes of this run's rows: one layout, or two where queries and passages have a tower each."""
     return pipeline.layouts(
         config.steps,

@@ -97,7 +97,7 @@ def test_a_full_disk_is_one_line_and_the_run_can_go_on(tiny_run, config: Config,
     done = subprocess.run(limited, capture_output=True, text=True, check=False, timeout=150)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last == f"error: [Errno 27] File too large: make room, and the same command resumes {copy}"
+    assert last == "error: [Errno 27] File too large: make room, and give the same command again"
     assert "Traceback" not in done.stderr
     assert 60 <= (copy / "metrics.jsonl").read_text().count("\n") <= 70
 
