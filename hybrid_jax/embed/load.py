@@ -150,4 +150,5 @@ def _adjusted(
     )
     if dtype is not None:
         model = model.model_copy(update={"encoder": model.encoder.model_copy(update={"dtype": dtype})})
-    return replace(encoder, rules=rules, model=model, origin=encoder.origin.model_copy(update={"texts": asdict(rules)}))
+    stated = {"texts": asdict(rules)} | ({"dtype": dtype} if dtype is not None else {})
+    return replace(encoder, rules=rules, model=model, origin=encoder.origin.model_copy(update=stated))

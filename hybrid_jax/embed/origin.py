@@ -23,7 +23,7 @@ class Origin(BaseModel):
     training_data: dict[str, Any] | None = None
     """For a run: the sources of each dataset with their hashes, and the hash of its tokenizer."""
     dtype: str | None = None
-    """For a run: the precision of its matrix products."""
+    """The precision of matrix products: for a run, or where it was chosen."""
     weights_sha256: str | None = None
     """For a published model: SHA-256 over its weight files."""
     tokenizer_sha256: str | None = None

@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hybrid_jax
 from hybrid_jax.embed import encoder as module
@@ -111,3 +113,32 @@ def test_the_package_offers_what_it_lists():
     assert sorted(hybrid_jax.__all__) == ["MtebEncoder", "load"]
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         hybrid_jax.lode  # noqa: B018
+
+
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=80))
+def test_a_text_stands_in_the_shortest_rows_that_hold_it_or_fills_longer_ones(lengths: list[int]):
+    sizes, seen = np.array(lengths), []
+    for length, texts, places in module._packed(sizes):
+        seen += texts.tolist()
+        assert (places.start + sizes[texts] <= length).all()
+        assert len({*zip(places.row.tolist(), places.slot.tolist(), strict=True)}) == len(texts)
+        needs = sizes[texts] > (length // 2 if length > module.SHORTEST_ROW else 0)
+        assert set(places.row.tolist()) == set(places.row[needs].tolist()) == set(range(places.rows))
+        assert length % module.SHORTEST_ROW == 0
+    assert sorted(seen) == list(range(len(lengths)))
+
+
+def test_texts_of_many_lengths_compile_few_programs(e5):
+    compiled = module._compiled(e5.model, "queries")
+    before = compiled._cache_size()  # pyright: ignore[reportFunctionMemberAccess]
+    for words in range(1, 14):
+        e5.encode_queries(["word " * words])
+    assert compiled._cache_size() - before <= 1  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def test_bfloat16_is_near_float32_and_stated():
+    exact, rounded = (load(FIXTURES / "e5", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    one, other = (encoder.encode_queries(TEXTS) for encoder in (exact, rounded))
+    assert 0.999 < np.sum(one * other, axis=1).min() < 1
+    assert (one != other).any()
+    assert [encoder.origin.stated()["dtype"] for encoder in (exact, rounded)] == ["float32", "bfloat16"]
