@@ -20,11 +20,9 @@ from hybrid_jax.data.packing import Places, fill, pack
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, Side, abstract, bind
+from hybrid_jax.model.kernels import tokens_at_once
 from hybrid_jax.runtime.mesh import put_batch
 
-TOKENS_PER_BATCH = 16_384
-"""A batch has this many tokens divided by its row length rows, so that all shapes take about the same time and memory.
-The last batch of a row length has the next power of two of the remaining rows."""
 TEXTS_AT_ONCE = 65_536
 """Texts that are packed together. Bounds the memory that a long iterable takes."""
 SHORTEST_ROW = 128
@@ -105,7 +103,7 @@ class TextEncoder:
         vectors = np.empty((len(ids), self.dim), np.float32)
         encode = _compiled(self.model, side)  # pyright: ignore[reportArgumentType]  # frozen: hashable
         for length, texts, places in _packed(lengths):
-            at_once = -(-max(1, TOKENS_PER_BATCH // length) // self.mesh.size) * self.mesh.size
+            at_once = max(1, tokens_at_once() // length) * self.mesh.size
             for first in range(0, places.rows, at_once):
                 rows = min(at_once, 1 << (places.rows - first - 1).bit_length())
                 rows = -(-rows // self.mesh.size) * self.mesh.size

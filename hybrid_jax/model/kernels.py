@@ -29,6 +29,15 @@ def row_length_multiple() -> int:
     return 64 if on_cpu() else 128
 
 
+def tokens_at_once() -> int:
+    """How many tokens are best encoded at a time: on a CPU few enough for its caches.
+
+    all-MiniLM-L6-v2 encodes 200 passages of 180 tokens on 2 cores in 3.1 s with 2,048 tokens, 3.5 with 4,096, 4.5 with
+    16,384 in float32; in bfloat16 2.3, 2.4 and 2.5 s.
+    """
+    return 2_048 if on_cpu() else 16_384
+
+
 def dot_general(inputs: jax.Array, kernel: jax.Array, dimension_numbers: Any, **options: Any) -> jax.Array:
     """`jax.lax.dot_general` for a linear layer, [..., inputs] x [inputs, outputs]; to be given to `nnx.Linear`.
 
