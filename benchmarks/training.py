@@ -48,7 +48,7 @@ def write_pairs(folder: Path) -> None:
     (folder / "pairs.jsonl").write_text("".join(map(dump, pairs)), encoding="utf-8")
 
 
-def ours(folder: Path, model: Path, batch: int, steps: int, dtype: str) -> Turn:
+def ours(folder: Path, model: Path, batch: int, steps: int, dtype: str, microbatch_rows: int | None = None) -> Turn:
     """One run of hybrid_jax.train."""
     config, work = folder / "config.json", Path(tempfile.mkdtemp(dir=folder))
     settings = {
@@ -64,6 +64,7 @@ def ours(folder: Path, model: Path, batch: int, steps: int, dtype: str) -> Turn:
         "mixture": {"monolingual_fraction": 1.0},
         "model": {"encoder": {"dropout": 0.1, "attention_dropout": 0.1, "dtype": dtype}},
         "optimizer": {"learning_rate": 2e-5, "warmup_steps": 0},
+        "microbatch_rows": microbatch_rows,
     }
     config.write_text(json.dumps(settings))  # JSON is YAML
     at: list[float] = []
