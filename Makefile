@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    train a small hybrid encoder on the built-in corpus and evaluate it (about 5 minutes on 2 cores)"
+	@echo "make demo    train a small hybrid encoder on the built-in corpus and evaluate it (about 2 minutes on 2 cores)"
 	@echo "make test    run the test suite"
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
 	@echo "make bench   time training, encoding and search beside their peers (QUICK=1: few steps)"
