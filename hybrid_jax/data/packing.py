@@ -42,8 +42,8 @@ class Places(NamedTuple):
 def pack(lengths: np.ndarray, row_length: int, slots: int) -> Places:
     """Best-fit decreasing: from the longest text to the shortest, each into the fullest row that has room for it.
 
-    `lengths` (int[texts]) are at most `row_length`; a row takes at most `slots` texts. The rows needed are at most
-    11/9 of the fewest possible, plus one (Johnson et al. 1974, doi 10.1137/0203025), if slots do not run out.
+    `lengths` (int[texts]) are at most `row_length`; a row takes at most `slots` texts. If slots do not run out,
+    the rows are at most 11/9 of the fewest possible, plus 4 (Johnson et al. 1974, doi 10.1137/0203025).
     """
     row, slot, start = np.zeros((3, len(lengths)), np.int64)
     rows_with_room: dict[int, list[int]] = {}  # positions left -> rows

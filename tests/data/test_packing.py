@@ -25,11 +25,12 @@ def test_every_text_stands_in_one_row_and_none_overlap(lengths: list[int], slots
 
 
 @given(LENGTHS)
-def test_rows_are_within_the_bound_of_best_fit_decreasing(lengths: list[int]):
-    places = pack(np.array(lengths), 32, len(lengths))
-    assert places.rows <= np.floor(11 / 9 * -(-sum(lengths) // 32)) + sum(length > 16 for length in lengths) + 1
-    if all(length == 8 for length in lengths):
-        assert places.rows == -(-len(lengths) // 4)
+def test_a_row_begins_only_with_a_text_that_no_row_before_has_room_for(lengths: list[int]):
+    sizes = np.array(lengths)
+    places = pack(sizes, 32, len(lengths))
+    filled = np.bincount(places.row, weights=sizes)
+    first = sizes[places.slot == 0][np.argsort(places.row[places.slot == 0])]
+    assert all(filled[before] + first[row] > 32 for row in range(places.rows) for before in range(row))
 
 
 def test_packing_of_a_case_by_hand():
