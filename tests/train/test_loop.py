@@ -104,3 +104,15 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny_run, config: Config, tmp_pa
     last = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1]
     assert json.loads(last, parse_constant=pytest.fail)["loss"] is None  # NaN is not JSON
     assert steps(folder) == [60]
+
+
+def test_a_run_compiles_its_step_once_for_each_number_of_rows(
+    tiny_run, config: Config, tmp_path, caplog: pytest.LogCaptureFixture
+):
+    # Each start makes new functions, so everything is compiled (or read from the cache) again, and logged.
+    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
+        train(config.model_copy(update={"steps": 24}), tmp_path / "run")
+    compiled = [line for line in caplog.messages if line.startswith("Compiling jit(train_step)")]
+    assert 1 <= len(compiled) <= 3
+    layout = next(line for line in tiny_run.printed.splitlines() if line.startswith("rows of"))
+    assert len(compiled) <= layout.count(",") + layout.count(" or ") + 1
