@@ -9,6 +9,7 @@ relevant, or a rank distance of a single answer. To read it elsewhere:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -81,12 +82,19 @@ class Table:
         """
         return self.clustered(self.setting(setting)[metric])
 
+    @cached_property
+    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """The places of each query's question and language among the sorted ones."""
+        return (
+            np.unique(np.array(self.ids), return_inverse=True)[1],
+            np.unique(np.array(self.languages), return_inverse=True)[1],
+        )
+
     def clustered(self, values: Float[np.ndarray, "queries ..."]) -> Float[np.ndarray, "questions groups"]:
         """Arranges any values of the table's queries as `by_question` does."""
-        _, question = np.unique(np.array(self.ids), return_inverse=True)
-        names, language = np.unique(np.array(self.languages), return_inverse=True)
+        question, language = self._cells
         wide = values.reshape(len(values), -1)
-        cells = np.full((question.max() + 1, len(names), wide.shape[1]), np.nan)
+        cells = np.full((question.max() + 1, language.max() + 1, wide.shape[1]), np.nan)
         cells[question, language] = wide
         cells = cells.reshape(len(cells), -1)
         return cells[:, ~np.isnan(cells).all(axis=0)]

@@ -31,23 +31,22 @@ questions in 110 columns, and 6 and 4.6 times on 10,000 in 26 (`benchmarks/measu
 returns NaN where all questions have the same value. The tests check that limits and p-values equal scipy's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import norm, t
 
+from hybrid_jax.eval.measures.resampling import NonEmptyRows, block_sizes, resampled_macro_means
+
 LEVEL = 0.05
 CONFIDENCE = 1 - LEVEL
 RESAMPLES = 2_000
 SWAPS = 10_000
-CELLS_AT_ONCE = 2**23
 
 Table = Float[np.ndarray, "questions groups"]
 Runs = Float[np.ndarray, "runs questions groups"]
-NonEmptyRows = Float[np.ndarray, "nonempty groups"]
-"""The rows of a table that have at least one value."""
 
 
 class Interval(NamedTuple):
@@ -68,7 +67,7 @@ class Difference(NamedTuple):
 def macro_mean(table: Table) -> float:
     """The mean over columns of each column's mean, leaving out NaN. Raises ValueError if a column has no value."""
     table = _without_empty_rows(table)
-    return float(_weighted_macro_means(np.ones((1, len(table))), table)[0])
+    return float((np.nansum(table, axis=0) / _column_counts(table)).mean())
 
 
 def interval(runs: Runs, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -139,7 +138,7 @@ def randomisation_test(differences: Table, swaps: int = SWAPS, seed: int = 0) ->
     threshold = abs(shares.sum()) - 1e-12 * np.abs(shares).sum()
     rng = np.random.default_rng(seed)
     count = 0
-    for size in _block_sizes(swaps, len(shares)):
+    for size in block_sizes(swaps, len(shares)):
         kept = rng.integers(0, 2, (size, len(shares)))
         # The sum of ±shares, with + where kept is 1.
         count += int((np.abs(2 * (kept @ shares) - shares.sum()) >= threshold).sum())
@@ -166,15 +165,7 @@ def clustered_resamples(table: Table, resamples: int = RESAMPLES, seed: int = 0)
     A column that has no value in a resample (which happens only where few questions have one) is left out of that
     resample's macro mean.
     """
-    table = _without_empty_rows(table)
-    questions = len(table)
-    rng = np.random.default_rng(seed)
-    means = []
-    for size in _block_sizes(resamples, questions):
-        drawn = rng.integers(0, questions, (size, questions)) + questions * np.arange(size)[:, None]
-        times_drawn = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
-        means.append(_weighted_macro_means(times_drawn.astype(np.float64), table))
-    return np.concatenate(means)
+    return resampled_macro_means(_without_empty_rows(table), resamples, seed)
 
 
 def bca_limits(
@@ -252,18 +243,6 @@ def _influence(table: NonEmptyRows) -> Float[np.ndarray, " nonempty"]:
     return np.nansum((table - means) / counts, axis=1) / table.shape[1]
 
 
-def _weighted_macro_means(
-    weights: Float[np.ndarray, "resamples nonempty"], table: NonEmptyRows
-) -> Float[np.ndarray, " resamples"]:
-    """The macro mean for each row of weights, leaving out the columns whose weights are all zero."""
-    # One product for both sums: starting BLAS's threads twice costs more than the arithmetic.
-    columns = np.concatenate([np.nan_to_num(table), ~np.isnan(table)], axis=1)
-    sums, counts = np.split(weights @ columns, 2, axis=1)
-    nonempty = counts > 0
-    means = sums / np.maximum(counts, 1)
-    return (means * nonempty).sum(axis=1) / nonempty.sum(axis=1)
-
-
 def _column_counts(table: NonEmptyRows) -> Float[np.ndarray, " groups"]:
     return (~np.isnan(table)).sum(axis=0).astype(np.float64)
 
@@ -281,10 +260,3 @@ def _check_same_questions(runs: Runs) -> None:
     if (missing != missing[:1]).any():
         run, question, column = np.argwhere(missing != missing[:1])[0]
         raise ValueError(f"question row {question}, column {column} exists in only one of the runs 0 and {run}")
-
-
-def _block_sizes(rows: int, width: int) -> Iterator[int]:
-    """Splits `rows` rows of `width` numbers into blocks that fit in memory, and yields the blocks' heights."""
-    height = max(1, CELLS_AT_ONCE // max(1, width))
-    for start in range(0, rows, height):
-        yield min(height, rows - start)

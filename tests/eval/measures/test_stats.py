@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binom, bootstrap, ks_2samp, norm, permutation_test, t
 
-from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures import resampling, stats
 
 LANGUAGES = 11
 NAN = np.nan
@@ -276,7 +276,8 @@ def test_the_size_of_blocks_changes_nothing(monkeypatch):
     table = hits(np.random.default_rng(0), 70)
     differences = table - hits(np.random.default_rng(1), 70)
     resamples, p = stats.clustered_resamples(table, 50), stats.randomisation_test(differences, 50)
-    monkeypatch.setattr(stats, "CELLS_AT_ONCE", 70 * 7)
+    monkeypatch.setattr(resampling, "CELLS_AT_ONCE", 70 * 7)
+    monkeypatch.setattr(resampling, "CELLS_TO_KEEP", 0)
     np.testing.assert_array_equal(stats.clustered_resamples(table, 50), resamples)
     assert stats.randomisation_test(differences, 50) == p
 
