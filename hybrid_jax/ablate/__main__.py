@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--arms", metavar="NAME,…", help="arms that have names, see above")
     parser.add_argument("--seeds", help="how many seeds, from the config's on, or which: 3, or 0,7 (default: 1)")
     parser.add_argument("--tasks", help="what each run is evaluated on, as in hybrid_jax.eval (default: demo)")
-    parser.add_argument("--baseline", metavar="ARM", help="what the other arms are compared with (default: the first)")
+    parser.add_argument("--baseline", metavar="ARM,…", help="what the others are tested against (default: the first)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the training data")
     parser.add_argument("--data-dir", type=Path, help="where the tasks' official files lie, on this machine")
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and its time by a few measured steps")
@@ -92,9 +92,9 @@ def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
 def _content(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     """The request's fields as given: those of the sweep file, and those of the command line over them."""
     content = read_sweep(arguments.sweep) if arguments.sweep else {}
-    given: dict[str, Any] = {"config": arguments.config, "baseline": arguments.baseline}
+    given: dict[str, Any] = {"config": arguments.config}
     given["seeds"] = parse_seeds(arguments.seeds) if arguments.seeds is not None else None
-    for name in ("arms", "tasks"):
+    for name in ("arms", "tasks", "baseline"):
         text = getattr(arguments, name)
         given[name] = None if text is None else [part.strip() for part in text.split(",") if part.strip()]
     if arguments.skip_bad_rows:

@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 ALPHA = "mixture.monolingual_fraction"
 OTHERS = "mixture.others"
@@ -27,6 +27,14 @@ _PAPER = {OTHERS: "cross_lingual", WEIGHTS: None}
 """What α means in the paper, whatever the base config says: the batches that are not monolingual are cross-lingual."""
 LONGEST_NAME = 80
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
+
+
+def _names(value: Any) -> Any:
+    return [] if value is None else [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_names)]
+"""Names of arms: a list in the file, or one name; nothing is the empty list."""
 
 
 class ArmError(ValueError):

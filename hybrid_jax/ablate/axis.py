@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hybrid_jax.ablate.results import Arm
+from hybrid_jax.ablate.arms import Arm
 
 NAMES = {"mixture.monolingual_fraction": "α, the share of monolingual batches"}
 LOG_RATIO = 16

@@ -32,8 +32,8 @@ def not_supported(sweep: Sweep, statistics: Statistics) -> list[str]:
         *_missing(sweep),
         *_open(sweep, statistics),
         *_seeds(sweep),
-        *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.stated.unequal),
-        *_tokens(sweep),
+        *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.plan.unequal),
+        *_costs(sweep),
         *_limits(sweep, statistics),
     ]
 
@@ -109,14 +109,14 @@ def _front(sweep: Sweep, statistics: Statistics, task: str) -> Iterator[str]:
 def _missing(sweep: Sweep) -> Iterator[str]:
     if not sweep.missing:
         return
-    total = len(sweep.stated.arms) * len(sweep.stated.seeds)
+    total = len(sweep.plan.arms) * len(sweep.plan.seeds)
     runs = ", ".join(f"{run.arm} seed {run.seed} ({run.state})" for run in sweep.missing)
     verb = "is" if len(sweep.missing) == 1 else "are"
     yield f"The sweep is not finished: {len(sweep.missing)} of {total} runs {verb} missing: {runs}."
-    absent = [arm.name for arm in sweep.stated.arms if arm.name not in sweep.runs]
+    absent = [arm.name for arm in sweep.plan.arms if arm.name not in sweep.runs]
     if absent:
         yield f"Nothing is known yet of {_listed(absent)}."
-    for baseline in sweep.baselines:
+    for baseline in sweep.plan.baselines:
         if baseline not in sweep.runs:
             yield f"The baseline {baseline} has no evaluated run: no arm is tested against it."
 
@@ -142,21 +142,11 @@ def _its(arms: Sequence[str]) -> str:
     return "that checkpoint" if len(arms) == 1 else "those checkpoints"
 
 
-def _tokens(sweep: Sweep) -> Iterator[str]:
-    """How far the arms' encoded tokens and pairs differ, or that they were not counted."""
-    for name, counted in (("pairs", _counts(sweep, "pairs")), ("encoded tokens", _counts(sweep, "tokens"))):
-        if len(counted) < len(sweep.runs):
-            yield f"The {name} of {_listed([arm for arm in sweep.runs if arm not in counted])} were not counted."
-        if len(counted) > 1 and max(counted.values()) > 1.001 * min(counted.values()):
-            most, least = max(counted, key=counted.__getitem__), min(counted, key=counted.__getitem__)
-            excess = counted[most] / counted[least] - 1 if counted[least] else float("inf")
-            yield f"The arms did not train on as many {name}: {most} on {excess:.1%} more than {least}."
-
-
-def _counts(sweep: Sweep, name: str) -> dict[str, float]:
-    """{arm: its mean count over runs}, of the arms whose runs were all counted."""
-    counts = {arm: [getattr(run.cost, name) for run in runs] for arm, runs in sweep.runs.items()}
-    return {arm: sum(values) / len(values) for arm, values in counts.items() if None not in values}
+def _costs(sweep: Sweep) -> Iterator[str]:
+    """The arms whose cost is not known yet."""
+    unfinished = [arm for arm, runs in sweep.runs.items() if any(run.cost is None for run in runs)]
+    if unfinished:
+        yield f"The cost of {_listed(unfinished)} is not known yet: a run was evaluated, but is not finished."
 
 
 def _limits(sweep: Sweep, statistics: Statistics) -> Iterator[str]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hybrid_jax.ablate.arms import Arm
+from hybrid_jax.ablate.arms import Arm, Names
 from hybrid_jax.disk.files import write_text
 
 PLAN, COST, CONFIG = "sweep.json", "cost.json", "config.yaml"
@@ -35,14 +35,27 @@ class Plan(BaseModel):
     """The resolved base config."""
     tasks: list[str]
     seeds: list[int]
-    baseline: str | None
-    """The arm that others are compared with."""
-    arms: list[Arm]
+    baseline: Names
+    """The arms that the others are tested against; empty for the first arm."""
+    arms: list[Arm] = Field(min_length=1)
     skip_bad_rows: bool
     unequal: list[str]
     """Sentences: what is not equal between the arms, besides what the sweep varies."""
     command: str
     """The command that made the sweep."""
+
+    @model_validator(mode="after")
+    def _check_baseline(self) -> "Plan":
+        names = [arm.name for arm in self.arms]
+        unknown = [name for name in self.baseline if name not in names]
+        if unknown:
+            raise ValueError(f"baseline {unknown[0]!r} is no arm: choose of {', '.join(names)}")
+        return self
+
+    @property
+    def baselines(self) -> list[str]:
+        """The arms that the others are tested against."""
+        return self.baseline or [self.arms[0].name]
 
 
 class Cost(BaseModel):

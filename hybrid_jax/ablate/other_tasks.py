@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from hybrid_jax.ablate.results import Run, Sweep
+from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.eval.measures.catalogue import BITEXT, POOLS, Metric
 from hybrid_jax.eval.report.rows import amount
 from hybrid_jax.eval.report.scores import Scores
@@ -35,11 +35,11 @@ def others(sweep: Sweep) -> list[OtherTask]:
     return tables
 
 
-def _results(run: Run, metrics: Mapping[str, Metric]) -> Mapping[str, Scores[float]]:
+def _results(run: Evaluated, metrics: Mapping[str, Metric]) -> Mapping[str, Scores[float]]:
     return run.report.searches if metrics is POOLS else run.report.bitext
 
 
-def _about(run: Run, key: str) -> str:
+def _about(run: Evaluated, key: str) -> str:
     return (run.report.searches[key] if key in run.report.searches else run.report.bitext[key]).about
 
 

@@ -16,8 +16,9 @@ from markupsafe import Markup
 from hybrid_jax.ablate import charts, figures, findings, tables
 from hybrid_jax.ablate.axis import Axis, axis_of
 from hybrid_jax.ablate.charts import Chart, Front
+from hybrid_jax.ablate.folder import Cost
 from hybrid_jax.ablate.other_tasks import others
-from hybrid_jax.ablate.results import Cost, Sweep, read_sweep
+from hybrid_jax.ablate.results import Sweep, read_sweep
 from hybrid_jax.ablate.statistics import Figure, Kind, Statistics, Table, analyse, space_measures
 from hybrid_jax.disk.files import atomic_files
 from hybrid_jax.eval.measures.catalogue import METRICS, SPACE_BIAS
@@ -79,7 +80,7 @@ def _html(sweep: Sweep, statistics: Statistics, axis: Axis, tasks: Sequence[dict
             others=others(sweep),
             costs=_costs(sweep),
             commits=sorted(commits),
-            base=yaml.safe_dump(sweep.stated.base, sort_keys=False, allow_unicode=True) if sweep.stated.base else "",
+            base=yaml.safe_dump(sweep.plan.base, sort_keys=False, allow_unicode=True),
         )
     )
 
@@ -173,7 +174,7 @@ def _costs(sweep: Sweep) -> dict[str, list[str]]:
     """{arm: runs, seconds of training and of evaluation, pairs, tokens: means over its runs, and a ratio of tokens}."""
     fields = ("seconds_train", "seconds_eval", "pairs", "tokens")
     means = {arm: [_mean([run.cost for run in runs], field) for field in fields] for arm, runs in sweep.runs.items()}
-    first = means.get(sweep.baselines[0], [None] * len(fields))[-1]
+    first = means.get(sweep.plan.baselines[0], [None] * len(fields))[-1]
     cells = {}
     for arm, values in means.items():
         ratio = None if first in (None, 0) or values[-1] is None else values[-1] / first
@@ -181,9 +182,10 @@ def _costs(sweep: Sweep) -> dict[str, list[str]]:
     return cells
 
 
-def _mean(costs: Sequence[Cost], field: str) -> float | None:
-    values = [getattr(cost, field) for cost in costs]
-    return None if None in values else sum(values) / len(values)
+def _mean(costs: Sequence[Cost | None], field: str) -> float | None:
+    """None where a run is not finished."""
+    values = [getattr(cost, field) for cost in costs if cost is not None]
+    return sum(values) / len(values) if len(values) == len(costs) else None
 
 
 def _legend(group: Sequence[Chart | Front]) -> list[tuple[str, str, str]]:

@@ -41,8 +41,11 @@ def make_plan(asked: Request, command: str) -> Planned:
     errors += [f"{line} (in {_some(names)})" for line, names in wrong.items()]
     errors += _same(configs)
     names = [arm.name for arm in listed]
-    if asked.baseline is not None and asked.baseline not in names:
-        errors.append(f"baseline {asked.baseline!r} is no arm: give one of {_some(names)}")
+    for name in asked.baseline:
+        if name not in names:
+            errors.append(f"baseline {name!r} is no arm: give one of {_some(names)}")
+        elif asked.baseline.count(name) > 1:
+            errors.append(f"baseline {name!r} is given twice: give it once")
     varied = {field for arm in listed for field in arm.overrides}
     if "seed" in varied:
         errors.append("seed is no field to vary: give --seeds")

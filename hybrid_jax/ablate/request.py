@@ -6,7 +6,7 @@ grid: {mixture.monolingual_fraction: [0, 0.5, 1]}    # --grid mixture.monolingua
 arms: [x-x, both: {loss.directions: both}]           # --arms x-x; arms of one's own in the file only
 seeds: 3                                  # a number of seeds, or a list of them: --seeds 3, --seeds 0,7
 tasks: [demo]                             # --tasks demo,xquad_r
-baseline: alpha=0.5                       # --baseline
+baseline: alpha=0.5                       # --baseline; several: [alpha=0, alpha=1], --baseline alpha=0,alpha=1
 skip_bad_rows: false                      # --skip-bad-rows
 """
 
@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hybrid_jax.ablate.arms import Names
 
 
 class RequestError(ValueError):
@@ -39,8 +41,8 @@ class Request(BaseModel):
     """How many seeds, from the base config's on; or which."""
     tasks: list[str] = Field(default=["demo"], min_length=1)
     """What each run is evaluated on."""
-    baseline: str | None = None
-    """The arm that the others are compared with."""
+    baseline: Names = []
+    """The arms that the others are tested against: one name or several; empty for the first arm."""
     skip_bad_rows: bool = False
     """Whether training skips bad rows of the data."""
 

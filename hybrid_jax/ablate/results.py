@@ -1,8 +1,4 @@
-"""Reads a sweep's folder: its arms and seeds, and of every run the report, the values of every query and the cost.
-
-sweep.json                     the arms, the seeds, the tasks, the baseline, what could not be made equal
-runs/ARM/seed-S/eval/          report.json and per_query.npz of a finished run
-runs/ARM/seed-S/cost.json      seconds, pairs and encoded tokens
+"""What a sweep has found so far: its plan, and of every evaluated run the report, the values of every query, the cost.
 
 A sweep may be unfinished: `Sweep.missing` names the runs without an evaluation.
 """
@@ -10,74 +6,25 @@ A sweep may be unfinished: `Sweep.missing` names the runs without an evaluation.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import ValidationError
 
+from hybrid_jax.ablate.arms import Arm
+from hybrid_jax.ablate.folder import PLAN, Cost, Plan, Run, read_cost, read_plan, runs, steps_done
 from hybrid_jax.eval.measures import per_query
 from hybrid_jax.eval.report.schema import Report
 
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class _Stated(BaseModel):
-    """A part of a JSON file that another program may add fields to."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Arm(_Stated):
-    """One recipe of the sweep."""
-
-    name: str
-    """Also the name of its folder."""
-    overrides: dict[str, Any] = {}
-    """The fields of the config that it sets, by their dotted names."""
-    axis: dict[str, Any] = {}
-    """Where it lies on the sweep's axes; empty for an arm beside them."""
-
-
-class Stated(_Stated):
-    """sweep.json."""
-
-    version: Literal[1]
-    arms: tuple[Arm, ...]
-    seeds: tuple[int, ...]
-    tasks: tuple[str, ...] = ()
-    baseline: tuple[str, ...] = ()
-    """The arms that the others are tested against. The file has a name, a list of them, or null for the first arm."""
-    unequal: tuple[str, ...] = ()
-    """What could not be made equal between the arms, in sentences."""
-    command: str = ""
-    base: dict[str, Any] = {}
-    """The config that every arm starts from."""
-
-    @field_validator("baseline", mode="before")
-    @classmethod
-    def _names(cls, value: Any) -> Any:
-        return () if value is None else (value,) if isinstance(value, str) else value
-
-
-class Cost(_Stated):
-    """cost.json: what one run took; None for what was not counted."""
-
-    seconds_train: float | None = None
-    seconds_eval: float | None = None
-    pairs: int | None = None
-    tokens: int | None = None
-    """Encoded tokens."""
-    host: str | None = None
-
 
 @dataclass(frozen=True)
-class Run:
+class Evaluated:
     """A run that was evaluated."""
 
     seed: int
     report: Report
     tables: Mapping[str, per_query.Table]
     """Every query's values, by task key."""
-    cost: Cost
+    cost: Cost | None
+    """None while the run is evaluated but not finished."""
 
 
 @dataclass(frozen=True)
@@ -95,20 +42,15 @@ class Sweep:
     """A sweep's folder as it is now."""
 
     folder: Path
-    stated: Stated
-    runs: Mapping[str, tuple[Run, ...]]
+    plan: Plan
+    runs: Mapping[str, tuple[Evaluated, ...]]
     """The evaluated runs of every arm that has some, in the sweep's order."""
     missing: tuple[Missing, ...]
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The arms that have evaluated runs."""
-        return tuple(arm for arm in self.stated.arms if arm.name in self.runs)
-
-    @property
-    def baselines(self) -> tuple[str, ...]:
-        """The arms that the others are tested against."""
-        return self.stated.baseline or (self.stated.arms[0].name,)
+        return tuple(arm for arm in self.plan.arms if arm.name in self.runs)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -119,55 +61,43 @@ class Sweep:
 
 def read_sweep(folder: Path) -> Sweep:
     """The sweep in `folder`. Raises ValueError in one line for a damaged file, or if no run is evaluated yet."""
-    path = folder / "sweep.json"
-    if not path.is_file():
-        raise ValueError(f"{folder} is no sweep (it has no sweep.json): name the folder that a sweep was given")
-    stated = _read(path, Stated, "restore it, or start the sweep in another folder")
-    names = [arm.name for arm in stated.arms]
-    if not names or len(set(names)) != len(names):
-        raise ValueError(f"{path}: arms {names}: give at least one, and each a name of its own")
-    unknown = [name for name in stated.baseline if name not in names]
-    if unknown:
-        raise ValueError(f"{path}: baseline {unknown[0]!r} is no arm: choose of {', '.join(names)}")
-    runs: dict[str, tuple[Run, ...]] = {}
+    plan = read_plan(folder)
+    if plan is None:
+        raise ValueError(f"{folder} is no sweep (it has no {PLAN}): name the folder that a sweep was given")
+    evaluated: dict[str, list[Evaluated]] = {arm.name: [] for arm in plan.arms}
     missing: list[Missing] = []
-    for name in names:
-        evaluated = []
-        for seed in stated.seeds:
-            run = folder / "runs" / name / f"seed-{seed}"
-            if (run / "eval" / "report.json").is_file() and (run / "eval" / per_query.FILE_NAME).is_file():
-                evaluated.append(_run(run, seed))
-            else:
-                missing.append(Missing(name, seed, _state(run)))
-        if evaluated:
-            runs[name] = tuple(evaluated)
-    if not runs:
+    for run in runs(folder, plan):
+        if all((run.folder / "eval" / name).is_file() for name in ("report.json", per_query.FILE_NAME)):
+            evaluated[run.arm].append(_evaluated(run))
+        else:
+            missing.append(Missing(run.arm, run.seed, _state(run)))
+    if len(missing) == len(plan.arms) * len(plan.seeds):
         raise ValueError(f"{folder}: none of its {len(missing)} runs is evaluated yet: finish one first")
-    return Sweep(folder, stated, runs, tuple(missing))
+    return Sweep(folder, plan, {arm: tuple(group) for arm, group in evaluated.items() if group}, tuple(missing))
 
 
-def _run(folder: Path, seed: int) -> Run:
-    fix = f"evaluate the run again (python -m hybrid_jax.eval --ckpt {folder})"
-    cost = folder / "cost.json"
-    return Run(
-        seed=seed,
-        report=_read(folder / "eval" / "report.json", Report, fix),
-        tables=per_query.read(folder / "eval" / per_query.FILE_NAME),
-        cost=_read(cost, Cost, "restore or remove it") if cost.is_file() else Cost(),
+def _evaluated(run: Run) -> Evaluated:
+    return Evaluated(
+        seed=run.seed,
+        report=_report(run),
+        tables=per_query.read(run.folder / "eval" / per_query.FILE_NAME),
+        cost=read_cost(run),
     )
 
 
-def _state(run: Path) -> str:
-    if not (run / "config.yaml").is_file():
+def _state(run: Run) -> str:
+    if not (run.folder / "train.log").is_file():
         return "not started"
-    saved = run / "checkpoints"
-    return "begun, not evaluated" if saved.is_dir() and any(saved.iterdir()) else "begun, no checkpoint yet"
+    done = steps_done(run)
+    return f"begun, {done} of {run.steps} steps" if done < run.steps else "trained, not evaluated"
 
 
-def _read(path: Path, model: type[Model], fix: str) -> Model:
+def _report(run: Run) -> Report:
+    path = run.folder / "eval" / "report.json"
     try:
-        return model.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
+        fix = f"evaluate the run again (python -m hybrid_jax.eval --ckpt {run.folder})"
         raise ValueError(f"{path}: {place}: {first['msg']}: {fix}") from None

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from hybrid_jax.ablate.results import Run, Sweep
+from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.eval.compare import compare
 from hybrid_jax.eval.comparison import Difference, Estimate
 from hybrid_jax.eval.measures import stats
@@ -116,7 +116,7 @@ def analyse(sweep: Sweep) -> Statistics:
         for kind, figures in FIGURES.items():
             metrics = _measured(sweep, task, list(dict.fromkeys(name for name, _ in figures)))
             estimates |= _estimates(sweep, task, metrics)
-            for baseline in sweep.baselines:
+            for baseline in sweep.plan.baselines:
                 if metrics and baseline in sweep.runs and len(sweep.runs) > 1:
                     tables.append(_table(sweep, task, kind, baseline, metrics))
     return Statistics(estimates, tuple(_discoveries(tables)))
@@ -125,8 +125,9 @@ def analyse(sweep: Sweep) -> Statistics:
 def language_estimates(sweep: Sweep, task: str, figure: Figure) -> dict[str, dict[str, Estimate]]:
     """{query language: {arm: estimate}} of one figure; languages and arms without a value are left out."""
     by_language: dict[str, dict[str, Estimate]] = {}
-    for arm, runs in sweep.runs.items():
-        for language in sorted(set(runs[0].tables[task].languages)):
+    languages = {language for runs in sweep.runs.values() for language in runs[0].tables[task].languages}
+    for language in sorted(languages):
+        for arm, runs in sweep.runs.items():
             values = [_of_language(run, task, figure, language) for run in runs]
             if not any(np.isnan(value).all() for value in values):
                 tables = [run.tables[task].clustered(value) for run, value in zip(runs, values, strict=True)]
@@ -150,7 +151,7 @@ def _measured(sweep: Sweep, task: str, names: Sequence[str]) -> list[str]:
     """The metrics that some query of the task has in every run."""
     runs = [run for group in sweep.runs.values() for run in group]
 
-    def has(run: Run, name: str) -> bool:
+    def has(run: Evaluated, name: str) -> bool:
         values = run.tables[task].multilingual.get(name)
         return values is not None and not np.isnan(values).all()
 
@@ -193,7 +194,7 @@ def _discoveries(tables: Sequence[Table]) -> Iterator[Table]:
         yield replace(table, tests=tuple(replace(test, q=next(corrected)) for test in table.tests))
 
 
-def _of_language(run: Run, task: str, figure: Figure, language: str) -> np.ndarray:
+def _of_language(run: Evaluated, task: str, figure: Figure, language: str) -> np.ndarray:
     """The figure's values, NaN for queries of other languages."""
     table = run.tables[task]
     values = table.setting(figure[1])[figure[0]].copy()

@@ -46,10 +46,8 @@ def closing_lines(sweep: Path, plan: Plan) -> list[str]:
 
 
 def compare_command(finished: list[Run], plan: Plan) -> str | None:
-    """The command that compares the arms, the baseline (or else the first arm) first; None for fewer than two arms."""
-    names = [arm.name for arm in plan.arms]
-    if plan.baseline in names:
-        names = [plan.baseline, *(name for name in names if name != plan.baseline)]
+    """The command that compares the arms, the first baseline first; None for fewer than two arms."""
+    names = dict.fromkeys([plan.baselines[0], *(arm.name for arm in plan.arms)])
     folders = {name: ",".join(str(run.folder) for run in finished if run.arm == name) for name in names}
     # "=" would end the name of a system.
     systems = [f"{name.replace('=', ':')}={listed}" for name, listed in folders.items() if listed]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 
 from hybrid_jax.ablate.findings import figure_label
-from hybrid_jax.ablate.results import Run, Sweep
+from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.ablate.statistics import HEADLINE, TESTED_BIAS, Figure, Statistics, Table
 from hybrid_jax.eval.measures.catalogue import SPACE_BIAS
 from hybrid_jax.eval.report.rows import amount
@@ -97,7 +97,7 @@ def _test(table: Table, arm: str, figure: Figure) -> list[object]:
     return [value.difference, value.low, value.high, value.p, value.p_holm, test.q, value.verdict, about]
 
 
-def _reported(run: Run, task: str) -> Iterator[tuple[Figure, float]]:
+def _reported(run: Evaluated, task: str) -> Iterator[tuple[Figure, float]]:
     """The headline figures and the bias measures of one run, from its report."""
     result = run.report.tasks[task]
     for name, setting in HEADLINE:

@@ -2,25 +2,25 @@
 
 from pathlib import Path
 
+from support.made_up_plan import made_up_arm, made_up_plan
 from support.made_up_report import made_up_report
 
 from hybrid_jax.ablate.other_tasks import others
-from hybrid_jax.ablate.results import Arm, Cost, Run, Stated, Sweep
+from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.eval.report.schema import BitextPair, BitextResult, Report
 
 
-def run(seed: int, accuracy: float, *, searched: bool = True) -> Run:
+def run(seed: int, accuracy: float, *, searched: bool = True) -> Evaluated:
     report = made_up_report({"tatoeba": ["de-en"]})
     values = {**report.bitext["tatoeba"].metrics, "accuracy": accuracy}
     pairs = {"de-en": BitextPair.model_validate({"sentences": 9, "margin_threshold": 1.0, **values})}
     mined = BitextResult.model_validate({"sentences": 9, "about": "Tatoeba", "pairs": pairs, **values})
     change = {"bitext": {"tatoeba": mined}, "searches": report.searches if searched else {}}
-    return Run(seed, Report.model_validate(report.model_copy(update=change)), {}, Cost())
+    return Evaluated(seed, Report.model_validate(report.model_copy(update=change)), {}, None)
 
 
-def sweep(runs: dict[str, tuple[Run, ...]]) -> Sweep:
-    stated = Stated(version=1, arms=tuple(Arm(name=name) for name in runs), seeds=(0, 1))
-    return Sweep(Path("s"), stated, runs, ())
+def sweep(runs: dict[str, tuple[Evaluated, ...]]) -> Sweep:
+    return Sweep(Path("s"), made_up_plan([made_up_arm(name) for name in runs], (0, 1)), runs, ())
 
 
 def test_an_arm_has_the_mean_of_its_seeds_and_every_one_of_them():

@@ -8,11 +8,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from support.made_up_plan import made_up_arm, made_up_plan
 from support.made_up_sweep import made_up_sweep
 
 from hybrid_jax.ablate.axis import axis_of
+from hybrid_jax.ablate.folder import read_plan
 from hybrid_jax.ablate.page import write_page
-from hybrid_jax.ablate.results import Arm, read_sweep
+from hybrid_jax.ablate.results import read_sweep
+from hybrid_jax.ablate.summary import record_measured
 
 ARMS = {"alpha=0": 0.1, "alpha=0.5": 0.6, "alpha=1": 2.5}
 
@@ -43,6 +46,9 @@ def report(sweep: Path, arm: str, seed: int) -> Mapping:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep = made_up_sweep(tmp_path_factory.mktemp("s") / "bias", ARMS, unequal=["rows are read in another order"])
+    plan = read_plan(sweep)
+    assert plan is not None
+    record_measured(sweep, plan)
     assert write_page(sweep) == sweep / "page" / "index.html"
     return sweep
 
@@ -83,7 +89,10 @@ def test_the_page_and_the_latex_table_show_the_means_of_the_csv(finished: Path):
             assert f"{float(row['mean']):.4f}" in latex
     assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 1
     assert "rows are read in another order" in seen
-    assert "alpha=1 on 20.0% more than alpha=0" in seen  # 1,200 tokens against 1,000
+    assert (
+        "Mean encoded tokens of the finished runs: alpha=0: 1,000; alpha=0.5: 1,100; alpha=1: 1,200, 20.0% apart"
+        in seen
+    )
     assert "2 seeds an arm" in seen
 
 
@@ -114,21 +123,33 @@ def test_the_page_is_one_file_and_every_figure_is_there_in_three_formats(finishe
 def test_an_unfinished_sweep_says_what_is_missing(tmp_path: Path):
     lost = [("alpha=0.5", 1), ("alpha=1", 0), ("alpha=1", 1)]
     sweep = made_up_sweep(tmp_path / "s", ARMS, missing=lost)
-    begun = sweep / "runs" / "alpha=1" / "seed-0"
-    (begun / "checkpoints" / "20").mkdir(parents=True)
-    (begun / "config.yaml").write_text("steps: 40\n")
+    for run, steps in (("alpha=1/seed-0", 20), ("alpha=0.5/seed-1", 40)):
+        (sweep / "runs" / run / "train.log").write_text("$ python\n")
+        lines = (json.dumps({"step": step}) + "\n" for step in range(steps))
+        (sweep / "runs" / run / "metrics.jsonl").write_text("".join(lines))
+    (sweep / "runs" / "alpha=0" / "seed-1" / "cost.json").unlink()
     seen = text(write_page(sweep))
     assert "3 of 6 runs are missing" in seen
     for run in (
-        "alpha=0.5 seed 1 (not started)",
-        "alpha=1 seed 0 (begun, not evaluated)",
+        "alpha=0.5 seed 1 (trained, not evaluated)",
+        "alpha=1 seed 0 (begun, 20 of 40 steps)",
         "alpha=1 seed 1 (not started)",
     ):
         assert run in seen
     assert "Nothing is known yet of alpha=1." in seen
+    assert "The cost of alpha=0 is not known yet" in seen
     assert "One seed of alpha=0.5" in seen
     assert {row["arm"] for row in rows(sweep / "page" / "table.csv")} == {"alpha=0", "alpha=0.5"}
     assert {row["about"] for row in rows(sweep / "page" / "table.csv")} == {"", "checkpoints"}
+
+
+def test_each_baseline_has_tests_of_its_own(tmp_path: Path):
+    sweep = made_up_sweep(tmp_path / "s", ARMS, baseline=["alpha=1", "alpha=0"])
+    seen = text(write_page(sweep))
+    assert "compared with alpha=1, alpha=0" in seen
+    tested = {(row["baseline"], row["arm"]) for row in rows(sweep / "page" / "table.csv") if row["metric"] == "map"}
+    assert tested == {(baseline, arm) for baseline in ("alpha=1", "alpha=0") for arm in ARMS if arm != baseline}
+    assert (sweep / "page" / "table.tex").read_text(encoding="utf-8").count("\\begin{tabular}") == 2
 
 
 def test_without_the_baseline_nothing_is_tested(tmp_path: Path):
@@ -143,34 +164,39 @@ def test_without_the_baseline_nothing_is_tested(tmp_path: Path):
     ("content", "error"),
     [
         (None, "is no sweep"),
-        ('{"version": 1, "arms": [], "seeds": []}', "at least one"),
-        ('{"version": 2, "arms": [], "seeds": []}', "version"),
-        ('{"version": 1, "arms": [{"name": "a"}], "seeds": [0], "baseline": "b"}', "'b' is no arm"),
-        ('{"version": 1, "arms": [{"name": "a"}], "seeds": [0]}', "none of its 1 runs"),
+        ({"arms": []}, "at least 1"),
+        ({"version": 2}, "version"),
+        ({"baseline": "b"}, "'b' is no arm"),
+        ({"extra": 1}, "extra"),
+        ({}, "none of its 1 runs"),
     ],
 )
-def test_what_is_no_sweep_is_refused_in_one_line(tmp_path: Path, content: str | None, error: str):
+def test_what_is_no_sweep_is_refused_in_one_line(tmp_path: Path, content: dict | None, error: str):
     if content is not None:
-        (tmp_path / "sweep.json").write_text(content)
+        plan = made_up_plan([made_up_arm("a")]).model_dump(mode="json")
+        (tmp_path / "sweep.json").write_text(json.dumps(plan | content))
     with pytest.raises(ValueError, match=error) as caught:
         read_sweep(tmp_path)
     assert "\n" not in str(caught.value)
 
 
-def arm(name: str, **axis: object) -> Arm:
-    return Arm(name=name, axis=axis)
-
-
 def test_the_axis_is_the_first_field_with_numbers():
-    line = axis_of([arm("a", alpha=1.0, data=5), arm("b", alpha=0.0, data=5), arm("c", alpha=0.25, data=5), arm("x")])
+    line = axis_of(
+        [
+            made_up_arm("a", alpha=1.0, data=5),
+            made_up_arm("b", alpha=0.0, data=5),
+            made_up_arm("c", alpha=0.25, data=5),
+            made_up_arm("x"),
+        ]
+    )
     assert line.series == {"data 5": {"b": 0.0, "c": 0.25, "a": 1.0}}
     assert list(line.beside) == ["x"]
     assert line.beside["x"] > 1
-    grid = axis_of([arm(f"{a}{d}", alpha=a, data=d) for a in (0, 1) for d in (5, 9)])
+    grid = axis_of([made_up_arm(f"{a}{d}", alpha=a, data=d) for a in (0, 1) for d in (5, 9)])
     assert grid.series == {"data 5": {"05": 0.0, "15": 1.0}, "data 9": {"09": 0.0, "19": 1.0}}
-    sizes = axis_of([arm(str(size), batch=size) for size in (16, 64, 256)])
+    sizes = axis_of([made_up_arm(str(size), batch=size) for size in (16, 64, 256)])
     assert list(sizes.series[""].values()) == [0.0, 0.5, 1.0]  # equal ratios, equal distances
     assert "log" in sizes.label
-    names = axis_of([arm("X-X"), arm("X-Y")])
+    names = axis_of([made_up_arm("X-X"), made_up_arm("X-Y")])
     assert not names.numeric
     assert list(names.beside.values()) == [0.0, 1.0]

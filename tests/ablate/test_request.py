@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 import yaml
+from support.made_up_plan import made_up_arm, made_up_plan
 
+from hybrid_jax.ablate.folder import Run
 from hybrid_jax.ablate.plan import make_plan
 from hybrid_jax.ablate.request import RequestError, parse_fields, parse_grid, parse_seeds, read_sweep, request
+from hybrid_jax.ablate.summary import compare_command
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
@@ -80,12 +83,23 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str):
         read_sweep(tmp_path / "sweeps.yaml")
 
 
+def test_baselines_are_none_one_or_several_names():
+    for given, expected in ((None, []), ("a", ["a"]), (["b", "a"], ["b", "a"])):
+        asked = request({"config": "c.yaml", "baseline": given}, "sweep.yaml")
+        assert asked.baseline == expected
+        plan = made_up_plan([made_up_arm("a"), made_up_arm("b")], baseline=asked.baseline)
+        assert plan.baselines == (expected or ["a"])
+        folders = [Run(name, 0, Path(name)) for name in "ab"]
+        first, second = ("b", "a") if expected == ["b", "a"] else ("a", "b")
+        assert compare_command(folders, plan) == f"python -m hybrid_jax.eval compare {first}={first} {second}={second}"
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_ours_can_be_planned(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     asked = request(read_sweep(path), str(path))
     plan = make_plan(asked, "").plan
-    assert plan.baseline in [arm.name for arm in plan.arms]
+    assert plan.baseline == plan.baselines
     assert f"--sweep configs/sweeps/{path.name} " in path.read_text()
     assert all("The mixtures differ" in sentence for sentence in plan.unequal)
 

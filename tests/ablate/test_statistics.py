@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import binom
+from support.made_up_plan import made_up_arm, made_up_plan
 
 from hybrid_jax.ablate.charts import pareto_front
-from hybrid_jax.ablate.results import Arm, Cost, Run, Stated, Sweep
+from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.ablate.statistics import analyse, language_estimates
 from hybrid_jax.eval.measures import stats
 from hybrid_jax.eval.measures.per_query import Table
@@ -37,12 +38,12 @@ def table(by_language: dict[str, list[float]], distance: list[float] | None = No
 def sweep(arms: dict[str, list[Table]], baseline: tuple[str, ...] = ()) -> Sweep:
     """A sweep whose runs have these values; the reports are not read by the statistics of values per query."""
     report = Report.model_construct(tasks={})
-    stated = Stated(version=1, arms=tuple(Arm(name=name) for name in arms), seeds=(0,), baseline=baseline)
+    plan = made_up_plan([made_up_arm(name) for name in arms], baseline=list(baseline))
     runs = {
-        name: tuple(Run(seed, report, {"t": table}, Cost()) for seed, table in enumerate(tables))
+        name: tuple(Evaluated(seed, report, {"t": table}, None) for seed, table in enumerate(tables))
         for name, tables in arms.items()
     }
-    return Sweep(Path("s"), stated, runs, ())
+    return Sweep(Path("s"), plan, runs, ())
 
 
 def test_estimates_and_differences_are_those_worked_out_by_hand():

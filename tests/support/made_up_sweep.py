@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from support.made_up_plan import made_up_arm, made_up_plan
 
+from hybrid_jax.ablate.folder import Cost, write_plan
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.measures import per_query
 from hybrid_jax.eval.report.build import build_report, write_report
@@ -52,22 +54,25 @@ def made_up_sweep(
     arms: Mapping[str, float],
     seeds: Sequence[int] = (0, 1),
     missing: Iterable[tuple[str, int]] = (),
-    **stated: Any,
+    **changes: Any,
 ) -> Path:
     """Writes a sweep of arms {name: weight of the language}; those called "alpha=NUMBER" lie on an axis there."""
     listed = []
     for place, (name, language) in enumerate(arms.items()):
         axis = {"mixture.monolingual_fraction": float(name[6:])} if name.startswith("alpha=") else {}
-        listed.append({"name": name, "overrides": axis, "axis": axis})
+        listed.append(made_up_arm(name, **axis))
         for seed in seeds:
+            out = folder / "runs" / name / f"seed-{seed}"
+            out.mkdir(parents=True)
+            (out / "config.yaml").write_text("steps: 40\n")
             if (name, seed) not in missing:
                 evaluation = run(Biased(100 * place + seed, language), [task()])
-                out = folder / "runs" / name / f"seed-{seed}"
                 write_report(out / "eval", build_report(name, evaluation, {"evaluated_with": {"git_commit": "abc"}}))
                 per_query.write(out / "eval" / per_query.FILE_NAME, evaluation.per_query)
-                cost = {"seconds_train": 10.0 + seed, "seconds_eval": 2.0, "pairs": 640, "tokens": 1000 + 100 * place}
-                (out / "cost.json").write_text(json.dumps(cost))
-    sweep = {"version": 1, "tasks": ["records"], "seeds": list(seeds), "baseline": None, "arms": listed, **stated}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sweep.json").write_text(json.dumps(sweep))
+                (out / "run.json").write_text(json.dumps({"data": {"demo": "0" * 64}}))
+                cost = Cost(
+                    seconds_train=10.0 + seed, seconds_eval=2.0, pairs=640, tokens=1000 + 100 * place, host="here"
+                )
+                (out / "cost.json").write_text(cost.model_dump_json())
+    write_plan(folder, made_up_plan(listed, seeds, **changes))
     return folder
