@@ -1,5 +1,6 @@
 """Real workers on a sweep of tiny runs: a kill, a stop, a failure, and a folder that has another plan."""
 
+import csv
 import json
 import os
 import signal
@@ -85,7 +86,9 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a child ends with its killed worker on Linux only")
 @pytest.mark.timeout(300)
-def test_two_workers_share_a_sweep_and_one_finishes_what_a_killed_one_began(workers: Workers):
+def test_two_workers_share_a_sweep_and_one_finishes_what_a_killed_one_began(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
     first_run, second_run = (workers.sweep / "runs" / f"alpha={alpha}" / "seed-3" for alpha in (0, 1))
     killed = workers.start()
     workers.wait_for_steps(first_run, 5)
@@ -103,13 +106,25 @@ def test_two_workers_share_a_sweep_and_one_finishes_what_a_killed_one_began(work
     assert survivor.returncode == 0, errors
     assert "2 of 2 runs are finished" in printed
     assert f"hybrid_jax.eval compare alpha:0={first_run} alpha:1={second_run}" in printed
+    page = workers.sweep / "page" / "index.html"
+    assert printed.splitlines()[-1] == f"page: {page}"
+    assert "all runs evaluated" in page.read_text(encoding="utf-8")
+    reported = list(csv.DictReader((page.parent / "runs.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["arm"] for row in reported} == {"alpha=0", "alpha=1"}
     plan = read_plan(workers.sweep)
     assert plan is not None
     for run in runs(workers.sweep, plan):
         steps = [line["step"] for line in log_lines(run)]
         assert steps == list(range(STEPS))
         report = json.loads((run.folder / "eval" / "report.json").read_text())
-        assert report["tasks"]
+        [key] = report["tasks"]
+        maps = {
+            row["setting"]: float(row["value"])
+            for row in reported
+            if (row["arm"], row["seed"], row["task"], row["metric"]) == (run.arm, str(run.seed), key, "map")
+        }
+        assert maps == {setting: report["tasks"][key]["map"][setting] for setting in maps}
+        assert "multilingual" in maps
         cost = json.loads((run.folder / "cost.json").read_text())
         assert cost["pairs"] == STEPS * 8
         assert cost["tokens"] == sum(line["tokens"] for line in log_lines(run)) > cost["pairs"] * 2
@@ -119,6 +134,13 @@ def test_two_workers_share_a_sweep_and_one_finishes_what_a_killed_one_began(work
     ended = {path.name: json.loads(path.read_text())["released"] for path in (workers.sweep / "leases").iterdir()}
     assert ended == {"alpha=0.seed-3.1.json": None, "alpha=0.seed-3.2.json": "done", "alpha=1.seed-3.1.json": "done"}
     assert (second_run / "train.log").read_text().count("$ python") == 1
+
+    # As if the second run were still to do: the page of the rest names it.
+    for name in ("cost.json", "eval", "train.log"):
+        (second_run / name).rename(tmp_path / name)
+    assert ablate(monkeypatch, "--workdir", str(workers.sweep), "--page-only") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"page: {page}"
+    assert "1 of 2 runs is missing: alpha=1 seed 3 (not started)" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -171,7 +193,7 @@ def test_a_folder_with_another_plan_is_refused_and_names_the_fields(
         ([*grids, "--seeds", "2"], "seeds: [3] -> [3, 4]"),
         ([*grids, "--tasks", "demo,xquad_r"], "tasks: ['demo'] -> ['demo', 'xquad_r']"),
         (["--arms", "x-y,hybrid"], "arms: alpha=0, alpha=1 -> x-y, hybrid"),
-        ([*grids, "--baseline", "alpha=1"], "baseline: None -> alpha=1"),
+        ([*grids, "--baseline", "alpha=1,alpha=0"], "baseline: [] -> ['alpha=1', 'alpha=0']"),
     ):
         assert ablate(monkeypatch, *common, *options) == 1
         errors = capsys.readouterr().err
@@ -185,7 +207,7 @@ def test_a_folder_with_another_plan_is_refused_and_names_the_fields(
 def test_every_mistake_of_a_plan_is_said_at_once_and_nothing_is_written(
     workers: Workers, config: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ):
-    options = ["--workdir", str(workers.sweep), "--config", str(config), "--arms", "x-z,x-y", "--baseline", "y"]
+    options = ["--workdir", str(workers.sweep), "--config", str(config), "--arms", "x-z,x-y", "--baseline", "y,y"]
     options += ["--grid", "loss.directions=both,left", "--grid", "mixture.monolingual_fraction=0,2"]
     assert ablate(monkeypatch, *options) == 1
     lines = capsys.readouterr().err.splitlines()
