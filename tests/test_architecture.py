@@ -29,12 +29,17 @@ BELOW: Mapping[str, set[str]] = {
     "ablate": {"runs", "eval", "disk"},
 }
 """What each room may import, besides itself."""
-ALSO = {"export": {"eval.report.schema", "eval.report.scores", "eval.report.rows", "eval.measures.catalogue"}}
-"""Single files of a room above: a model card shows what report.json says, in the same words."""
+ALSO = {
+    "export": {"eval.report.schema", "eval.report.scores", "eval.report.rows", "eval.measures.catalogue"},
+    "data/__main__.py": {"eval.leakage.command"},
+}
+"""Single files of a room above, for a room or one of its files: a model card shows what report.json says, in the same
+words; `python -m hybrid_jax.data leakage` compares with tasks."""
 COMPOSITION_ROOTS = {
     "ablate/plan.py",
     "data/__main__.py",
     "embed/run.py",
+    "eval/leakage/command.py",
     "train/__main__.py",
     "train/loop.py",
     "train/plan.py",
@@ -98,7 +103,8 @@ def upward_imports(sources: Sources) -> Iterator[str]:
             continue
         for name in _ours(path, source):
             target = name.split(".")[0]
-            single = any(name == file or name.startswith(f"{file}.") for file in ALSO.get(room, ()))
+            files = ALSO.get(room, set()) | ALSO.get(path, set())
+            single = any(name == file or name.startswith(f"{file}.") for file in files)
             if target not in BELOW.get(room, set()) | {room, "config"} and not single:
                 yield f"{path} imports {name}"
 

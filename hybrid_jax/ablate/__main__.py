@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--baseline", metavar="ARM,…", help="what the others are tested against (default: the first)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the training data")
     parser.add_argument("--data-dir", type=Path, help="where the tasks' official files lie, on this machine")
+    parser.add_argument(
+        "--allow-leakage", action="store_true", help="go on though training has texts of the evaluation: leakage.json"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and its time by a few measured steps")
     parser.add_argument("--page-only", action="store_true", help="run nothing: write the page of what there is")
     return parser
@@ -84,7 +87,7 @@ def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
         plan = found
     if arguments.dry_run:
         return 0
-    failed = [] if arguments.page_only else _work(sweep, plan, arguments.data_dir)
+    failed = [] if arguments.page_only else _work(sweep, plan, arguments)
     _conclude(sweep, plan)
     return 1 if failed else 0
 
@@ -145,12 +148,16 @@ def _say_time(plan: Plan, pairs: dict[str, int], data_dir: Path | None) -> None:
     print(f"estimated: {clock(seconds)} by one worker at this speed")
 
 
-def _work(sweep: Path, plan: Plan, data_dir: Path | None) -> list[Any]:
+def _work(sweep: Path, plan: Plan, arguments: argparse.Namespace) -> list[Any]:
+    from hybrid_jax.ablate.leakage import require_clean
     from hybrid_jax.ablate.progress import Progress
     from hybrid_jax.ablate.worker import work
 
+    line = require_clean(sweep, plan, arguments.data_dir, arguments.allow_leakage)
+    if line is not None:
+        print(line, flush=True)
     with Progress(runs(sweep, plan)) as progress:
-        return work(sweep, plan, data_dir, progress)
+        return work(sweep, plan, arguments.data_dir, progress)
 
 
 def _conclude(sweep: Path, plan: Plan) -> None:

@@ -4,6 +4,7 @@ sweep.json                 the plan: base config, tasks, seeds, arms, and what i
 runs/ARM/seed-S/           an ordinary run's folder, with its report in eval/; train.log and eval.log
 runs/ARM/seed-S/cost.json  written last: the run is finished
 leases/                    which worker does, or did, which run
+leakage.json               which evaluation texts are in the training data, unless it is evaluated on the demo alone
 """
 
 import json

@@ -1,4 +1,4 @@
-"""python -m hybrid_jax.data prepare|describe|preview --config FILE [--mixture.monolingual_fraction 0.3 …]"""
+"""python -m hybrid_jax.data prepare|describe|preview|leakage --config FILE [--mixture.monolingual_fraction 0.3 …]"""
 
 import argparse
 import sys
@@ -20,10 +20,16 @@ COMMANDS = {
 DESCRIPTION = """Shows what a config's data is made of, before anything is trained.
 
 Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --data.cache_dir /scratch/cache …
-All fields with their values: COMMAND --config FILE --help-config."""
+All fields with their values: COMMAND --config FILE --help-config.
+
+  python -m hybrid_jax.data leakage --config FILE --eval TASKS   what of an evaluation is in the training data"""
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["leakage"]:  # it knows the tasks, which no other part of this room does
+        from hybrid_jax.eval.leakage.command import main as leakage
+
+        return leakage(sys.argv[2:])
     arguments, overrides = _parser().parse_known_args()
     from hybrid_jax.config import load_config  # jax and all of it: not needed to answer --help
 

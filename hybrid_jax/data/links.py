@@ -19,7 +19,7 @@ from hybrid_jax.data.records import Passage, Row
 KEY_BYTES = 16
 """The probability that two among a billion different keys have the same hash is below 1e-20."""
 
-_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2581\ufe00-\ufe0f\ufffd]")
+INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2581\ufe00-\ufe0f\ufffd]")
 """Beside control, format and private-use characters: joiners, fillers and variation selectors; the mark that
 sentencepiece writes for a space; and the replacement character, which BERT's and XLM-R's tokenizers drop."""
 
@@ -31,7 +31,7 @@ def plain(text: str) -> str:
     drops it, and BERT's puts spaces around every Chinese character. Without any white space all of them agree. Case and
     accents are kept, although uncased tokenizers drop them. A text of nothing but such characters stays as it is.
     """
-    visible = _INVISIBLE.sub("", "".join(unicodedata.normalize("NFKC", text).split()))
+    visible = INVISIBLE.sub("", "".join(unicodedata.normalize("NFKC", text).split()))
     if not visible.isprintable():
         visible = "".join(letter for letter in visible if unicodedata.category(letter) not in ("Cc", "Cf", "Co"))
     return unicodedata.normalize("NFKC", visible) or text

@@ -91,6 +91,15 @@ def read_rows(config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs | None =
         raise DataError(f"{config.path}: {lack} (dataset {config.name!r} holds {shown}), correct languages or path")
 
 
+def stream_rows(config: DatasetConfig, on_bad: OnBadRow) -> Iterator[Row]:
+    """The dataset's rows in the requested languages, in the order of its files, with one line in memory at a time.
+
+    For readers that need no ids: unlike in `read_rows`, they may repeat, and a language may have no row.
+    """
+    for line in _lines(config, on_bad, Repairs()):
+        yield from (row for row in line if config.languages is None or row.lang in config.languages)
+
+
 def _titles_are_uneven(row: Row) -> bool:
     """Whether only the positive has a title, or only the negatives have."""
     if row.passage is None or not row.negatives:
