@@ -83,7 +83,7 @@ def test_a_title_is_part_of_the_passage_and_not(pool: Path, tmp_path: Path, caps
         train = lines(tmp_path / "train.jsonl", training)
         assert main(["--train", str(train), "--eval", f"beir:{pool}"]) == LEAKED
         printed = capsys.readouterr().out
-        assert "leakage: 1 exact of the 4 evaluation texts in training (beir:pool)" in printed
+        assert "leakage: 1 exact of the 4 evaluation texts in training (pool)" in printed
         assert f"{train}:1: " in printed
 
 
