@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybrid_jax.ablate.folder import CONFIG, COST, Cost, Plan, Run, log_lines
-from hybrid_jax.ablate.lease import Lease, LostError
 from hybrid_jax.disk.files import write_text
+from hybrid_jax.runs.lease import Lease, LostError
 
 POLL = 0.2
 """Seconds between looks at a child."""

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hybrid_jax.ablate import lease as leases
 from hybrid_jax.ablate.folder import Plan, Run, runs
-from hybrid_jax.ablate.lease import LostError
 from hybrid_jax.ablate.phases import FailedError, do
 from hybrid_jax.ablate.progress import Progress
+from hybrid_jax.runs import lease as leases
+from hybrid_jax.runs.lease import LostError
 
 WAIT = 1.0
 """Seconds between looks for a run to do, while other workers have all that are left."""

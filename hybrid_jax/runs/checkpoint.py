@@ -98,6 +98,11 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
+        if not self._folder.is_dir():  # Orbax would create it anew, with this checkpoint alone
+            raise CheckpointError(
+                f"{self._folder} is gone: nothing was saved at step {step}; restore or mount it, "
+                f"and the same command resumes the run from the checkpoints in it"
+            )
         try:
             self._orbax.save_async(step, state, force=True, metrics=dict(metrics))
         except Exception as error:  # from this save or the one before; Orbax raises many types

@@ -4,6 +4,7 @@ config.yaml      the resolved config, written first           tokenizer/        
 run.json         the data; code and machine of every start    checkpoints/      one folder per step
 metrics.jsonl    a line per step                              tensorboard/      the same numbers
 eval/            reports, and the curve of a watch            best/             the best checkpoint of a watch
+lock/            who is training here (lock.py)
 """
 
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_jax.disk.files import atomic_files
+
+LOCK = "lock"
 
 
 class WorkdirError(ValueError):
@@ -38,11 +41,27 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
                 f"use the same config to resume it, or another --workdir"
             )
         return False
-    if not path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not path.exists() and folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {LOCK}):
         raise WorkdirError(f"{folder} is not empty and not a run (it has no config.yaml): choose another --workdir")
     (folder / "run.json").unlink(missing_ok=True)
     atomic_files(folder, {path.name: config_text.encode()})
     return True
+
+
+def check_not_lost(folder: Path, every: int) -> None:
+    """Raises WorkdirError when a run that has no checkpoint must have had one, saved every `every` steps.
+
+    That is so where its log has steps but its folder of checkpoints is gone, as that is created before the first step;
+    or where the log goes beyond the second checkpoint, which is begun when the first one is complete.
+    """
+    log, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
+    logged = log.read_bytes().count(b"\n") if log.exists() else 0
+    if (logged and not checkpoints.is_dir()) or logged > 2 * every:
+        state = "has no checkpoint" if checkpoints.is_dir() else "is gone"
+        raise WorkdirError(
+            f"{checkpoints} {state}, but {log} has {logged} steps: is a disk not mounted? "
+            f"Restore it to resume, or remove {log} to begin again at step 0"
+        )
 
 
 def check_same_sources(folder: Path, sources: dict[str, Any], provenance: dict[str, Any]) -> None:

@@ -22,9 +22,10 @@ from hybrid_jax.hub.weights import Pretrained, open_pretrained, weights_digest
 from hybrid_jax.model.dual_encoder import Parameters
 from hybrid_jax.model.kernels import row_length_multiple
 from hybrid_jax.runs import checkpoint
+from hybrid_jax.runs.lock import Lock, one_trainer
 from hybrid_jax.runs.log import RunLog
 from hybrid_jax.runs.provenance import provenance
-from hybrid_jax.runs.workdir import check_same_sources, claim
+from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loss import Metrics
@@ -44,6 +45,11 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
     Raises ValueError with a one-line message: a ConfigError, DataError, WorkdirError, CheckpointError or DivergedError,
     or what `make_mesh` says about the devices.
     """
+    with one_trainer(workdir) as lock:
+        _train(config, workdir, skip_bad_rows, lock)
+
+
+def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock) -> None:
     primary = jax.process_index() == 0
     say = partial(print, flush=True) if primary else (lambda line: None)
     mesh = make_mesh(config.mesh)
@@ -81,6 +87,7 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
         start, state = checkpoint.restore(folder, abstract_state(config.model, optimizer, mesh), say)
         say(f"resuming {workdir} at step {start}")
     else:
+        check_not_lost(workdir, config.checkpoint.every)
         start, state = 0, create_state(config.model, optimizer, config.seed, mesh)
         if pretrained is not None:
             say(f"starting from the weights of {pretrained.folder}")
@@ -115,6 +122,7 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
             pending = batch, metrics, heldout
 
             if done % config.checkpoint.every == 0 or last:  # a step is logged before its checkpoint is written
+                lock.check()
                 checkpoints.save(done, state, _log_step(log, workdir, *pending))
                 pending = None
     say(f"done: {config.steps} steps, checkpoints in {workdir / 'checkpoints'}")

@@ -1,9 +1,9 @@
-"""Leases: which worker does which run, as files in a folder that the workers share; no server, no lock of the system.
+"""Leases: which process has which run, as files in a folder that all share; no server, no lock of the system.
 
 A run's leases are numbered: NAME.1.json, NAME.2.json, … and the highest is the one that counts. A file is created with
 O_EXCL, so that of two workers one gets the number, and only its creator writes to it. A worker takes a run over by
-creating the next number, which it may do when the highest is released or stale. So nothing is deleted, and a worker
-that slept and was taken for dead finds a higher number than its own, and leaves the run.
+creating the next number, which it may do when the highest is released or stale. So nothing is deleted here, and a
+worker that slept and was taken for dead finds a higher number than its own, and leaves the run.
 """
 
 import json
@@ -30,7 +30,7 @@ class LostError(RuntimeError):
 
 
 class Record(BaseModel):
-    """The content of a lease."""
+    """The content of a lease. A trainer's own lease (lock.py) leaves `child`, `spent` and `released` as they are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +48,11 @@ class Record(BaseModel):
     """Seconds of this worker's training and evaluation of the run."""
     released: str | None = None
     """How it ended: done, failed, stopped or lost; None while the worker has it."""
+
+    @property
+    def here(self) -> bool:
+        """Whether the process is, or was, one of this start of this machine, so that its id means something here."""
+        return self.machine == _machine()
 
 
 class Lease:
@@ -87,7 +92,7 @@ def take(folder: Path, name: str) -> Lease | None:
     """The lease of the run `name`, or None while another worker has it."""
     folder.mkdir(parents=True, exist_ok=True)
     number = _highest(folder, name)
-    if number and not _free(_path(folder, name, number)):
+    if number and not free(_path(folder, name, number)):
         return None
     path = _path(folder, name, number + 1)
     try:
@@ -99,11 +104,25 @@ def take(folder: Path, name: str) -> Lease | None:
     return Lease(path)
 
 
+def latest(folder: Path, name: str) -> Path | None:
+    """The file of the lease that counts; None if there is none. Raises FileNotFoundError without the folder."""
+    number = _highest(folder, name)
+    return _path(folder, name, number) if number else None
+
+
+def read(path: Path) -> Record | None:
+    """The lease's content; None where it was just created and is still empty, or its worker died at that moment."""
+    try:
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError:
+        return None
+
+
 def spent(folder: Path, name: str) -> dict[str, float]:
     """Seconds by phase of all workers on this run, since it was last done."""
     total: dict[str, float] = {}
     for number in range(1, _highest(folder, name) + 1):
-        record = _read(_path(folder, name, number))
+        record = read(_path(folder, name, number))
         for phase, seconds in (record.spent if record else {}).items():
             total[phase] = total.get(phase, 0.0) + seconds
         if record and record.released == "done":
@@ -115,7 +134,7 @@ def failed_since(folder: Path, name: str, moment: float) -> bool:
     """Whether the last worker on this run failed after `moment` (see `clock`)."""
     number = _highest(folder, name)
     path = _path(folder, name, number)
-    record = _read(path) if number else None
+    record = read(path) if number else None
     return record is not None and record.released == "failed" and path.stat().st_mtime >= moment
 
 
@@ -130,14 +149,21 @@ def clock(folder: Path) -> float:
         Path(name).unlink()
 
 
+def free(path: Path) -> bool:
+    """Whether the holder of a lease has released or removed it, or is dead as far as can be seen from here."""
+    try:
+        return _free(path)
+    except FileNotFoundError:
+        return True
+
+
 def _free(path: Path) -> bool:
-    """Whether the holder of a lease has released it, or is dead as far as can be seen from here."""
-    record = _read(path)
+    record = read(path)
     if record is None:
         return _silent(path)
     if record.released is not None:
         return True
-    if record.machine != _machine():
+    if not record.here:
         return _silent(path)
     if _alive(record.pid, record.started):
         return False  # also while it is suspended: so is its child then
@@ -181,15 +207,7 @@ def _parts(path: Path) -> tuple[Path, str, int]:
 
 def _highest(folder: Path, name: str) -> int:
     numbers = (path.name.removeprefix(f"{name}.").removesuffix(".json") for path in folder.iterdir())
-    return max((int(number) for number in numbers if number.isdigit()), default=0)
-
-
-def _read(path: Path) -> Record | None:
-    """The lease's content; None where it was just created and is still empty, or its worker died at that moment."""
-    try:
-        return Record.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError:
-        return None
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
 def _own_record() -> Record:

@@ -12,13 +12,13 @@ from threading import Barrier
 
 import pytest
 
-from hybrid_jax.ablate.lease import STALE, LostError, clock, failed_since, spent, take
+from hybrid_jax.runs.lease import STALE, LostError, clock, failed_since, spent, take
 
 WORKERS = 8
 HOLD = """
 import sys, time
 from pathlib import Path
-from hybrid_jax.ablate.lease import take
+from hybrid_jax.runs.lease import take
 lease = take(Path(sys.argv[1]), "run")
 assert lease is not None
 print("taken", flush=True)
