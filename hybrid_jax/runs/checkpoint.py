@@ -17,8 +17,13 @@ from orbax.checkpoint import v1 as ocp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.runs.manifest import NAME as MANIFEST
+from hybrid_jax.runs.manifest import find_damage, write_manifest
 
 Tree = TypeVar("Tree")
+
+UNFINISHED = ".orbax-checkpoint-tmp"
+"""What Orbax adds to the name of a checkpoint's folder until it is complete."""
 
 
 class CheckpointConfig(BaseModel):
@@ -80,8 +85,13 @@ class Checkpoints:
         policies = ocp.training.preservation_policies
         best = policies.BestN(get_metric_fn=metric, reverse=config.best == "lowest", n=1)
         keep: Any = policies.AnyPreservationPolicy([policies.LatestN(config.keep), best])
+        self._step = start
+        self._saving: Any = None
+        # A function, as Orbax copies its options: of a method, it would copy the whole object.
+        before_commit = ocp.options.AsyncOptions(post_finalization_callback=lambda: self._write_manifest())
         self._orbax = ocp.training.Checkpointer(
             str(folder.absolute()),
+            context=ocp.Context(async_options=before_commit),
             preservation_policy=keep,
             cleanup_tmp_directories=True,
         )
@@ -104,9 +114,17 @@ class Checkpoints:
                 f"and the same command resumes the run from the checkpoints in it"
             )
         try:
-            self._orbax.save_async(step, state, force=True, metrics=dict(metrics))
+            if self._saving is not None:
+                self._saving.result()
+            self._step = step
+            self._saving = self._orbax.save_async(step, state, force=True, metrics=dict(metrics))
         except Exception as error:  # from this save or the one before; Orbax raises many types
             raise self._unwritten(error) from error
+
+    def _write_manifest(self) -> None:
+        """Orbax calls this in process 0, when all files are written and before it renames their folder."""
+        (unfinished,) = self._folder.glob(f"{self._step}{UNFINISHED}*")
+        write_manifest(unfinished)
 
     def _unwritten(self, error: Exception) -> CheckpointError:
         cause = str(error).split("\n")[0][:300]
@@ -125,8 +143,8 @@ def steps(folder: Path) -> list[int]:
 def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | None = None) -> tuple[int, Tree]:
     """The step and the state of the latest checkpoint, or of `step`, with the shapes and shardings of `like`.
 
-    If the latest checkpoint is damaged, this says so to `warn` and takes the one before it. Parts of a checkpoint that
-    `like` lacks are not read.
+    If the latest checkpoint is damaged, this says so to `warn` and takes the one before it: all files are compared with
+    the checkpoint's manifest before any is loaded. Parts of a checkpoint that `like` lacks are not loaded.
 
     Raises CheckpointError when no checkpoint is usable or when it has another architecture, and DamagedError when
     `step` is given and its checkpoint is damaged.
@@ -134,10 +152,12 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
     available = steps(folder)
     if step is not None and step not in available:
         raise CheckpointError(f"{folder} has no checkpoint of step {step}; it has {available or 'none'}")
-    for path in sorted(folder.glob("*.orbax-checkpoint-tmp*")):
+    for path in sorted(folder.glob(f"*{UNFINISHED}*")):
         warn(f"{path} was never finished: taking the last complete checkpoint")
     for candidate in [step] if step is not None else reversed(available):
         path = folder / str(candidate)
+        if not (path / MANIFEST).exists():
+            warn(f"{path} has no {MANIFEST}, as if saved by an older version: it is loaded unchecked")
         try:
             return candidate, _load(path, like)
         except CheckpointError:
@@ -230,6 +250,8 @@ def _link(source: Path, target: Path) -> None:
 
 def _load(path: Path, like: Tree) -> Tree:
     """The checkpoint at `path`. Raises CheckpointError for another architecture, and Orbax's errors for damage."""
+    if damage := find_damage(path):
+        raise ValueError(damage)
     if not _metrics(path):
         raise ValueError("its metrics cannot be read")
     metadata = ocp.metadata(str(path.absolute())).metadata
