@@ -26,9 +26,10 @@ Both intervals are accurate from about 200 questions on. We use BCa (bias-correc
 because retrieval metrics are skewed, most of all near their ceiling, where the percentile interval misses three times
 as often on one side as on the other.
 
-We do not call `scipy.stats.bootstrap` and `permutation_test`, because they take 1.6 and 4 times our CPU time on 1,190
-questions in 110 columns, and 6 and 4.6 times on 10,000 in 26 (`benchmarks/measures.py`), and because `bootstrap`
-returns NaN where all questions have the same value. The tests check that limits and p-values equal scipy's.
+We do not call `scipy.stats.bootstrap` and `permutation_test`, because they take 7 and 4 times our CPU time on 1,190
+questions in 110 columns, and 27 and 4.6 times on 10,000 in 26 (`benchmarks/measures.py`; the draws are kept from an
+earlier table), and because `bootstrap` returns NaN where all questions have the same value. The tests check that limits
+and p-values equal scipy's.
 """
 
 from collections.abc import Sequence
