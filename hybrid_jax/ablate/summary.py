@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hybrid_jax.ablate.budget import measured
 from hybrid_jax.ablate.folder import Cost, Plan, Run, read_cost, runs, write_plan
@@ -54,6 +55,6 @@ def compare_command(finished: list[Run], plan: Plan) -> str | None:
     return f"python -m hybrid_jax.eval compare {shlex.join(systems)}" if len(systems) > 1 else None
 
 
-def _read(run: Run) -> dict[str, str]:
+def _read(run: Run) -> dict[str, Any]:
     """The digests of what a run read, by name, from its run.json."""
     return json.loads((run.folder / "run.json").read_text(encoding="utf-8"))["data"]
