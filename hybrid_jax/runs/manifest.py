@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.disk.files import atomic_files, sha256_of
 
@@ -49,18 +49,23 @@ def find_damage(folder: Path) -> str | None:
     """
     if not (folder / NAME).exists():
         return None
-    try:
-        text = (folder / NAME).read_text(encoding="utf-8")
-        manifest = Manifest.model_validate_json(text)
-        readable = manifest.files and manifest.model_dump_json(indent=1) == text
-    except (OSError, ValueError, ValidationError):
-        readable = False
-    if not readable:
+    manifest = _read(folder / NAME)
+    if manifest is None:
         return _first_of_all([f"{NAME} is damaged"], [True])
     names = list(manifest.files)
     own = range(jax.process_index(), len(names), jax.process_count())
     wrong = [number in own and not _unchanged(folder / name, manifest.files[name]) for number, name in enumerate(names)]
     return _first_of_all([f"{name} is not what was saved" for name in names], wrong)
+
+
+def _read(path: Path) -> Manifest | None:
+    """The manifest; None if it is damaged."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        manifest = Manifest.model_validate_json(text)
+    except (OSError, ValueError):
+        return None
+    return manifest if manifest.model_dump_json(indent=1) == text else None
 
 
 def _first_of_all(problems: list[str], present: list[bool]) -> str | None:

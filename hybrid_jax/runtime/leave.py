@@ -6,12 +6,13 @@ from typing import NoReturn
 
 
 def leave(status: int) -> NoReturn:
-    """Ends this process with the exit status that its `main` returned; at once if a signal stopped it (above 128).
+    """Ends this process with the exit status that its `main` returned; at once unless it succeeded (0).
 
     `sys.exit` takes Python down first. After a signal, a step still runs on threads of XLA, and one that then asks for
-    Python is ended inside C++ code, which aborts the process ("FATAL: exception not rethrown", status 134).
+    Python is ended inside C++ code, which aborts the process ("FATAL: exception not rethrown", status 134). After a
+    save that failed, Python may wait for threads of Orbax that never end.
     """
-    if status > 128:
+    if status:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,0 +1,55 @@
+"""A save that cannot begin or end is one line and the end of the process, soon; and saves leave nothing open."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from hybrid_jax.runs.checkpoint import CheckpointConfig, Checkpoints
+
+SECONDS = 30
+"""More than a failed save may take until the process has ended; on a quiet machine it takes about one."""
+
+
+@pytest.mark.parametrize("instead", ["a file", "a folder that cannot be written", "nothing"])
+def test_a_save_that_cannot_begin_ends_the_process_with_one_line(tiny_run, tmp_path: Path, instead: str):
+    (tmp_path / "tiny.yaml").write_text(tiny_run.yaml, encoding="utf-8")
+    run = tmp_path / "run"
+    checkpoints = run / "checkpoints"
+    command = [sys.executable, "-m", "hybrid_jax.train", "--config", str(tmp_path / "tiny.yaml"), "--workdir", str(run)]
+    overrides = ["--steps", "100000", "--checkpoint.every", "5", "--checkpoint.best_metric", "loss"]
+    process = subprocess.Popen([*command, *overrides], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        until = time.monotonic() + 100
+        while not (checkpoints / "5").is_dir() and time.monotonic() < until:
+            time.sleep(0.05)
+        checkpoints.rename(tmp_path / "aside")
+        if instead == "a file":
+            checkpoints.write_text("x")
+        elif instead != "nothing":
+            checkpoints.symlink_to("/proc")  # where not even root can make a folder
+        _, said = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert process.returncode == 1, said
+    assert errors == said.splitlines()[-1:], said
+    assert str(checkpoints) in errors[0]
+    assert "the same command resumes the run" in errors[0]
+    assert "Traceback" not in said
+    assert not (run / "lock").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files and threads as Linux shows them")
+@pytest.mark.parametrize("kind", ["fd", "task"])
+def test_saves_leave_no_files_open_and_no_threads(tmp_path: Path, kind: str):
+    counts = []
+    with Checkpoints(tmp_path, CheckpointConfig(keep=1), 0) as checkpoints:
+        for step in range(1, 31):
+            checkpoints.save(step, {"numbers": jnp.arange(64.0)}, {"loss": 1.0})
+            counts.append(sum(1 for _ in Path("/proc/self", kind).iterdir()))
+    assert max(counts[-5:]) <= max(counts[5:10]) + 4, counts  # the first saves start pools of threads that all use
