@@ -41,11 +41,11 @@ def test_a_second_trainer_is_refused_in_one_line_that_says_who_and_what_to_do(tm
         for _ in range(3):
             with pytest.raises(WorkdirError) as refused, one_trainer(run):
                 pass
-        assert re.fullmatch(
-            rf"process {os.getpid()} on \S+ \(since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC\) is training in {run}: "
-            rf"wait for its end or stop it \(kill {os.getpid()}\), or use another --workdir",
-            str(refused.value),
-        )
+            assert re.fullmatch(
+                rf"process {os.getpid()} on \S+ \(since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC\) is training in {run}: "
+                rf"wait for its end or stop it \(kill {os.getpid()}\), or use another --workdir",
+                str(refused.value),
+            )
         lock.check()
         claim(run, "seed: 1", lambda text: [])  # a workdir with a lock and nothing else is a new one
     with one_trainer(run):

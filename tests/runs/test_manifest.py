@@ -60,7 +60,8 @@ def test_a_flipped_bit_in_any_file_is_noticed(folder: Path, like: TrainState):
             assert line.endswith("): taking the checkpoint before it"), line
             assert name in line or name == NAME, line
         path.write_bytes(content)
-    path.unlink()
+    name = str(paths[-1].relative_to(folder / str(last)))
+    paths[-1].unlink()
     with pytest.raises(DamagedError, match=rf"{last} is damaged \({name} is not what was saved\): choose another step"):
         restore(folder, like, pytest.fail, last)
 
