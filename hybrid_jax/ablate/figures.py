@@ -148,7 +148,8 @@ def _room(values: Sequence[Estimate], log: bool = False) -> tuple[float, float]:
 def _log(axes: Axes, which: str) -> None:
     getattr(axes, f"set_{which}scale")("log", nonpositive="clip")
     scale = axes.yaxis if which == "y" else axes.xaxis
-    scale.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
+    # Numbers side by side need more room than numbers above one another.
+    scale.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if which == "y" else (1.0, 3.0)))
     scale.set_major_formatter(FuncFormatter(_number))
     scale.set_minor_formatter(NullFormatter())
 

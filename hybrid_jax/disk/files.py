@@ -106,3 +106,8 @@ def _flush(stream: BinaryIO) -> None:
 def _explained(path: Path, error: OSError, how: str = "") -> OSError:
     reason = error.strerror or str(error)
     return OSError(error.errno, f"cannot write {path}: {reason}; make room or name another folder {how}".rstrip())
+
+
+def folder_identity(folder: Path) -> tuple[int, int] | None:
+    """Tells a folder from another of its name (device and inode); None if there is none."""
+    return (folder.stat().st_dev, folder.stat().st_ino) if folder.is_dir() else None

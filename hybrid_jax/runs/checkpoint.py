@@ -16,7 +16,7 @@ import jax
 from orbax.checkpoint import v1 as ocp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.disk.files import atomic_files, folder_identity
 from hybrid_jax.runs.manifest import NAME as MANIFEST
 from hybrid_jax.runs.manifest import find_damage, write_manifest
 
@@ -85,6 +85,8 @@ class Checkpoints:
         policies = ocp.training.preservation_policies
         best = policies.BestN(get_metric_fn=metric, reverse=config.best == "lowest", n=1)
         keep: Any = policies.AnyPreservationPolicy([policies.LatestN(config.keep), best])
+        folder.mkdir(parents=True, exist_ok=True)
+        self._identity = folder_identity(folder)
         self._step = start
         self._saving: Any = None
         # A function, as Orbax copies its options: of a method, it would copy the whole object.
@@ -108,9 +110,9 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
-        if not self._folder.is_dir():  # Orbax would create it anew, with this checkpoint alone
+        if folder_identity(self._folder) != self._identity:  # Orbax would create it anew, with this checkpoint alone
             raise CheckpointError(
-                f"{self._folder} is gone: nothing was saved at step {step}; restore or mount it, "
+                f"{self._folder} is gone or was replaced: nothing was saved at step {step}; restore or mount it, "
                 f"and the same command resumes the run from the checkpoints in it"
             )
         try:
