@@ -1,4 +1,4 @@
-"""A save that cannot begin or end is the end of the process, soon, and its last line says why; and saves leave nothing open."""
+"""A save that cannot begin or end ends the process, and its last line says why; and saves leave nothing open."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_a_save_that_cannot_begin_ends_the_process_and_its_last_line_says_why(ti
         process.kill()
         process.communicate()
     assert process.returncode == 1, said
-    # What ends the process is the last thing said. Threads of a save that was on its way may have said their own before.
+    # The last thing said is what ended the process. Threads of a save that was on its way may have said more before.
     error = said[said.rindex("error: ") :]
     assert error.count("\n") == 1, said
     assert error.endswith("\n"), said
