@@ -76,15 +76,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
-    asked = _content(arguments, words)
     sweep = arguments.workdir
-    if asked or arguments.dry_run:
-        plan = _planned(request(asked, str(arguments.sweep or "options")), arguments)
+    requested_fields = _requested_fields(arguments, words)
+    if requested_fields or arguments.dry_run:
+        plan = _planned(request(requested_fields, str(arguments.sweep or "options")), arguments)
     else:
-        found = read_plan(sweep)
-        if found is None:
-            raise ValueError(f"{sweep} holds no sweep: give --config and --grid or --arms, or --sweep (see --help)")
-        plan = found
+        plan = read_plan(sweep)
+    if plan is None:
+        raise ValueError(f"{sweep} holds no sweep: give --config and --grid or --arms, or --sweep (see --help)")
     if arguments.dry_run:
         return 0
     failed = [] if arguments.page_only else _work(sweep, plan, arguments)
@@ -92,7 +91,7 @@ def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _content(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
+def _requested_fields(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     """The request's fields as given: those of the sweep file, and those of the command line over them."""
     content = read_sweep(arguments.sweep) if arguments.sweep else {}
     given: dict[str, Any] = {"config": arguments.config}
@@ -109,14 +108,14 @@ def _content(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     return content
 
 
-def _planned(asked: Request, arguments: argparse.Namespace) -> Plan:
+def _planned(sweep_request: Request, arguments: argparse.Namespace) -> Plan:
     """The plan, shown; it is written to the sweep's folder unless this is a dry run."""
     from hybrid_jax.ablate import plan as planning  # imports jax, which --help and a worker's start do not need
     from hybrid_jax.ablate.budget import pairs
     from hybrid_jax.ablate.summary import plan_table
 
     words = [word for word in sys.argv[1:] if word != "--dry-run"]
-    planned = planning.make_plan(asked, f"python -m hybrid_jax.ablate {shlex.join(words)}")
+    planned = planning.make_plan(sweep_request, f"python -m hybrid_jax.ablate {shlex.join(words)}")
     plan, configs = planned
     planning.check_same(arguments.workdir, plan)
     counts = {name: pairs(planning.fields_of(config)) for name, config in configs.items()}

@@ -21,44 +21,46 @@ class Planned(NamedTuple):
     configs: dict[str, Config]
 
 
-def make_plan(asked: Request, command: str) -> Planned:
+def make_plan(sweep_request: Request, command: str) -> Planned:
     """Resolves the request. `command` is what was typed.
 
     Raises ConfigError, ArmError or RequestError with a line for each problem of any arm, before anything is written.
     """
-    if asked.config is None:
+    if sweep_request.config is None:
         raise RequestError("no base config: give --config configs/demo.yaml, or a sweep file that names one")
-    base = load_config(asked.config, fields=asked.set)
-    listed, errors = arms(asked.grid, asked.named, asked.own, base.steps)
+    base = load_config(sweep_request.config, fields=sweep_request.set)
+    listed, errors = arms(sweep_request.grid, sweep_request.named, sweep_request.own, base.steps)
     configs: dict[str, Config] = {}
     wrong: dict[str, list[str]] = {}
     for arm in listed:
         try:
-            configs[arm.name] = _resolve(asked, arm)
+            configs[arm.name] = _resolve(sweep_request, arm)
         except ConfigError as error:
             for line in str(error).splitlines():  # the file's name would mislead: the base config is valid
-                wrong.setdefault(line.removeprefix(f"{asked.config}: "), []).append(arm.name)
+                wrong.setdefault(line.removeprefix(f"{sweep_request.config}: "), []).append(arm.name)
     errors += [f"{line} (in {_some(names)})" for line, names in wrong.items()]
     errors += _same(configs)
     names = [arm.name for arm in listed]
-    for name in asked.baseline:
+    for name in sweep_request.baseline:
         if name not in names:
             errors.append(f"baseline {name!r} is no arm: give one of {_some(names)}")
-        elif asked.baseline.count(name) > 1:
+        elif sweep_request.baseline.count(name) > 1:
             errors.append(f"baseline {name!r} is given twice: give it once")
     varied = {field for arm in listed for field in arm.overrides}
     if "seed" in varied:
         errors.append("seed is no field to vary: give --seeds")
     if errors:
         raise ArmError("\n".join(dict.fromkeys(errors)))
-    seeds = asked.seeds if isinstance(asked.seeds, list) else [base.seed + n for n in range(asked.seeds)]
+    seeds = sweep_request.seeds
+    if isinstance(seeds, int):
+        seeds = [base.seed + number for number in range(seeds)]
     plan = Plan(
         base=base.model_dump(mode="json"),
-        tasks=asked.tasks,
+        tasks=sweep_request.tasks,
         seeds=seeds,
-        baseline=asked.baseline,
+        baseline=sweep_request.baseline,
         arms=listed,
-        skip_bad_rows=asked.skip_bad_rows,
+        skip_bad_rows=sweep_request.skip_bad_rows,
         unequal=unequal({name: fields_of(config) for name, config in configs.items()}),
         command=command,
     )
@@ -82,18 +84,18 @@ def write(sweep: Path, planned: Planned) -> None:
 
 def check_same(sweep: Path, plan: Plan) -> None:
     """Raises SweepError when the folder has another plan, naming each field that differs, or files but no sweep."""
-    there = read_plan(sweep)
-    if there is None:
-        strange = (
+    existing = read_plan(sweep)
+    if existing is None:
+        other_files = (
             sorted(path.name for path in sweep.iterdir() if path.name not in ("runs", "leases"))
             if sweep.is_dir()
             else []
         )
-        if strange or (sweep.exists() and not sweep.is_dir()):
-            what = f"holds {strange[0]}, but no sweep" if strange else "is no folder"
+        if other_files or (sweep.exists() and not sweep.is_dir()):
+            what = f"holds {other_files[0]}, but no sweep" if other_files else "is no folder"
             raise SweepError(f"{sweep} {what}: choose another --workdir")
         return
-    old, new = _identity(there), _identity(plan)
+    old, new = _identity(existing), _identity(plan)
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if changed:
         listed = "; ".join(f"{name}: {old.get(name)} -> {new.get(name)}" for name in changed[:SHOWN])
@@ -109,9 +111,9 @@ def fields_of(config: Config) -> dict[str, Any]:
     return flat(config.model_dump(mode="json"))
 
 
-def _resolve(asked: Request, arm: Arm) -> Config:
-    assert asked.config is not None
-    config = load_config(asked.config, fields=asked.set | arm.overrides)
+def _resolve(sweep_request: Request, arm: Arm) -> Config:
+    assert sweep_request.config is not None
+    config = load_config(sweep_request.config, fields=sweep_request.set | arm.overrides)
     if ALPHA in arm.overrides and config.mixture.weights is not None:
         raise ConfigError(f"{WEIGHTS} {config.mixture.weights} replaces {ALPHA}: set --{WEIGHTS} null")
     return config

@@ -1,4 +1,4 @@
-"""What a sweep is asked to be: a YAML file in configs/sweeps/, the command line on top of it, or both.
+"""What a sweep is to be: a YAML file in configs/sweeps/, the command line on top of it, or both.
 
 config: configs/demo.yaml                 # --config
 set: {steps: 400}                         # any field for all arms: --steps 400
@@ -25,7 +25,7 @@ class RequestError(ValueError):
 
 
 class Request(BaseModel):
-    """A sweep as it is asked for, before any config is read."""
+    """A sweep as it is requested, before any config is read."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,8 +62,8 @@ def read_sweep(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = ", ".join(str(other) for other in sorted(path.parent.glob("*.yaml"))) or "no sweep file"
-        raise RequestError(f"no sweep file {path}: {path.parent} has {known}") from None
+        sweep_files = ", ".join(map(str, sorted(path.parent.glob("*.yaml")))) or "no sweep file"
+        raise RequestError(f"no sweep file {path}: {path.parent} has {sweep_files}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
@@ -74,7 +74,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
 def request(content: Mapping[str, Any], source: str) -> Request:
     """The request in a mapping, which comes from `source`. Raises RequestError with a line for each problem."""
     try:
-        asked = Request.model_validate(content)
+        validated = Request.model_validate(content)
     except ValidationError as error:
         lines = dict.fromkeys(
             f"{source}: {'.'.join(map(str, problem['loc'][:2]))} = {_short(problem['input'])}: {problem['msg']}"
@@ -83,16 +83,16 @@ def request(content: Mapping[str, Any], source: str) -> Request:
             for problem in error.errors()
         )
         raise RequestError("\n".join(lines)) from None
-    seeds = asked.seeds if isinstance(asked.seeds, list) else range(asked.seeds)
+    seeds = validated.seeds if isinstance(validated.seeds, list) else range(validated.seeds)
     if not len(seeds) or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise RequestError(f"{source}: seeds {asked.seeds}: give 1 or more, or a list of different seeds from 0 on")
-    empty = [field for field, values in asked.grid.items() if not values]
+        raise RequestError(f"{source}: seeds {validated.seeds}: give 1 or more, or a list of different seeds from 0 on")
+    empty = [field for field, values in validated.grid.items() if not values]
     if empty:
         raise RequestError(f"{source}: grid {empty[0]} has no values: give some, such as {empty[0]}: [0, 1]")
-    twice = sorted(asked.grid.keys() & asked.set.keys())
+    twice = sorted(validated.grid.keys() & validated.set.keys())
     if twice:
         raise RequestError(f"{source}: {twice[0]} is both set for all arms and varied by the grid: leave one out")
-    return asked
+    return validated
 
 
 def parse_grid(options: Sequence[str]) -> dict[str, list[Any]]:

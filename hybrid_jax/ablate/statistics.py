@@ -141,9 +141,9 @@ def space_measures(sweep: Sweep, task: str) -> dict[str, dict[str, list[float]]]
     for name, metric in SPACE_BIAS.items():
         for arm, runs in sweep.runs.items():
             values = [run.report.tasks[task].bias[name].value for run in runs if name in run.report.tasks[task].bias]
-            known = [value for value in values if value is not None]
-            if metric.better != "neither" and len(known) == len(runs):
-                measured.setdefault(name, {})[arm] = known
+            finite = [value for value in values if value is not None]
+            if metric.better != "neither" and len(finite) == len(runs):
+                measured.setdefault(name, {})[arm] = finite
     return {name: arms for name, arms in measured.items() if len(arms) == len(sweep.runs)}
 
 

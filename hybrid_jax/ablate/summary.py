@@ -26,9 +26,9 @@ def record_measured(sweep: Path, plan: Plan) -> Plan:
     costs: dict[str, list[Cost]] = {}
     for run, cost in finished:
         costs.setdefault(run.arm, []).append(cost)
-    found = measured(costs, {run.name: _read(run) for run, _ in finished})
-    stated = [sentence for sentence in plan.unequal if not sentence.startswith(("Mean ", "The runs did not read"))]
-    new = plan.model_copy(update={"unequal": [*stated, *found]})
+    differences = measured(costs, {run.name: _read(run) for run, _ in finished})
+    planned = [sentence for sentence in plan.unequal if not sentence.startswith(("Mean ", "The runs did not read"))]
+    new = plan.model_copy(update={"unequal": [*planned, *differences]})
     if new != plan:
         write_plan(sweep, new)
     return new

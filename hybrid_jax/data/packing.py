@@ -100,6 +100,6 @@ def fill(
     at = np.repeat(row * length + places.start[mine] - first, sizes) + np.arange(sizes.sum())
     tokens[at] = read(numbers[mine])
     segments[at] = np.repeat(places.slot[mine] + 1, sizes)
-    held = np.full(chunks * own * slots, texts, np.int32)
-    held[row * slots + places.slot[mine]] = numbers[mine]
-    return PackedTexts(*(array.reshape(chunks, own, -1) for array in (tokens, segments, held)))
+    slot_numbers = np.full(chunks * own * slots, texts, np.int32)
+    slot_numbers[row * slots + places.slot[mine]] = numbers[mine]
+    return PackedTexts(*(array.reshape(chunks, own, -1) for array in (tokens, segments, slot_numbers)))

@@ -109,5 +109,5 @@ def _explained(path: Path, error: OSError, how: str = "") -> OSError:
 
 
 def folder_identity(folder: Path) -> tuple[int, int] | None:
-    """Tells a folder from another of its name (device and inode); None if there is none."""
+    """The device and inode of a folder, which tell it from another one that took its name; None if there is none."""
     return (folder.stat().st_dev, folder.stat().st_ino) if folder.is_dir() else None

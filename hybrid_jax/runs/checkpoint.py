@@ -86,7 +86,7 @@ class Checkpoints:
         best = policies.BestN(get_metric_fn=metric, reverse=config.best == "lowest", n=1)
         keep: Any = policies.AnyPreservationPolicy([policies.LatestN(config.keep), best])
         folder.mkdir(parents=True, exist_ok=True)
-        self._identity = folder_identity(folder)
+        self._inode = folder_identity(folder)
         self._step = start
         self._saving: Any = None
         # A function, as Orbax copies its options: of a method, it would copy the whole object.
@@ -110,7 +110,7 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
-        if folder_identity(self._folder) != self._identity:  # Orbax would create it anew, with this checkpoint alone
+        if folder_identity(self._folder) != self._inode:  # Orbax would create a missing folder, and save in that
             raise CheckpointError(
                 f"{self._folder} is gone or was replaced: nothing was saved at step {step}; restore or mount it, "
                 f"and the same command resumes the run from the checkpoints in it"

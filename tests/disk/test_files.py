@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_jax.disk.files import atomic_file, atomic_files, atomic_folder, sha256_of, write_text
+from hybrid_jax.disk.files import atomic_file, atomic_files, atomic_folder, folder_identity, sha256_of, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -93,3 +93,17 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path):
     content = b"x" * 3_000_000
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_that_took_anothers_name_has_another_identity(tmp_path: Path):
+    folder = tmp_path / "a"
+    assert folder_identity(folder) is None
+    folder.mkdir()
+    before = folder_identity(folder)
+    (folder / "file").touch()
+    assert folder_identity(folder) == before is not None
+    folder.rename(tmp_path / "b")
+    folder.mkdir()
+    assert folder_identity(folder) != before
+    assert folder_identity(tmp_path / "b") == before
+    assert folder_identity(tmp_path / "b" / "file") is None

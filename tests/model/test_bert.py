@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 from pydantic import ValidationError
+from support.noise import assert_dropout_is_the_same_packed, noise_of
 
 from hybrid_jax.model.bert.encoder import Bert, BertConfig
-from tests.support.noise import assert_dropout_is_the_same_packed, noise_of
 
 TINY = BertConfig(
     vocab_size=23, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_length=12, layer_norm_eps=1e-5

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.noise import noise_of
 
 from hybrid_jax.model.dropout import dropout, fold, kept_weights
-from tests.support.noise import noise_of
 
 TEXTS = jnp.arange(64)[:, None]
 SEGMENTS = jnp.ones((64, 40), jnp.int32)

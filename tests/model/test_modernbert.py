@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from flax import nnx
 from pydantic import ValidationError
+from support.noise import assert_dropout_is_the_same_packed, noise_of
 
 from hybrid_jax.model.modernbert.encoder import ModernBert, ModernBertConfig, make_view, rotate, rotation
-from tests.support.noise import assert_dropout_is_the_same_packed, noise_of
 
 TINY = ModernBertConfig(
     vocab_size=23,

@@ -7,29 +7,15 @@ from typing import Any
 
 import numpy as np
 from support.made_up_plan import made_up_arm, made_up_plan
+from support.parallel_task import parallel_task
 
 from hybrid_jax.ablate.folder import Cost, write_plan
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.measures import per_query
 from hybrid_jax.eval.report.build import build_report, write_report
-from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 
 LANGUAGES = ("de", "en", "th")
 RECORDS = 12
-
-
-def task() -> RetrievalTask:
-    """Every record in three languages, each a question and a passage."""
-    names = [(language, record) for language in LANGUAGES for record in range(RECORDS)]
-    return RetrievalTask(
-        name="records",
-        queries=tuple(Query(str(record), language, f"{language} {record}") for language, record in names),
-        candidates=tuple(Candidate(str(record), language, (f"{language} {record}",)) for language, record in names),
-        relevance=np.array([(i, j) for i, a in enumerate(names) for j, b in enumerate(names) if a[1] == b[1]]),
-        candidate_texts=("passage",),
-        about="Made-up records",
-        sources={"made up": "0" * 64},
-    )
 
 
 class Biased:
@@ -66,7 +52,7 @@ def made_up_sweep(
             out.mkdir(parents=True)
             (out / "config.yaml").write_text("steps: 40\n")
             if (name, seed) not in missing:
-                evaluation = run(Biased(100 * place + seed, language), [task()])
+                evaluation = run(Biased(100 * place + seed, language), [parallel_task(LANGUAGES, RECORDS, "records")])
                 write_report(out / "eval", build_report(name, evaluation, {"evaluated_with": {"git_commit": "abc"}}))
                 per_query.write(out / "eval" / per_query.FILE_NAME, evaluation.per_query)
                 (out / "run.json").write_text(json.dumps({"data": {"demo": "0" * 64}}))

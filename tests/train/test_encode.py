@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.packing import packed
 
 from hybrid_jax.data.batch import PackedBatch
 from hybrid_jax.model.dual_encoder import ModelConfig, abstract, bind, initialize
@@ -15,7 +16,6 @@ from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.step import measure
-from tests.support.packing import packed
 
 Rows = dict[str, np.ndarray]
 LOSS = LossConfig(directions="both")

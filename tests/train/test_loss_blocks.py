@@ -6,20 +6,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding
+from support.contrastive import TEMPERATURE, Directions, assert_loss_equals, unit_vectors
 
 from hybrid_jax.runtime.mesh import MeshConfig, batch_sharding, make_mesh, replicated
 from hybrid_jax.train.loss import BLOCK_BYTES, LossConfig, contrastive_loss
 from hybrid_jax.train.objective import Groups, Vectors, make_objective
 
-Directions = Literal["query_to_passage", "both"]
-ROWS, TEMPERATURE = 48, 0.1
+ROWS = 48
 ONE_BLOCK, TWO_ROWS = BLOCK_BYTES, 2 * 4 * ROWS
 
 
@@ -65,15 +66,11 @@ def dense(queries, passages, query_group, passage_group, directions: Directions,
 def random_batch(hard_negatives: int):
     random = np.random.default_rng(0)
 
-    def unit(count: int) -> np.ndarray:
-        vectors = random.normal(size=(count, 5)).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
     per_row = 1 + hard_negatives
     query_group = random.integers(30, size=ROWS).astype(np.int32)
     passage_group = random.integers(30, size=ROWS * per_row).astype(np.int32)
     passage_group[::per_row] = query_group
-    return unit(ROWS), unit(ROWS * per_row), query_group, passage_group
+    return unit_vectors(random, ROWS), unit_vectors(random, ROWS * per_row), query_group, passage_group
 
 
 @pytest.mark.parametrize("directions", ["query_to_passage", "both"])
@@ -83,30 +80,18 @@ def random_batch(hard_negatives: int):
 def test_equals_the_dense_scores(
     directions: Directions, hard_negatives: int, shards: int, devices: int, block_bytes: int
 ):
-    queries, passages, query_group, passage_group = random_batch(hard_negatives)
-    mesh = make_mesh(MeshConfig(data=devices // 2, fsdp=2)) if devices > 1 else None
-
-    def loss_fn(queries, passages, temperature, query_group, passage_group):
-        scale = block_bytes * (1 + hard_negatives)
-        return contrastive_loss(
-            queries, passages, query_group, passage_group, temperature, directions, shards, mesh, scale
-        )
-
-    arguments = queries, passages, jnp.float32(TEMPERATURE), query_group, passage_group
-    if mesh is not None:
-        split, whole = batch_sharding(mesh), replicated(mesh)
-        arguments = jax.device_put(arguments, (split, whole, whole, split, split))
-    step = jax.jit(jax.value_and_grad(loss_fn, argnums=(0, 1, 2), has_aux=True)).lower(*arguments).compile()
-    assert (" while(" in str(step.as_text())) == (block_bytes == TWO_ROWS)
-    (loss, metrics), gradients = jax.device_get(step(*arguments))
-
-    expected = dense(*random_batch(hard_negatives), directions, shards)
-    np.testing.assert_allclose(loss, expected[0], rtol=1e-6)
-    for one, other in zip(gradients, expected[1], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6 * np.abs(other).max())
-    assert metrics.keys() == expected[2].keys()
-    for name, value in expected[2].items():
-        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
+    batch = random_batch(hard_negatives)
+    assert_loss_equals(
+        dense(*batch, directions, shards),
+        batch,
+        directions,
+        shards,
+        devices,
+        block_bytes * (1 + hard_negatives),
+        "one",
+        in_blocks=block_bytes == TWO_ROWS,
+        gradient_atol=1e-6,
+    )
 
 
 def test_rows_that_do_not_fit_the_devices_are_refused():
@@ -140,7 +125,7 @@ def test_no_device_holds_all_scores_of_65536_pairs():
     flags = "--xla_force_host_platform_device_count=64 --xla_backend_optimization_level=0"
     found = subprocess.run(
         [sys.executable, __file__],
-        env={**os.environ, "XLA_FLAGS": flags},
+        env={**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(Path(__file__).parents[1])},  # for `support`
         capture_output=True,
         text=True,
         timeout=120,

@@ -1,4 +1,4 @@
-"""Two processes with two devices each compute what one process does: loss, metrics and gradients."""
+"""Two processes with two devices each compute what one process does, in chunks of packed rows: loss and gradients."""
 
 import os
 import socket
@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from support.packing import packed
 
 from hybrid_jax.data.batch import PackedBatch
 from hybrid_jax.model.dual_encoder import ModelConfig
@@ -19,7 +20,6 @@ from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
 from hybrid_jax.train.state import create_state
 from hybrid_jax.train.step import make_train_step
-from tests.support.packing import packed
 
 OPTIMIZER = OptimizerConfig(learning_rate=0.01, warmup_steps=0)
 TIMEOUT = 120
@@ -52,7 +52,7 @@ def worker(folder: Path) -> None:
     assert (jax.process_count(), jax.local_device_count(), jax.device_count()) == (2, 2, 4)
     config = ModelConfig.model_validate_json((folder / "model.json").read_text())
     with np.load(folder / "rows.npz") as rows:
-        half = packed(rows, length=14, slots=3, devices=4, host=jax.process_index(), hosts=2)
+        half = packed(rows, length=14, slots=3, devices=4, microbatch_rows=4, host=jax.process_index(), hosts=2)
     save(folder / f"result{jax.process_index()}.npz", train_once(config, half))
 
 
@@ -75,6 +75,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, model_config: Model
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0",
         "HYBRID_JAX_COORDINATOR": f"localhost:{free_port()}",
         "HYBRID_JAX_NUM_PROCESSES": "2",
+        "PYTHONPATH": str(Path(__file__).parents[1]),  # for `support`, as pytest has it
     }
     command = [sys.executable, __file__, str(tmp_path)]
     processes = [
@@ -84,7 +85,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, model_config: Model
         for n in range(2)
     ]
     try:
-        expected = train_once(model_config, packed(rows, length=14, slots=3, devices=4))
+        expected = train_once(model_config, packed(rows, length=14, slots=3, devices=4, microbatch_rows=4))
         for process in processes:
             _, errors = process.communicate(timeout=TIMEOUT)
             assert process.returncode == 0, errors

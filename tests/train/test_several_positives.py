@@ -8,14 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.contrastive import TEMPERATURE, Arrays, Directions, assert_loss_equals, unit_vectors
 
-from hybrid_jax.runtime.mesh import MeshConfig, batch_sharding, make_mesh, replicated
+from hybrid_jax.runtime.mesh import MeshConfig, make_mesh
 from hybrid_jax.train.loss import BLOCK_BYTES, LossConfig, contrastive_loss
 from hybrid_jax.train.objective import Groups, Vectors, make_objective
 
-Directions = Literal["query_to_passage", "both"]
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-TEMPERATURE = 0.1
 LOSS = jax.jit(contrastive_loss, static_argnames=("directions", "shards", "positives"))
 GRADIENT = jax.jit(jax.grad(contrastive_loss, has_aux=True), static_argnames=("directions", "shards", "positives"))
 
@@ -25,14 +23,11 @@ def random_batch(query_group: list[int], hard_negatives: int) -> Arrays:
     random = np.random.default_rng(0)
     rows, per_row = len(query_group), 1 + hard_negatives
 
-    def unit(count: int) -> np.ndarray:
-        vectors = random.normal(size=(count, 5)).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
     passage_group = np.arange(1000, 1000 + rows * per_row)
     passage_group[1::4] = random.choice(query_group, len(passage_group[1::4]))
     passage_group[::per_row] = query_group
-    return unit(rows), unit(rows * per_row), np.array(query_group, np.int32), passage_group.astype(np.int32)
+    vectors = unit_vectors(random, rows), unit_vectors(random, rows * per_row)
+    return *vectors, np.array(query_group, np.int32), passage_group.astype(np.int32)
 
 
 def pairs_of(query_group, passage_group, shards: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,37 +107,17 @@ def test_equals_the_definition(
     directions: Directions, groups: list[int], hard_negatives: int, devices: int, shards: int, block_bytes: int
 ):
     batch = random_batch(groups, hard_negatives)
-    mesh = make_mesh(MeshConfig(data=devices // 2, fsdp=2)) if devices > 1 else None
-
-    def loss_fn(queries, passages, temperature, query_group, passage_group):
-        return contrastive_loss(
-            queries,
-            passages,
-            query_group,
-            passage_group,
-            temperature,
-            directions,
-            shards,
-            mesh,
-            block_bytes * (1 + hard_negatives),
-            "all",
-        )
-
-    arguments = batch[0], batch[1], jnp.float32(TEMPERATURE), batch[2], batch[3]
-    if mesh is not None:
-        split, whole = batch_sharding(mesh), replicated(mesh)
-        arguments = jax.device_put(arguments, (split, whole, whole, split, split))
-    step = jax.jit(jax.value_and_grad(loss_fn, argnums=(0, 1, 2), has_aux=True)).lower(*arguments).compile()
-    assert (" while(" in str(step.as_text())) == (block_bytes == TWO_ROWS)
-    (loss, metrics), gradients = jax.device_get(step(*arguments))
-
-    expected = by_definition(batch, directions, shards)
-    np.testing.assert_allclose(loss, expected[0], rtol=1e-6)
-    for one, other in zip(gradients, expected[1], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6 * np.abs(other).max())
-    assert metrics.keys() == expected[2].keys()
-    for name, value in expected[2].items():
-        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
+    assert_loss_equals(
+        by_definition(batch, directions, shards),
+        batch,
+        directions,
+        shards,
+        devices,
+        block_bytes * (1 + hard_negatives),
+        "all",
+        in_blocks=block_bytes == TWO_ROWS,
+        gradient_atol=2e-6,
+    )
 
 
 def test_a_group_of_two_by_hand():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh
+from support.packing import packed
 
 from hybrid_jax.data.batch import PackedBatch
 from hybrid_jax.model.dual_encoder import ModelConfig, abstract, bind, initialize
@@ -17,7 +18,6 @@ from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
 from hybrid_jax.train.state import TrainState, abstract_state, create_state
 from hybrid_jax.train.step import make_eval_step, make_train_step, measure
-from tests.support.packing import packed
 
 Rows = dict[str, np.ndarray]
 MESHES = [(1, 1), (2, 1), (4, 1), (8, 1), (4, 2)]
