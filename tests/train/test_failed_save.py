@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 import jax.numpy as jnp
 import pytest
@@ -54,5 +53,6 @@ def test_saves_leave_no_files_open_and_no_threads(tmp_path: Path, kind: str):
         for step in range(1, 31):
             checkpoints.save(step, {"numbers": jnp.arange(64.0)}, {"loss": 1.0})
             counts.append(sum(1 for _ in Path("/proc/self", kind).iterdir()))
-    # The first saves start pools of threads that all use; some counts catch a file or thread of the save on its way.
-    assert median(counts[-5:]) <= median(counts[5:10]) + 4, counts
+    # The first saves start pools of threads that all use, and a count may catch the files and threads of a save on its
+    # way; the least of ten counts is what saves leave behind: 45 files more if each left three.
+    assert min(counts[-10:]) <= min(counts[5:15]) + 4, counts
