@@ -44,8 +44,8 @@ def dropout(values: Float[Array, "rows length width"], rate: float, noise: Noise
     """Sets a share `rate` of `values` to zero and scales up the rest to keep the mean. Does nothing without noise."""
     if noise is None or rate == 0:
         return values
-    feature = _mix(jnp.arange(values.shape[-1], dtype=jnp.uint32))
-    kept = _kept(_mix(noise.token ^ noise.key)[:, :, None] ^ feature, rate)
+    feature = _stored(_mix(jnp.arange(values.shape[-1], dtype=jnp.uint32)))
+    kept = _kept(_stored(_mix(noise.token ^ noise.key))[:, :, None] ^ feature, rate)
     return jnp.where(kept, values * (1 / (1 - rate)), 0).astype(values.dtype)
 
 
@@ -56,11 +56,17 @@ def kept_weights(heads: int, rate: float, noise: Noise | None) -> Bool[Array, "r
     head = _mix(jnp.arange(heads, dtype=jnp.uint32))
     start = _mix((noise.token ^ noise.key)[:, None, :] ^ head[:, None])
     end = _mix(noise.position.astype(jnp.uint32) ^ noise.key)
-    return _kept(start[..., None] ^ end[:, None, None, :], rate)
+    return _kept(_stored(start)[..., None] ^ _stored(end)[:, None, None, :], rate)
 
 
 def _kept(words: UInt32[Array, "*shape"], rate: float) -> Bool[Array, "*shape"]:
     return _mix(words) >= np.uint32(round(rate * 2**32))
+
+
+def _stored(words: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
+    """`words`, in memory: XLA would fuse their hash into the loop over features or pairs of tokens, and compute a
+    token's word anew for each. It stores what a gather reads and returns; a barrier it ignores on a CPU."""
+    return words.reshape(-1)[jnp.arange(words.size)].reshape(words.shape)
 
 
 def _mix(word: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:

@@ -10,6 +10,7 @@ is written plainly. XLA's compiler for CPUs needs help, measured on a CPU with A
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -106,9 +107,9 @@ def _attention(query, key, value, mask, kept, share):
 
 
 def _attention_forward(query, key, value, mask, kept, share):
-    weights = _softmax(query, key, mask).astype(value.dtype)
+    weights = _softmax(query, key, mask)
     # Weights are not negative: a minus sign marks those that dropout drops, and no mask is kept for the backward pass.
-    signed = weights if kept is None else jnp.where(kept, weights, -weights)
+    signed = (weights if kept is None else jnp.where(kept, weights, -weights)).astype(value.dtype)
     attended = _dot(_without_dropped(signed, kept, share), value)
     return attended, (query, key, value, kept, signed, attended)
 
@@ -141,3 +142,82 @@ def _transposed_dot(left: jax.Array, right: jax.Array) -> jax.Array:
 
 
 _attention.defvjp(_attention_forward, _attention_backward)
+
+
+def layer_norm(
+    values: Float[Array, "*shape width"],
+    scale: Float[Array, " width"],
+    bias: Float[Array, " width"] | None,
+    epsilon: float,
+) -> Float[Array, "*shape width"]:
+    """LayerNorm (Ba et al. 2016, arXiv 1607.06450) over the last axis, in float32.
+
+    The variance is computed in two passes: E[x^2] - E[x]^2 would lose digits. On a CPU the backward pass is given the
+    normalized values, in the dtype of `values`, and nothing else of that size.
+    """
+    if not on_cpu():
+        return _scaled(_normalized(values, epsilon)[0], scale, bias)
+    return _layer_norm(values, scale, bias, epsilon)
+
+
+def _normalized(values: jax.Array, epsilon: float) -> tuple[jax.Array, jax.Array]:
+    """The values with mean 0 and variance 1, and what they were multiplied by; both float32."""
+    centred = values.astype(jnp.float32) - jnp.mean(values, axis=-1, keepdims=True, dtype=jnp.float32)
+    factor = jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + epsilon)
+    return centred * factor, factor
+
+
+def _scaled(normalized: jax.Array, scale: jax.Array, bias: jax.Array | None) -> jax.Array:
+    return normalized * scale if bias is None else normalized * scale + bias
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _layer_norm(values, scale, bias, epsilon):
+    return _layer_norm_forward(values, scale, bias, epsilon)[0]
+
+
+def _layer_norm_forward(values, scale, bias, epsilon):
+    normalized, factor = _normalized(values, epsilon)
+    return _scaled(normalized, scale, bias), (normalized.astype(values.dtype), factor, scale, bias)
+
+
+def _layer_norm_backward(epsilon, saved, gradient):
+    stored, factor, scale, bias = saved
+    normalized, rows = stored.astype(jnp.float32), tuple(range(gradient.ndim - 1))
+    scaled = gradient * scale
+    along = jnp.mean(scaled * normalized, axis=-1, keepdims=True)
+    of_values = factor * (scaled - jnp.mean(scaled, axis=-1, keepdims=True) - normalized * along)
+    of_bias = None if bias is None else jnp.sum(gradient, axis=rows)
+    return of_values.astype(stored.dtype), jnp.sum(gradient * normalized, axis=rows), of_bias
+
+
+_layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+
+
+def activate(function: Callable[[jax.Array], jax.Array], values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """An activation function of each value, computed in float32 and returned in the dtype of `values`.
+
+    On a CPU its derivative is computed with it, and is all that the backward pass is given; GELU written plainly keeps
+    three arrays of this size.
+    """
+    if not on_cpu():
+        return function(values.astype(jnp.float32)).astype(values.dtype)
+    return _activate(function, values)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _activate(function, values):
+    return function(values.astype(jnp.float32)).astype(values.dtype)
+
+
+def _activate_forward(function, values):
+    wide = values.astype(jnp.float32)
+    result, slope = jax.jvp(function, (wide,), (jnp.ones_like(wide),))
+    return result.astype(values.dtype), slope.astype(values.dtype)
+
+
+def _activate_backward(function, slope, gradient):
+    return ((gradient.astype(jnp.float32) * slope.astype(jnp.float32)).astype(gradient.dtype),)
+
+
+_activate.defvjp(_activate_forward, _activate_backward)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hybrid_jax.model import kernels
+from hybrid_jax.model.activations import ACTIVATIONS
 
 DTYPES = {"float32": 2e-6, "bfloat16": 0.02}
 """dtype -> the largest error, as a share of the largest value: bfloat16 keeps 8 bits, and is rounded twice."""
@@ -78,3 +79,41 @@ def test_a_bfloat16_layer_has_no_product_of_float32_on_a_cpu(monkeypatch: pytest
     products = [line for line in lowered.splitlines() if "stablehlo.dot_general" in line]
     assert len(products) == 3
     assert all(line.count("bf16>") == 2 and line.rstrip().endswith("f32>") for line in products)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("form")
+def test_layer_norm_equals_the_formula(dtype: str, with_bias: bool):
+    values = 3 + 2 * normal(0, 5, 7, 48, dtype=dtype)
+    parameters = (normal(1, 48), normal(2, 48)) if with_bias else (normal(1, 48),)
+
+    def plain(x, scale, bias=0.0):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred / jnp.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * scale + bias
+
+    ours = values_and_gradients(
+        lambda x, scale, bias=None: kernels.layer_norm(x, scale, bias, 1e-5), values, *parameters
+    )
+    assert_close(ours, values_and_gradients(plain, values.astype(jnp.float32), *parameters), DTYPES[dtype])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.usefixtures("form")
+def test_an_activation_equals_its_function(dtype: str, name):
+    values = 2 * normal(0, 9, 31, dtype=dtype)
+    ours = values_and_gradients(lambda x: kernels.activate(ACTIVATIONS[name], x), values)
+    assert_close(ours, values_and_gradients(ACTIVATIONS[name], values.astype(jnp.float32)), DTYPES[dtype])
+
+
+def test_the_backward_pass_of_a_layer_is_given_one_array_for_an_activation_and_one_for_layer_norm(monkeypatch):
+    monkeypatch.setattr(kernels, "on_cpu", lambda: True)
+    values, scale = normal(0, 6, 40, dtype="bfloat16"), jnp.ones(40)
+    for function in (
+        lambda x: kernels.activate(ACTIVATIONS["gelu"], x),
+        lambda x: kernels.layer_norm(x, scale, scale, 1e-5),
+    ):
+        _, backward = jax.vjp(function, values)
+        stored = [array for array in jax.tree.leaves(backward) if array.size == values.size]
+        assert [array.dtype for array in stored] == [jnp.bfloat16]

@@ -11,9 +11,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hybrid_jax.model import kernels
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
 from hybrid_jax.model.dropout import Noise, dropout, fold
-from hybrid_jax.model.layers import attend, layer_norm, linear, split_heads
+from hybrid_jax.model.layers import LayerNorm, Linear, attend, layer_norm, linear, split_heads
 from hybrid_jax.model.segments import positions, positions_between_padding_tokens, same_text
 
 
@@ -68,11 +69,11 @@ class BertConfig(BaseModel):
 _NORMAL = nnx.initializers.normal(0.02)
 
 
-def _linear(config: BertConfig, inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+def _linear(config: BertConfig, inputs: int, outputs: int, rngs: nnx.Rngs) -> Linear:
     return linear(inputs, outputs, dtype=config.dtype, init=_NORMAL, rngs=rngs)
 
 
-def _norm(config: BertConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def _norm(config: BertConfig, rngs: nnx.Rngs) -> LayerNorm:
     return layer_norm(config.hidden_size, config.layer_norm_eps, rngs)
 
 
@@ -142,7 +143,7 @@ class BertLayer(nnx.Module):
         rate = self.config.dropout
         attended = dropout(self.attention(hidden, mask, fold(noise, 0)), rate, fold(noise, 1))
         hidden = self.attention_norm(hidden + attended).astype(hidden.dtype)
-        expanded = ACTIVATIONS[self.config.activation](self.intermediate(hidden))
+        expanded = kernels.activate(ACTIVATIONS[self.config.activation], self.intermediate(hidden))
         output = dropout(self.output(expanded), rate, fold(noise, 2))
         return self.output_norm(hidden + output).astype(hidden.dtype)
 

@@ -18,9 +18,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hybrid_jax.model import kernels
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
 from hybrid_jax.model.dropout import Noise, dropout, fold
-from hybrid_jax.model.layers import attend, layer_norm, linear, split_heads
+from hybrid_jax.model.layers import LayerNorm, Linear, attend, layer_norm, linear, split_heads
 from hybrid_jax.model.segments import positions, same_text
 
 Kind = Literal["global", "local"]
@@ -157,13 +158,13 @@ def _normal(deviation: float) -> nnx.Initializer:
 
 def _linear(
     config: ModernBertConfig, inputs: int, outputs: int, bias: bool, rngs: nnx.Rngs, into_sum: bool = False
-) -> nnx.Linear:
+) -> Linear:
     # Layers that add to the residual sum start smaller, so that the variance of the sum does not grow with its terms.
     init = _normal(0.02 / math.sqrt(2 * config.num_layers) if into_sum else 0.02)
     return linear(inputs, outputs, dtype=config.dtype, init=init, rngs=rngs, bias=bias)
 
 
-def _norm(config: ModernBertConfig, rngs: nnx.Rngs) -> nnx.LayerNorm:
+def _norm(config: ModernBertConfig, rngs: nnx.Rngs) -> LayerNorm:
     return layer_norm(config.hidden_size, config.norm_eps, rngs, bias=config.norm_bias)
 
 
@@ -212,7 +213,7 @@ class GatedFeedForward(nnx.Module):
         self, hidden: Float[Array, "rows length hidden"], noise: Noise | None
     ) -> Float[Array, "rows length hidden"]:
         values, gates = jnp.split(self.input(hidden), 2, axis=-1)
-        gated = ACTIVATIONS[self.config.activation](values) * gates
+        gated = kernels.activate(ACTIVATIONS[self.config.activation], values) * gates
         return self.output(dropout(gated, self.config.mlp_dropout, noise))
 
 
