@@ -197,8 +197,8 @@ _layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 def activate(function: Callable[[jax.Array], jax.Array], values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """An activation function of each value, computed in float32 and returned in the dtype of `values`.
 
-    On a CPU its derivative is computed with it, and is all that the backward pass is given; GELU written plainly keeps
-    three arrays of this size.
+    On a CPU the backward pass computes the derivative from `values` anew: GELU written plainly keeps three more arrays
+    of this size.
     """
     if not on_cpu():
         return function(values.astype(jnp.float32)).astype(values.dtype)
@@ -211,13 +211,14 @@ def _activate(function, values):
 
 
 def _activate_forward(function, values):
-    wide = values.astype(jnp.float32)
-    result, slope = jax.jvp(function, (wide,), (jnp.ones_like(wide),))
-    return result.astype(values.dtype), slope.astype(values.dtype)
+    return _activate(function, values), values
 
 
-def _activate_backward(function, slope, gradient):
-    return ((gradient.astype(jnp.float32) * slope.astype(jnp.float32)).astype(gradient.dtype),)
+def _activate_backward(function, values, gradient):
+    # The barrier keeps the compiler from taking parts of the derivative from the forward pass, and storing them.
+    values, gradient = jax.lax.optimization_barrier((values, gradient))
+    _, derivative = jax.vjp(function, values.astype(jnp.float32))
+    return (derivative(gradient.astype(jnp.float32))[0].astype(gradient.dtype),)
 
 
 _activate.defvjp(_activate_forward, _activate_backward)
