@@ -18,25 +18,46 @@ free_port() { "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("localho
 export HYBRID_JAX_COORDINATOR="${HYBRID_JAX_COORDINATOR:-localhost:$(free_port)}"
 export HYBRID_JAX_NUM_PROCESSES="$N"
 
-pids=()
-stop_all() { ((${#pids[@]})) && kill "${pids[@]}" 2>/dev/null || true; }
-trap stop_all EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# This script ends after all its processes. It passes signals on, and processes that are told to stop save and end with
+# status 75. When one fails, the others would wait for it: they are told to stop. Those that still run after $PATIENCE
+# seconds (at most 10 after a failure) are killed.
+PATIENCE="${PATIENCE:-120}"
+running=() status=0 deadline=
+send() { ((${#running[@]})) && kill -s "$1" "${running[@]}" 2>/dev/null || true; }
+stop() { # SIGNAL SECONDS
+  send "$1"
+  deadline="${deadline:-$((SECONDS + $2))}"
+}
+trap 'send KILL' EXIT
+trap 'stop TERM "$PATIENCE"' TERM INT # bash starts processes in the background with SIGINT ignored
+trap 'stop USR1 "$PATIENCE"' USR1
 
-for ((id = 1; id < N; id++)); do
+for ((id = N - 1; id > 0; id--)); do
   HYBRID_JAX_PROCESS_ID="$id" "$PYTHON" -m hybrid_jax.train "$@" >"$LOGS/process_$id.log" 2>&1 &
-  pids+=("$!")
+  running+=("$!")
 done
 HYBRID_JAX_PROCESS_ID=0 "$PYTHON" -m hybrid_jax.train "$@" &
-pids+=("$!")
+running+=("$!")
 
-# If a process fails, end the run: the others would wait for it forever.
-for ((left = N; left > 0; left--)); do
-  status=0
-  wait -n || status=$?
-  if ((status)); then
-    echo "local_multiprocess.sh: a process ended with status $status; the other processes' output: $LOGS" >&2
-    exit "$status"
+while ((${#running[@]})); do
+  sleep 0.2
+  left=()
+  for pid in "${running[@]}"; do
+    if kill -0 "$pid" 2>/dev/null; then
+      left+=("$pid")
+      continue
+    fi
+    code=0
+    wait "$pid" || code=$?
+    if ((code && !status)); then
+      status="$code"
+      ((status == 75)) || echo "local_multiprocess.sh: a process ended with status $status; the other processes' output: $LOGS" >&2
+      stop TERM "$((status == 75 || PATIENCE < 10 ? PATIENCE : 10))"
+    fi
+  done
+  running=(${left[@]+"${left[@]}"})
+  if [[ -n "$deadline" ]] && ((SECONDS >= deadline)); then
+    send KILL
   fi
 done
+exit "$status"

@@ -9,10 +9,17 @@
 #SBATCH --cpus-per-task=8
 #SBATCH --time=24:00:00
 #SBATCH --output=%x-%j.log
+#SBATCH --signal=USR1@300
 #SBATCH --requeue
-# A requeued job runs the same command again, and training resumes from its workdir.
+# Slurm warns the processes 300 s before the time limit. They save, end with status 75, and the job queues again: it runs
+# the same command, which resumes from its workdir. So does a job that Slurm requeues after a node has failed.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?slurm.sh: not under Slurm: at the root of the repository type: sbatch launch/slurm.sh …}"
 PYTHON="${PYTHON:-.venv/bin/python}"
 export HYBRID_JAX_DISTRIBUTED=auto
-exec srun --kill-on-bad-exit=1 "$PYTHON" -m hybrid_jax.train "$@"
+status=0
+srun --kill-on-bad-exit=1 "$PYTHON" -m hybrid_jax.train "$@" || status=$?
+if ((status == 75)); then
+  scontrol requeue "${SLURM_JOB_ID:?slurm.sh: SLURM_JOB_ID is not set, so the job cannot be requeued}"
+fi
+exit "$status"

@@ -26,7 +26,7 @@ BELOW: Mapping[str, set[str]] = {
     "debias": {"data", "embed", "disk"},
     "eval": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "search", "debias"},
     "export": {"data", "model", "hub", "runtime", "runs", "disk", "embed", "debias"},
-    "ablate": {"runs", "eval", "disk"},
+    "ablate": {"runtime", "runs", "eval", "disk"},
 }
 """What each room may import, besides itself."""
 ALSO = {

@@ -14,6 +14,7 @@ from pathlib import Path
 from hybrid_jax.ablate.folder import CONFIG, COST, Cost, Plan, Run, log_lines
 from hybrid_jax.disk.files import write_text
 from hybrid_jax.runs.lease import Lease, LostError
+from hybrid_jax.runtime.leave import STOPPED
 
 POLL = 0.2
 """Seconds between looks at a child."""
@@ -32,6 +33,10 @@ writes to the run's folder while another worker takes the run over."""
 
 _ERROR = re.compile(r"error: |[\w.]+(Error|Exception)\b")
 """How our errors begin, and the last line of a traceback, which JAX may write a remark after."""
+
+
+class StoppedError(RuntimeError):
+    """A child was told to stop by somebody else than this process, and has saved what it did."""
 
 
 class FailedError(RuntimeError):
@@ -61,8 +66,9 @@ def do(
     """Trains and evaluates a run, writes its cost.json and releases its lease. Returns the cost.
 
     `before` are the seconds of earlier workers by phase; `watch` is called with the phase while it runs. Raises
-    FailedError when a command fails, LostError when another worker has taken the run over, and KeyboardInterrupt when
-    this process was told to stop; the command's process has ended then, and the lease is released.
+    FailedError when a command fails, StoppedError when somebody else told it to stop, LostError when another worker has
+    taken the run over, and KeyboardInterrupt when this process was told to stop; the command's process has ended then,
+    and the lease is released.
     """
     spent: dict[str, float] = {}
     how = "stopped"
@@ -109,9 +115,7 @@ def start(arguments: Sequence[str], output: int) -> "subprocess.Popen[bytes]":
 def stop(child: "subprocess.Popen[bytes]", number: int) -> None:
     """Passes the signal on, waits for the child to end, and kills it if it does not, or at a second signal."""
     try:
-        if number == signal.SIGINT and _ended(child, 2.0):  # a terminal sends Ctrl-C to the child, too
-            return
-        child.send_signal(number)
+        child.send_signal(number)  # at once: a terminal sends Ctrl-C to the child too, which takes the two for one
         _ended(child, PATIENCE)
     except KeyboardInterrupt:
         pass
@@ -150,6 +154,8 @@ def _phase(
             if child.poll() is None:
                 child.kill()
                 child.wait()
+    if status == STOPPED:
+        raise StoppedError(f"{run.name}: {phase} was told to stop, and goes on from there")
     if status:
         ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         raise FailedError(f"{run.name}: {phase} {ended}, see {log}: {last_line(log)}")

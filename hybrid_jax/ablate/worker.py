@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hybrid_jax.ablate.folder import Plan, Run, runs
-from hybrid_jax.ablate.phases import FailedError, do
+from hybrid_jax.ablate.phases import FailedError, StoppedError, do
 from hybrid_jax.ablate.progress import Progress
 from hybrid_jax.runs import lease as leases
 from hybrid_jax.runs.lease import LostError
@@ -65,6 +65,6 @@ def _try(
     except FailedError as error:
         fail(run)
         progress.say(f"error: {error}")
-    except LostError as error:
+    except (StoppedError, LostError) as error:  # another look finds the run to be free, or another worker's
         progress.say(str(error))
     return True

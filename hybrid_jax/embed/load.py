@@ -19,6 +19,7 @@ from hybrid_jax.hub.weights import Pretrained, PretrainedError, load_parameters,
 from hybrid_jax.hub.weights import weights_digest as digest_of
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, initialize
 from hybrid_jax.runs import checkpoint
+from hybrid_jax.runs.best import read_best
 from hybrid_jax.runtime.compilation import keep_compiled
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
@@ -104,7 +105,7 @@ def _find_checkpoint(run: Path, step: Step | None) -> tuple[Path, int | None]:
     """The folder that holds the requested checkpoint, and its step; None is the latest one."""
     checkpoints, best = run / "checkpoints", run / "best"
     if step == "best":
-        return best, checkpoint.read_best(best).step
+        return best, read_best(best).step
     if step not in checkpoint.steps(checkpoints) and step in checkpoint.steps(best):
         return best, step
     return checkpoints, step

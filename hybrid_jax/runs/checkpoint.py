@@ -14,9 +14,9 @@ from typing import Any, Literal, TypeVar
 
 import jax
 from orbax.checkpoint import v1 as ocp
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from hybrid_jax.disk.files import atomic_files, folder_identity
+from hybrid_jax.disk.files import folder_identity
 from hybrid_jax.runs.manifest import NAME as MANIFEST
 from hybrid_jax.runs.manifest import find_damage, write_manifest
 
@@ -49,19 +49,6 @@ class DamagedError(CheckpointError):
     """The checkpoint of the requested step is damaged; those of other steps may be usable."""
 
 
-class Best(BaseModel):
-    """Which checkpoint is the best and why: the content of best.json, beside the checkpoint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    step: int
-    """The checkpoint's step: how many batches it was trained on."""
-    metric: str
-    """The name of the metric that decided, as in evaluations."""
-    value: float
-    """The metric's value."""
-
-
 class Checkpoints:
     """Writes the checkpoints of a run that starts or resumes at step `start`.
 
@@ -80,14 +67,14 @@ class Checkpoints:
         worst = math.inf if config.best == "lowest" else -math.inf
 
         def metric(metrics: dict[str, float]) -> float:
-            return metrics.get(config.best_metric, worst)  # absent if it was saved under another best_metric
+            return metrics.get(config.best_metric, worst)  # absent if another best_metric was set, or it may not be
 
         policies = ocp.training.preservation_policies
         best = policies.BestN(get_metric_fn=metric, reverse=config.best == "lowest", n=1)
         keep: Any = policies.AnyPreservationPolicy([policies.LatestN(config.keep), best])
         folder.mkdir(parents=True, exist_ok=True)
         self._inode = folder_identity(folder)
-        self._step = start
+        self._step: int = start
         self._saving: Any = None
         # A function, as Orbax copies its options: of a method, it would copy the whole object.
         before_commit = ocp.options.AsyncOptions(post_finalization_callback=lambda: self._write_manifest())
@@ -108,8 +95,9 @@ class Checkpoints:
             if kind is None:  # otherwise an earlier error is already being raised
                 raise self._unwritten(error) from error
 
-    def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
+    def save(self, step: int, state: Any, metrics: Mapping[str, float], may_be_best: bool = True) -> None:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
+        kept = {name: value for name, value in metrics.items() if may_be_best or name != self._best_metric}
         if folder_identity(self._folder) != self._inode:  # Orbax would create a missing folder, and save in that
             raise CheckpointError(
                 f"{self._folder} is gone or was replaced: nothing was saved at step {step}; restore or mount it, "
@@ -119,7 +107,7 @@ class Checkpoints:
             if self._saving is not None:
                 self._saving.result()
             self._step = step
-            self._saving = self._orbax.save_async(step, state, force=True, metrics=dict(metrics))
+            self._saving = self._orbax.save_async(step, state, force=True, metrics=kept)
         except Exception as error:  # from this save or the one before; Orbax raises many types
             raise self._unwritten(error) from error
 
@@ -204,37 +192,11 @@ def hold(folder: Path, step: int, into: Path) -> bool:
     return complete
 
 
-def keep_best(folder: Path, candidates: Path, best: Best) -> None:
-    """Moves the best checkpoint from `candidates` to `folder`, writes best.json and removes the previous best.
-
-    If this is killed, the previous or the new best is complete and named by best.json; call it again to finish.
-    """
-    folder.mkdir(exist_ok=True)
-    if not (folder / str(best.step)).is_dir():
-        (candidates / str(best.step)).rename(folder / str(best.step))
-    atomic_files(folder, {"best.json": f"{best.model_dump_json()}\n".encode()})
-    for step in steps(folder):
-        if step != best.step:
-            drop(folder, step)
-
-
 def drop(folder: Path, step: int) -> None:
     """Removes a checkpoint. It is renamed first, so that a kill cannot leave half a checkpoint under its name."""
     for old in folder.glob("*.old"):  # left by a kill
         shutil.rmtree(old)
     shutil.rmtree((folder / str(step)).rename(folder / f"{step}.old"))
-
-
-def read_best(folder: Path) -> Best:
-    """The content of best.json. Raises CheckpointError when it is missing or damaged."""
-    path = folder / "best.json"
-    fix = f"python -m hybrid_jax.eval watch {folder.parent} finds the best step"
-    try:
-        return Best.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise CheckpointError(f"{folder.parent} has no best step: {fix}") from None
-    except ValidationError:
-        raise CheckpointError(f"{path} is damaged: remove it, and {fix}") from None
 
 
 def _files(folder: Path) -> list[Path]:

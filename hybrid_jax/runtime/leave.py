@@ -1,8 +1,12 @@
-"""The end of a process whose threads may be in the middle of a step."""
+"""The end of a process whose threads may be in the middle of a step, and its exit status."""
 
 import os
 import sys
 from typing import NoReturn
+
+STOPPED = 75
+"""The exit status of a run that was told to stop and lost nothing: EX_TEMPFAIL of sysexits.h, "try again later". It is
+the same in all processes, whichever of them was told; no shell, Python or signal ends a process with it."""
 
 
 def leave(status: int) -> NoReturn:

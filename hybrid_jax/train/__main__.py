@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
-from hybrid_jax.runtime.leave import leave
+from hybrid_jax.runtime.leave import STOPPED, leave
 
 if TYPE_CHECKING:
     from hybrid_jax.config import Config
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 DESCRIPTION = """Trains the run that a config describes; resumes it if the workdir has a part of it.
 
   python -m hybrid_jax.train plan --config FILE …   what it will need: memory of each device, programs, collectives
+
+SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save the next step and end with status 75: the same command goes on from there. A
+second signal ends at once. docs/reliability.md says more.
 
 Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --optimizer.learning_rate 1e-4 …
 All fields with their values: add --help-config."""
@@ -44,32 +47,33 @@ def main() -> int:
     parser.add_argument("--help-config", action="store_true", help="list every field of the config")
     arguments, overrides = parser.parse_known_args(sys.argv[1 + planning :])
     try:
-        (_plan if planning else _train)(arguments, overrides, parser.prog)
+        return (_plan if planning else _train)(arguments, overrides, parser.prog)
     except (ValueError, OSError) as error:  # mistakes in config or data, and a full disk
         full = isinstance(error, OSError) and error.errno in _FULL
         hint = ": make room, and give the same command again" if full else ""
         print(f"error: {error}{hint}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt as stop:
-        what = "plans again" if planning else f"resumes {arguments.workdir} from its last checkpoint"
-        print(f"stopped; the same command {what}", file=sys.stderr)
-        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
-    return 0
+    except KeyboardInterrupt:  # before `Signals.listen`, or while planning
+        print(f"stopped; the same command {'plans' if planning else 'begins'} again", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
-def _train(arguments: argparse.Namespace, overrides: list[str], prog: str) -> None:
+def _train(arguments: argparse.Namespace, overrides: list[str], prog: str) -> int:
     config = _start(arguments, overrides, prog)
+    from hybrid_jax.runtime.signals import Signals
     from hybrid_jax.train.loop import train
 
-    signal.signal(signal.SIGTERM, _stop)  # after jax, whose own handler would not stop the run
-    train(config, arguments.workdir, arguments.skip_bad_rows)
+    signals = Signals(f"the same command resumes {arguments.workdir} from its last checkpoint")
+    signals.listen()
+    return 0 if train(config, arguments.workdir, arguments.skip_bad_rows, signals) else STOPPED
 
 
-def _plan(arguments: argparse.Namespace, overrides: list[str], prog: str) -> None:
+def _plan(arguments: argparse.Namespace, overrides: list[str], prog: str) -> int:
     config = _start(arguments, overrides, prog)
     from hybrid_jax.train.plan import plan
 
     plan(config, arguments.skip_bad_rows, lambda line: print(line, flush=True))
+    return 0
 
 
 def _start(arguments: argparse.Namespace, overrides: list[str], prog: str) -> "Config":
@@ -84,10 +88,6 @@ def _start(arguments: argparse.Namespace, overrides: list[str], prog: str) -> "C
     start_distributed()
     keep_compiled(Path(config.data.cache_dir), lambda line: print(f"warning: {line}", file=sys.stderr))
     return config
-
-
-def _stop(number: int, frame: object) -> None:
-    raise KeyboardInterrupt(number)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from hybrid_jax.runs.log import RunLog
 from hybrid_jax.runs.provenance import provenance
 from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
+from hybrid_jax.runtime.signals import Signals
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
@@ -39,17 +40,20 @@ HARMLESS = ("log_every", "wandb_project", "mesh", "checkpoint", "data.cache_dir"
 """Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding)."""
 
 
-def train(config: Config, workdir: Path, skip_bad_rows: bool = False) -> None:
+def train(config: Config, workdir: Path, skip_bad_rows: bool = False, signals: Signals | None = None) -> bool:
     """Trains the run of `config` in `workdir`, from its latest checkpoint if there is one.
+
+    Returns whether the run is complete; otherwise `signals` told it to stop, and its last step has a checkpoint.
 
     Raises ValueError with a one-line message: a ConfigError, DataError, WorkdirError, CheckpointError or DivergedError,
     or what `make_mesh` says about the devices.
     """
-    with one_trainer(workdir) as lock:
-        _train(config, workdir, skip_bad_rows, lock)
+    signals = Signals() if signals is None else signals
+    with one_trainer(workdir) as lock, signals.before_leaving(lock.release):
+        return _train(config, workdir, skip_bad_rows, lock, signals)
 
 
-def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock) -> None:
+def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signals: Signals) -> bool:
     primary = jax.process_index() == 0
     say = partial(print, flush=True) if primary else (lambda line: None)
     mesh = make_mesh(config.mesh)
@@ -94,16 +98,18 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock) -> No
             state = start_from(pretrained, config.model, state, mesh)
     if start >= config.steps:
         say(f"{workdir} is complete: {start} of {config.steps} steps")
-        return
+        return True
 
     def make_batch(step: int) -> tuple[Batch, PackedBatch]:
         batch = pipeline.batch(step)
         return batch, part(batch)
 
     with (
+        signals.while_stepping(),
         checkpoint.Checkpoints(folder, config.checkpoint, start) as checkpoints,
         RunLog(workdir, start, config.steps, config.log_every, primary, config.wandb_project) as log,
     ):
+        done, stopping = start, False
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
         for batch, rows in prefetch(make_batch, start, config.steps):
             state, metrics = train_step(state, put_batch(mesh, rows))
@@ -121,11 +127,21 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock) -> No
                 heldout = _heldout_metrics(eval_step, state.parameters, map(part, heldout_batches), mesh)
             pending = batch, metrics, heldout
 
-            if done % config.checkpoint.every == 0 or last:  # a step is logged before its checkpoint is written
+            due = done % config.checkpoint.every == 0 or last
+            stopping = signals.stop_after(done) and not last
+            if stopping:
+                log.say(f"told to stop: saving step {done} (a second signal stops without)")
+            if due or stopping:  # a step is logged before its checkpoint is written
                 lock.check()
-                checkpoints.save(done, state, _log_step(log, workdir, *pending))
+                checkpoints.save(done, state, _log_step(log, workdir, *pending), may_be_best=due)
                 pending = None
-    say(f"done: {config.steps} steps, checkpoints in {workdir / 'checkpoints'}")
+            if stopping:
+                break
+    if stopping:
+        say(f"stopped after {done} of {config.steps} steps, all of them saved; the same command resumes {workdir}")
+        return False
+    say(f"done: {config.steps} steps, checkpoints in {folder}")
+    return True
 
 
 def choose_layouts(pipeline: Pipeline, config: Config, mesh: Mesh) -> list[Layout]:

@@ -10,16 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hybrid_jax.runs.best import Best, keep_best, read_best
 from hybrid_jax.runs.checkpoint import (
-    Best,
     CheckpointConfig,
     CheckpointError,
     Checkpoints,
     DamagedError,
     drop,
     hold,
-    keep_best,
-    read_best,
     restore,
     steps,
 )

@@ -29,6 +29,7 @@ from hybrid_jax.eval.report.build import write_report
 from hybrid_jax.eval.report.schema import CurvePoint, Report
 from hybrid_jax.eval.watch.curve import Curve, best, by_name, check_name, figures, metric_of
 from hybrid_jax.runs import checkpoint
+from hybrid_jax.runs.best import Best, keep_best
 
 Measure = Callable[[TextEncoder], Evaluation]
 Publish = Callable[[TextEncoder, Evaluation, Path], object]
@@ -139,8 +140,8 @@ class RunSteps:
         )
 
     def _keep(self, point: CurvePoint) -> None:
-        noted = checkpoint.Best(step=point.step, metric=point.settings.metric, value=point.value)
-        checkpoint.keep_best(self._best, self._candidates, noted)
+        noted = Best(step=point.step, metric=point.settings.metric, value=point.value)
+        keep_best(self._best, self._candidates, noted)
 
     def _redraw(self) -> None:
         """Writes the report again with the curve's points; a report of another version stays as it is."""

@@ -18,7 +18,8 @@ from hybrid_jax.embed.load import load
 from hybrid_jax.eval import job
 from hybrid_jax.eval.watch.command import parse, watch
 from hybrid_jax.eval.watch.curve import read
-from hybrid_jax.runs.checkpoint import CheckpointError, read_best, steps
+from hybrid_jax.runs.best import read_best
+from hybrid_jax.runs.checkpoint import CheckpointError, steps
 
 METRIC = "parallel.map.multilingual"
 COMMAND = [sys.executable, "-m", "hybrid_jax.eval", "watch"]

@@ -1,0 +1,114 @@
+"""Runs that are told to stop, as real processes: nothing is lost, nothing good is called damaged, and they do end."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.runs import assert_equal_runs, train_command
+
+from hybrid_jax.config import Config, parse_config
+from hybrid_jax.runs.checkpoint import steps
+from hybrid_jax.runtime.leave import STOPPED
+from hybrid_jax.train.loop import train
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe, which only Linux does")
+
+
+@pytest.fixture(scope="module")
+def config(tiny_run) -> Config:
+    return parse_config(tiny_run.yaml)
+
+
+@contextmanager
+def stalled(command: list[str], log: Path, at_least: int) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """The process, and the end of a pipe that is full of its lines: it stands still after `at_least` steps or more."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing)
+    os.close(writing)
+    try:
+        until, before, now = time.monotonic() + 150, -1, 0
+        while now < at_least or now != before:
+            assert process.poll() is None, os.read(reading, 4096)
+            assert time.monotonic() < until
+            time.sleep(0.3)
+            before, now = now, log.read_bytes().count(b"\n") if log.exists() else 0
+        yield process, reading
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reading)
+
+
+def read_all(reading: int) -> str:
+    said = b""
+    while more := os.read(reading, 65536):
+        said += more
+    return said.decode()
+
+
+def test_a_signal_saves_the_next_step_and_the_run_goes_on_from_it(tiny_run, config: Config, tmp_path: Path):
+    run = tmp_path / "run"
+    command = train_command(tiny_run.yaml, tmp_path)
+    with stalled(command, run / "metrics.jsonl", 45) as (process, reading):
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):  # within a second: one notice
+            process.send_signal(number)
+        time.sleep(0.2)
+        said = read_all(reading)
+        assert process.wait(60) == STOPPED, said
+    saved = max(steps(run / "checkpoints"))
+    assert 45 <= saved < config.steps
+    assert f"told to stop: saving step {saved} " in said
+    assert (run / "metrics.jsonl").read_text().count("\n") == saved
+    assert not (run / "lock").exists()
+    # It may not be the best: its held-out loss was measured only if it is the turn of that.
+    metrics = json.loads((run / "checkpoints" / str(saved) / "metrics" / "metrics").read_bytes())
+    assert "loss" in metrics
+    assert ("heldout_loss" in metrics) == (saved % config.checkpoint.every == 0)
+
+    assert train(config, run)
+    assert_equal_runs(run, tiny_run.folder, config)
+
+
+def test_a_second_signal_ends_the_run_at_once(tiny_run, config: Config, tmp_path: Path):
+    run = tmp_path / "run"
+    with stalled(train_command(tiny_run.yaml, tmp_path), run / "metrics.jsonl", 45) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):  # it stands still, in the midst of a step
+            process.wait(1.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 128 + signal.SIGINT
+    assert max(steps(run / "checkpoints")) == 40
+    assert not (run / "lock").exists()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.25])
+def test_a_signal_while_restoring_leaves_the_checkpoints_as_they_are(
+    tiny_run, config: Config, tmp_path: Path, delay: float
+):
+    run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
+    before = sorted(path for path in (run / "checkpoints").rglob("*") if path.is_file())
+    command = train_command(tiny_run.yaml, tmp_path)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        said = ""
+        while not said.startswith("rows of") and process.poll() is None:  # what is said just before
+            said = process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGTERM)
+        said += process.communicate(timeout=60)[0]
+    finally:
+        process.kill()
+    assert process.returncode in (STOPPED, 0), said
+    assert "damaged" not in said
+    assert sorted(path for path in (run / "checkpoints").rglob("*") if path.is_file()) == before
