@@ -60,6 +60,8 @@ class Config(BaseModel):
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: MeshConfig = MeshConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    compare_every: int = Field(default=100, ge=0)
+    """Steps between comparisons of all processes' batches and parameters, beside those before a save; 0 = no others."""
     log_every: int = Field(default=10, ge=1)
     """Steps between printed lines; every step is in metrics.jsonl."""
     wandb_project: str | None = None

@@ -3,11 +3,13 @@
 import importlib.metadata
 import platform
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import jax
 
+PACKAGE = Path(__file__).parents[1]
 _PACKAGES = ("hybrid_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers", "babel")
 
 
@@ -23,6 +25,15 @@ def provenance() -> dict[str, Any]:
         "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         "processes": jax.process_count(),
     }
+
+
+def code_and_versions() -> dict[str, str]:
+    """What must be the same in all processes of a run: a hash of this package's code, and the packages' versions."""
+    code = sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        code.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes() + b"\0")
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"the code of hybrid_jax": code.hexdigest()[:16], "python": platform.python_version(), **versions}
 
 
 def _git_commit() -> str | None:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hybrid_jax.config import Config, ConfigError, differences, dump_config, parse_config
+from hybrid_jax.config import Config, ConfigError, differences, dump_config, flat, parse_config
 from hybrid_jax.data.batch import Batch, PackedBatch, prefetch
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
@@ -24,8 +24,9 @@ from hybrid_jax.model.kernels import row_length_multiple
 from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.lock import Lock, one_trainer
 from hybrid_jax.runs.log import RunLog
-from hybrid_jax.runs.provenance import provenance
+from hybrid_jax.runs.provenance import code_and_versions, provenance
 from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim
+from hybrid_jax.runtime.agreement import check_processes_agree, check_step_agrees
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
 from hybrid_jax.runtime.signals import Signals
 from hybrid_jax.train.encode import make_encode
@@ -36,7 +37,9 @@ from hybrid_jax.train.records import introduction, step_record, stop_if_diverged
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import EvalStep, make_eval_step, make_train_step
 
-HARMLESS = ("log_every", "wandb_project", "mesh", "checkpoint", "data.cache_dir", "heldout_every", "heldout_batches")
+OF_A_HOST = ("log_every", "wandb_project", "data.cache_dir")
+"""Fields that may differ between the processes of a run."""
+HARMLESS = (*OF_A_HOST, "mesh", "checkpoint", "heldout_every", "heldout_batches", "compare_every")
 """Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding)."""
 
 
@@ -60,6 +63,10 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
     check_rows_divide(f"batch_size {config.batch_size}", config.batch_size, mesh.size)
     if config.microbatch_rows is not None:
         check_rows_divide(f"microbatch_rows {config.microbatch_rows}", config.microbatch_rows, mesh.size)
+    fields = {name: value for name, value in flat(config.model_dump(mode="json")).items() if name not in OF_A_HOST}
+    check_processes_agree(
+        {**fields, **code_and_versions()}, "before the first step", "start all with one command and code"
+    )
     if primary:
         claim(workdir, dump_config(config), lambda text: differences(parse_config(text), config, HARMLESS))
 
@@ -70,8 +77,10 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
     if "aligned" in config.mixture.shares and config.loss.positives == "one":
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
+    sources = _sources(pipeline, pretrained)
+    check_processes_agree(sources, "before the first step", "give all the same files")
     if primary:
-        check_same_sources(workdir, _sources(pipeline, pretrained), provenance())
+        check_same_sources(workdir, sources, provenance())
         pipeline.tokenizer.save(workdir / "tokenizer")
 
     layouts = choose_layouts(pipeline, config, mesh)
@@ -131,6 +140,8 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
             stopping = signals.stop_after(done) and not last
             if stopping:
                 log.say(f"told to stop: saving step {done} (a second signal stops without)")
+            if due or stopping or (config.compare_every and done % config.compare_every == 0):
+                check_step_agrees(done, batch.digest, state.parameters)
             if due or stopping:  # a step is logged before its checkpoint is written
                 lock.check()
                 checkpoints.save(done, state, _log_step(log, workdir, *pending), may_be_best=due)

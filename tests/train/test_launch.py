@@ -27,7 +27,9 @@ touch {folder}/$HYBRID_JAX_PROCESS_ID.ready
 """)
     program.chmod(0o755)
     environment = {**os.environ, "PYTHON": str(program), "LOGS": str(folder), "PATIENCE": str(patience)}
-    return subprocess.Popen([str(LAUNCH), "2", "--x"], env=environment, stderr=subprocess.PIPE, text=True)
+    # A shell does not take a signal that is ignored when it starts, as SIGINT is in jobs in the background.
+    heeding = ["env", "--default-signal=INT", str(LAUNCH), "2", "--x"]
+    return subprocess.Popen(heeding, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,9 @@ def test_it_passes_signals_on_escalates_and_ends_after_its_processes(
         assert time.monotonic() - began < seconds
     finally:
         launcher.kill()
+        for note in (tmp_path / str(n) for n in range(2)):
+            if note.exists() and Path(f"/proc/{note.read_text().strip()}").exists():
+                os.kill(int(note.read_text()), signal.SIGKILL)
         launcher.communicate()
     assert launcher.returncode == status, said
     assert ("ended with status" in said) == (status != 75)
