@@ -14,12 +14,15 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from pydantic import BaseModel, ConfigDict, Field
 
+from hybrid_jax.runtime.peers import HEARTBEAT
+
 AXES = ("data", "fsdp")
 
 _COORDINATOR = "HYBRID_JAX_COORDINATOR"
 _NUM_PROCESSES = "HYBRID_JAX_NUM_PROCESSES"
 _PROCESS_ID = "HYBRID_JAX_PROCESS_ID"
 _DISTRIBUTED = "HYBRID_JAX_DISTRIBUTED"
+_TIMEOUTS = {"heartbeat_timeout_seconds": HEARTBEAT, "shutdown_timeout_seconds": 30}
 
 
 class MeshConfig(BaseModel):
@@ -49,7 +52,7 @@ def start_distributed() -> None:
             raise ValueError(f"{_DISTRIBUTED}={automatic!r}: the only value is 'auto'; unset it for a single process")
         if explicit:
             raise ValueError(f"{_DISTRIBUTED}=auto and {', '.join(explicit)} are both set: unset one or the other")
-        jax.distributed.initialize()
+        jax.distributed.initialize(**_TIMEOUTS)
     elif explicit:
         missing = [name for name in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID) if name not in explicit]
         if missing:
@@ -57,7 +60,7 @@ def start_distributed() -> None:
         count, number = (_whole_number(name, explicit[name]) for name in (_NUM_PROCESSES, _PROCESS_ID))
         if number >= count:
             raise ValueError(f"{_PROCESS_ID}={number} with {_NUM_PROCESSES}={count}: processes count from 0")
-        jax.distributed.initialize(explicit[_COORDINATOR], count, number, initialization_timeout=60)
+        jax.distributed.initialize(explicit[_COORDINATOR], count, number, initialization_timeout=60, **_TIMEOUTS)
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:

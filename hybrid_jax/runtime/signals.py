@@ -33,11 +33,11 @@ class Signals:
 
     Before the first step there is nothing to save: then a signal ends the process at once, with the status STOPPED.
     From `while_stepping` on it is kept until `stop_after` says so in all processes. A second one, more than REPEATED
-    seconds later, ends the process at once, with 128 + its number.
+    seconds later, ends the process at once, with 128 + its number. `announce` is called with the reason first.
     """
 
-    def __init__(self, advice: str = ""):
-        self._advice = advice
+    def __init__(self, advice: str = "", announce: Callable[[str], None] = lambda reason: None):
+        self._advice, self._announce = advice, announce
         self._number: int | None = None
         self._at = 0.0
         self._stepping = self._passed_on = False
@@ -109,6 +109,7 @@ class Signals:
             self._before_leaving()
             if select.select([], [STDERR], [], 0)[1]:  # not where its reader has stalled
                 os.write(STDERR, f"{line}; {self._advice}\n".encode())
+            self._announce(line)
         finally:
             os._exit(status)
 

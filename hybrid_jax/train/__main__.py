@@ -60,12 +60,21 @@ def main() -> int:
 
 def _train(arguments: argparse.Namespace, overrides: list[str], prog: str) -> int:
     config = _start(arguments, overrides, prog)
+    import jax
+
+    from hybrid_jax.runs.checkpoint import steps
+    from hybrid_jax.runtime.peers import Peers
     from hybrid_jax.runtime.signals import Signals
     from hybrid_jax.train.loop import train
 
-    signals = Signals(f"the same command resumes {arguments.workdir} from its last checkpoint")
+    peers = Peers(lambda: max(steps(arguments.workdir / "checkpoints"), default=None))
+    signals = Signals(f"the same command resumes {arguments.workdir} from its last checkpoint", peers.announce)
     signals.listen()
-    return 0 if train(config, arguments.workdir, arguments.skip_bad_rows, signals) else STOPPED
+    peers.watch()
+    with peers.explained():
+        complete = train(config, arguments.workdir, arguments.skip_bad_rows, signals)
+    jax.distributed.shutdown()  # waits for the other processes, which would take an earlier end for a failure
+    return 0 if complete else STOPPED
 
 
 def _plan(arguments: argparse.Namespace, overrides: list[str], prog: str) -> int:

@@ -29,6 +29,7 @@ from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim
 from hybrid_jax.runtime.agreement import check_processes_agree, check_step_agrees
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
 from hybrid_jax.runtime.signals import Signals
+from hybrid_jax.runtime.watchdog import Watchdog
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
@@ -117,6 +118,7 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
         signals.while_stepping(),
         checkpoint.Checkpoints(folder, config.checkpoint, start) as checkpoints,
         RunLog(workdir, start, config.steps, config.log_every, primary, config.wandb_project) as log,
+        Watchdog(log.say, start) as watchdog,
     ):
         done, stopping = start, False
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
@@ -148,6 +150,7 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
                 pending = None
             if stopping:
                 break
+            watchdog.done(done)
     if stopping:
         say(f"stopped after {done} of {config.steps} steps, all of them saved; the same command resumes {workdir}")
         return False

@@ -88,6 +88,7 @@ def test_a_signal_to_one_process_stops_all_after_one_step(tiny_run, tmp_path: Pa
         launcher.kill()
         launcher.communicate()
     assert launcher.returncode == STOPPED, said
+    assert "error" not in (logs / "process_1.log").read_text()  # each ended by itself
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
     saved = max(steps(run / "checkpoints"))
     assert f"told to stop: saving step {saved} " in said

@@ -1,0 +1,120 @@
+"""The other processes of a run: when one of them is gone, this one says so in one line, and ends.
+
+jax notices a process that sends no heartbeats for HEARTBEAT seconds, or at once that process 0 is gone, and aborts the
+others with a C++ stack, which does not name the process in a way that its reader understands. Here the signal of that
+abort is handled, with a line that is the last one. To name the process, each counts up a number in jax's coordination
+service, where it also says why it ends, if it can; the others then end within seconds.
+"""
+
+import ctypes
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+from typing import Any, NoReturn
+
+import jax
+from jax._src import distributed  # the client of the coordination service, which Orbax reaches in the same way
+
+HEARTBEAT = 25
+"""Seconds without a heartbeat after which jax takes a process for dead."""
+BEAT = 2.0
+"""Seconds between this module's own signs of life."""
+SILENT = 4 * BEAT
+"""A process without such a sign for so long is the one that is named."""
+_FOLDER, _STDERR = "hybrid_jax", 2
+_OF_A_COLLECTIVE = re.compile(r"[A-Z_]+: ")
+"""How messages of XLA begin, such as "UNKNOWN: Gloo AllReduce failed: … Connection closed by peer"."""
+
+
+class Peers:
+    """Watches the other processes from `watch` on; with a single process, nothing is done.
+
+    `last_step` gives the step of the last checkpoint, None if there is none.
+    """
+
+    def __init__(self, last_step: Callable[[], int | None]):
+        self._last_step = last_step
+        self._last: int | None = None
+        self._client: Any = None
+        self._me = 0
+        self._signs: dict[int, tuple[str, float]] = {}  # by process: the latest sign of life, and when it came
+        self._own_sign = 0.0
+        self._ending = Event()
+
+    def watch(self) -> None:
+        """Begins to watch. Call it in the main thread after the processes have found each other."""
+        self._client = distributed.global_state.client
+        if self._client is None:
+            return
+        self._me = jax.process_index()
+        handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: self._end(self._lost()))
+        self._handler = handler  # C code keeps only its address
+        install = ctypes.CDLL(None).signal
+        install.restype = ctypes.c_void_p
+        install(signal.SIGABRT, handler)  # not Python's own, which waits for the main thread while the process ends
+        Thread(target=self._beat, name="peers", daemon=True).start()
+
+    def announce(self, reason: str) -> None:
+        """Tells the other processes why this one ends, so that they end too."""
+        if self._client is not None and not self._ending.is_set():
+            self._ending.set()
+            with suppress(RuntimeError):
+                self._client.key_value_set(f"{_FOLDER}/ended/{self._me}", reason.split("\n")[0])
+                if self._me == 0:  # the service ends with this process
+                    time.sleep(1.5 * BEAT)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Within the block, an exception is announced, or if it is of a lost connection, replaced by one line."""
+        try:
+            yield
+        except Exception as error:
+            if self._client is not None and _OF_A_COLLECTIVE.match(str(error)):
+                until = time.monotonic() + HEARTBEAT
+                while not self._silent() and time.monotonic() < until:  # `_beat` may end this process meanwhile
+                    time.sleep(0.2)
+                if self._silent():
+                    self._end(self._lost())
+            self.announce(str(error))
+            raise
+
+    def _beat(self) -> None:
+        number = 0
+        with suppress(RuntimeError):  # the service is gone, which jax notices
+            while True:
+                number += 1
+                self._client.key_value_set(f"{_FOLDER}/alive/{self._me}", str(number), allow_overwrite=True)
+                self._own_sign = time.monotonic()
+                for key, value in self._client.key_value_dir_get(f"{_FOLDER}/alive/"):
+                    process = int(key.rpartition("/")[2])
+                    if self._signs.get(process, ("", 0.0))[0] != value:
+                        self._signs[process] = value, time.monotonic()
+                for key, reason in self._client.key_value_dir_get(f"{_FOLDER}/ended/"):
+                    process = int(key.rpartition("/")[2])
+                    if process != self._me and not self._ending.is_set():
+                        self._end(f"process {process} has ended ({reason})")
+                self._last = self._last_step()
+                time.sleep(BEAT)
+
+    def _silent(self) -> list[int]:
+        now = time.monotonic()
+        return sorted(process for process, (_, at) in self._signs.items() if process != self._me and now - at > SILENT)
+
+    def _lost(self) -> str:
+        """Who is gone, as far as can be told here."""
+        if time.monotonic() - self._own_sign > HEARTBEAT:
+            return f"process {self._me}, which is this one, stood still and was taken for dead"
+        if silent := self._silent():
+            return f"process {', '.join(map(str, silent))} is gone"
+        return "process 0 is gone" if self._me else "this process failed (see above)"
+
+    def _end(self, what: str) -> NoReturn:
+        saved = "there is no checkpoint yet" if self._last is None else f"the last checkpoint is step {self._last}"
+        try:
+            os.write(_STDERR, f"error: {what}: start all again; {saved}\n".encode())
+        finally:
+            os._exit(1)

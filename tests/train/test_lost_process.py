@@ -1,0 +1,49 @@
+"""A process of a run that is killed, frozen or fails: the others end in time, and their last line says what to do."""
+
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.processes import two_processes
+from support.runs import train_command
+
+SECONDS = 30
+"""From the loss of a process to the end of the others, at most."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="our line is the last one where C code's signals can be handled")
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(("lost", "number"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)])
+def test_the_others_end_and_name_it(tiny_run, tmp_path: Path, lost: int, number: signal.Signals):
+    command = [*train_command(tiny_run.yaml, tmp_path), "--steps", "1000000", "--log_every", "1000000"]
+    with two_processes([command, command]) as processes:
+        until = time.monotonic() + 100
+        while not (tmp_path / "run" / "checkpoints" / "20").is_dir():
+            assert time.monotonic() < until
+            assert all(process.poll() is None for process in processes), processes[0].communicate()
+            time.sleep(0.1)
+        time.sleep(3)  # the signs of life have been seen
+        os.kill(processes[lost].pid, number)
+        began = time.monotonic()
+        said, _ = processes[1 - lost].communicate(timeout=100)
+        assert time.monotonic() - began < SECONDS
+        assert processes[1 - lost].returncode == 1, said
+    last = said.splitlines()[-1]
+    assert re.fullmatch(rf"error: process {lost} is gone: start all again; the last checkpoint is step \d+", last), said
+
+
+@pytest.mark.timeout(150)
+def test_the_others_end_when_one_fails_and_say_why(tiny_run, tmp_path: Path):
+    command = train_command(tiny_run.yaml, tmp_path)
+    missing = {"TINY_ROWS": str(tmp_path / "nowhere")}
+    with two_processes([command, command], [{}, missing]) as processes:
+        outputs = [process.communicate(timeout=60)[0].splitlines()[-1] for process in processes]
+        assert [process.returncode for process in processes] == [1, 1]
+    assert "nowhere" in outputs[1]
+    assert outputs[0] == f"error: process 1 has ended ({outputs[1].removeprefix('error: ')}): start all again; " + (
+        "there is no checkpoint yet"
+    )
