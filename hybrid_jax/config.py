@@ -22,6 +22,7 @@ from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.families import FAMILIES
 from hybrid_jax.runs.checkpoint import CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
+from hybrid_jax.train.divergence import DivergenceConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig, check_steps
 
@@ -58,6 +59,7 @@ class Config(BaseModel):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    divergence: DivergenceConfig = DivergenceConfig()
     mesh: MeshConfig = MeshConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     compare_every: int = Field(default=100, ge=0)

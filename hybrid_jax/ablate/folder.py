@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hybrid_jax.ablate.arms import Arm, Names
 from hybrid_jax.disk.files import write_text
+from hybrid_jax.runs.workdir import read_log
 
 PLAN, COST, CONFIG = "sweep.json", "cost.json", "config.yaml"
 
@@ -129,11 +130,8 @@ def read_cost(run: Run) -> Cost | None:
 
 
 def log_lines(run: Run) -> Iterator[dict[str, Any]]:
-    """A run's log, a step each; a last line that is not complete is left out."""
-    path = run.folder / "metrics.jsonl"
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            yield from (json.loads(line) for line in file if line.endswith("}\n"))
+    """A run's log, a step each; a last line that is not complete is left out. Raises WorkdirError for a damaged one."""
+    yield from (record for _, record in read_log(run.folder / "metrics.jsonl"))
 
 
 def steps_done(run: Run) -> int:

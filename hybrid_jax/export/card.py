@@ -201,7 +201,7 @@ def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -
         yield f"Trained on {len(languages)} languages ({', '.join(languages)}): this run saw no others."
         if results is not None and (unseen := [lang for lang in results.languages if lang not in languages]):
             yield f"Evaluated without training data in: {', '.join(unseen)}."
-    if trained_on is not None and trained_on.logged < trained_on.steps:
+    if trained_on is not None and trained_on.logged + trained_on.skipped < trained_on.steps:
         logged, steps = f"{trained_on.logged:,}", f"{trained_on.steps:,}"
         yield f"The run's log holds {logged} of {steps} batches: the counts above are too low."
     if len(what.sides) == 2 and rules.max_query_length != rules.max_passage_length:

@@ -75,7 +75,8 @@ class TensorFiles:
     def read(self, name: str, index: Index, transposed: bool = False) -> np.ndarray:
         """The part `index` of a tensor, as float32. With `transposed`, `index` is one into the transposed tensor.
 
-        Reads 32 MiB at a time and closes the file in between, so memory holds little more than the result.
+        Reads 32 MiB at a time and closes the file in between, so memory holds little more than the result. Raises
+        PretrainedError at a NaN or an infinity.
         """
         stored = self._stored[name]
         ranges = [range(*part.indices(size)) for part, size in zip(index, self.shape(name, transposed), strict=True)]
@@ -93,6 +94,8 @@ class TensorFiles:
             rows = slice(parts[0].start + start, parts[0].start + stop)
             with safetensors.safe_open(stored.file, "np") as file:
                 as_stored[start:stop] = file.get_slice(name)[(rows, *parts[1:])]
+            if not np.isfinite(as_stored[start:stop]).all():
+                raise PretrainedError(f"{stored.file}: {name} holds values that are no finite numbers: get it again")
         return result
 
     def shape(self, name: str, transposed: bool = False) -> tuple[int, ...]:

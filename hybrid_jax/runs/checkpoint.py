@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import jax
+import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -134,7 +135,8 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
     """The step and the state of the latest checkpoint, or of `step`, with the shapes and shardings of `like`.
 
     If the latest checkpoint is damaged, this says so to `warn` and takes the one before it: all files are compared with
-    the checkpoint's manifest before any is loaded. Parts of a checkpoint that `like` lacks are not loaded.
+    the checkpoint's manifest before any is loaded, and what is loaded must be finite numbers. Parts of a checkpoint
+    that `like` lacks are not loaded.
 
     Raises CheckpointError when no checkpoint is usable or when it has another architecture, and DamagedError when
     `step` is given and its checkpoint is damaged.
@@ -225,7 +227,28 @@ def _load(path: Path, like: Tree) -> Tree:
     context = ocp.Context()
     context.pytree_options.loading.partial_load = True
     with context:
-        return ocp.load(str(path.absolute()), like)
+        loaded = ocp.load(str(path.absolute()), like)
+    if names := _not_finite(loaded):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        raise ValueError(f"{names[0]}{more} holds values that are not finite numbers")
+    return loaded
+
+
+def _not_finite(tree: Any) -> list[str]:
+    """The names of the arrays with a NaN or an infinity."""
+    named = jax.tree_util.tree_leaves_with_path(tree)
+    real = [(path, leaf) for path, leaf in named if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    finite = jax.device_get(_all_finite([leaf for _, leaf in real]))
+    return [
+        jax.tree_util.keystr(path, simple=True, separator=".")
+        for (path, _), good in zip(real, finite, strict=True)
+        if not good
+    ]
+
+
+@jax.jit
+def _all_finite(leaves: list[jax.Array]) -> list[jax.Array]:
+    return [jnp.isfinite(leaf).all() for leaf in leaves]
 
 
 def _metrics(path: Path) -> dict[str, float]:

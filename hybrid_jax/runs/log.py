@@ -15,6 +15,7 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttr
 from tqdm import tqdm
 
 from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.runs.workdir import read_log
 
 BAR = "{percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}  {desc}"
 
@@ -26,7 +27,7 @@ class RunLog:
     numbers, and so has the Weights & Biases `project`, if one is named. Lines that an interrupted run logged from
     `first_step` on are removed at the start, so that metrics.jsonl has every step once.
 
-    Raises ValueError when a `project` is named and wandb is not installed.
+    Raises ValueError when a `project` is named and wandb is not installed, and WorkdirError when the log is damaged.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class RunLog:
             return
         self._wandb = _wandb_run(project, folder) if project is not None else None
         path = folder / "metrics.jsonl"
-        kept = [line for line in _complete_lines(path) if json.loads(line)["step"] < first_step]
+        kept = [line for line, record in read_log(path) if record["step"] < first_step]
         atomic_files(folder, {path.name: "".join(kept).encode()})
         # Line-buffered: a step's line is in the file before its checkpoint is written, even if the run is then killed.
         self._file = path.open("a", encoding="utf-8", buffering=1)
@@ -135,13 +136,6 @@ class _Rate:
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _complete_lines(path: Path) -> list[str]:
-    """The lines of a log, without a last one that was cut short by a kill."""
-    if not path.exists():
-        return []
-    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("}\n")]
 
 
 def _clock(seconds: float) -> str:

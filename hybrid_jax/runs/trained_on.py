@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybrid_jax.data.records import DataError
+from hybrid_jax.runs.skips import read_skips
 
 Pair = tuple[str, str]
 """Query language and passage language."""
@@ -17,7 +18,9 @@ class TrainedOn:
 
     steps: int
     logged: int = 0
-    """Number of batches in the log; fewer than `steps` if a part of it is lost."""
+    """Number of batches in the log; with `skipped`, fewer than `steps` if a part of it is lost."""
+    skipped: int = 0
+    """Number of batches that were left out, because the loss diverged on them."""
     batches: Counter[str] = field(default_factory=Counter)
     """Number of batches by kind."""
     pairs: Counter[str] = field(default_factory=Counter)
@@ -47,7 +50,7 @@ def read_trained_on(path: Path, steps: int) -> TrainedOn | None:
     """
     if not path.is_file():
         return None
-    trained_on = TrainedOn(steps)
+    trained_on = TrainedOn(steps, skipped=read_skips(path.parent).before(steps))
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if line.endswith("\n"):

@@ -3,12 +3,13 @@
 config.yaml      the resolved config, written first           tokenizer/        the run's tokenizer
 run.json         the data; code and machine of every start    checkpoints/      one folder per step
 metrics.jsonl    a line per step                              tensorboard/      the same numbers
+skipped.json     batches that are left out (skips.py)
 eval/            reports, and the curve of a watch            best/             the best checkpoint of a watch
 lock/            who is training here (lock.py)
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
         return False
     if not path.exists() and folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {LOCK}):
         raise WorkdirError(f"{folder} is not empty and not a run (it has no config.yaml): choose another --workdir")
-    (folder / "run.json").unlink(missing_ok=True)
+    for name in ("run.json", "skipped.json"):
+        (folder / name).unlink(missing_ok=True)
     atomic_files(folder, {path.name: config_text.encode()})
     return True
 
@@ -73,10 +75,7 @@ def check_same_sources(folder: Path, sources: dict[str, Any], provenance: dict[s
     path = folder / "run.json"
     run: dict[str, Any] = {"data": sources, "starts": []}
     if path.exists():
-        try:
-            run = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise WorkdirError(f"{path} is damaged ({error}): restore it, or use another --workdir") from None
+        run = _read_run(path)
     if run["data"] != sources:
         names = [name for name in {**sources, **run["data"]} if sources.get(name) != run["data"].get(name)]
         raise WorkdirError(
@@ -85,6 +84,41 @@ def check_same_sources(folder: Path, sources: dict[str, Any], provenance: dict[s
         )
     run["starts"].append(provenance)
     atomic_files(folder, {path.name: json.dumps(run, indent=2, ensure_ascii=False).encode()})
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    fix = "restore it, or remove it if the data are still those of the run's start"
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WorkdirError(f"{path} is damaged ({error}): {fix}") from None
+    if not (isinstance(run, dict) and isinstance(run.get("data"), dict) and isinstance(run.get("starts"), list)):
+        raise WorkdirError(f"{path} is damaged (it has no data and starts): {fix}")
+    return run
+
+
+def read_log(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a metrics.jsonl, as text and as records, without a last one that a kill has cut short.
+
+    Raises WorkdirError at any other line that is not a step's record. Nothing if there is no file.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode()
+                record = json.loads(text)
+                complete = text.endswith("}\n") and isinstance(record["step"], int)
+            except (ValueError, LookupError, TypeError, RecursionError):
+                text, record, complete = "", {}, False
+            if complete:
+                yield text, record
+            elif line.endswith(b"\n") or file.read(1):
+                raise WorkdirError(
+                    f"{path}, line {number}: damaged, not a step's record: restore the file, or remove this line to "
+                    f"go on without its numbers"
+                )
 
 
 def _begun(folder: Path) -> bool:

@@ -4,7 +4,7 @@ A run is a pure function of its config and data. The batch, the learning rate an
 step's number alone, so a run that is resumed from its last checkpoint gives the same bits as one that never stopped.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,23 +25,26 @@ from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.lock import Lock, one_trainer
 from hybrid_jax.runs.log import RunLog
 from hybrid_jax.runs.provenance import code_and_versions, provenance
+from hybrid_jax.runs.skips import Skips, read_skips
 from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim
 from hybrid_jax.runtime.agreement import check_processes_agree, check_step_agrees
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
 from hybrid_jax.runtime.signals import Signals
 from hybrid_jax.runtime.watchdog import Watchdog
+from hybrid_jax.train.divergence import DivergedError, Divergence, roll_back
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
-from hybrid_jax.train.records import introduction, step_record, stop_if_diverged
+from hybrid_jax.train.records import introduction, step_record
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import EvalStep, make_eval_step, make_train_step
 
 OF_A_HOST = ("log_every", "wandb_project", "data.cache_dir")
 """Fields that may differ between the processes of a run."""
-HARMLESS = (*OF_A_HOST, "mesh", "checkpoint", "heldout_every", "heldout_batches", "compare_every")
-"""Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding)."""
+HARMLESS = (*OF_A_HOST, "mesh", "checkpoint", "heldout_every", "heldout_batches", "compare_every", "divergence")
+"""Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding; divergence:
+but for the batches that skipped.json names)."""
 
 
 def train(config: Config, workdir: Path, skip_bad_rows: bool = False, signals: Signals | None = None) -> bool:
@@ -54,12 +57,17 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False, signals: S
     """
     signals = Signals() if signals is None else signals
     with one_trainer(workdir) as lock, signals.before_leaving(lock.release):
-        return _train(config, workdir, skip_bad_rows, lock, signals)
+        skips = read_skips(workdir)
+        while True:
+            try:
+                return _train(config, workdir, skip_bad_rows, lock, signals, skips)
+            except DivergedError as error:
+                skips = roll_back(workdir, config.divergence, config.steps, skips, error, _say())
 
 
-def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signals: Signals) -> bool:
+def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signals: Signals, skips: Skips) -> bool:
     primary = jax.process_index() == 0
-    say = partial(print, flush=True) if primary else (lambda line: None)
+    say = _say()
     mesh = make_mesh(config.mesh)
     check_rows_divide(f"batch_size {config.batch_size}", config.batch_size, mesh.size)
     if config.microbatch_rows is not None:
@@ -120,17 +128,22 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
         RunLog(workdir, start, config.steps, config.log_every, primary, config.wandb_project) as log,
         Watchdog(log.say, start) as watchdog,
     ):
+        divergence = Divergence(workdir, config.divergence, start)
         done, stopping = start, False
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
         for batch, rows in prefetch(make_batch, start, config.steps):
+            done = batch.plan.step + 1
+            if batch.plan.step in skips:
+                state = state._replace(step=state.step + 1)
+                continue
             state, metrics = train_step(state, put_batch(mesh, rows))
             if pending is not None:  # log the step before this one while the devices compute this one
-                _log_step(log, workdir, *pending)
+                _log_step(log, divergence, *pending)
+                pending = None
             if batch.plan.step == start:
                 for line in introduction(_numbers(metrics), mesh.size, config.optimizer.accumulate):
                     log.say(line)
 
-            done = batch.plan.step + 1
             last = done == config.steps
             heldout: dict[str, float] = {}
             if config.heldout_every and (done % config.heldout_every == 0 or last):
@@ -146,7 +159,7 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
                 check_step_agrees(done, batch.digest, state.parameters)
             if due or stopping:  # a step is logged before its checkpoint is written
                 lock.check()
-                checkpoints.save(done, state, _log_step(log, workdir, *pending), may_be_best=due)
+                checkpoints.save(done, state, _log_step(log, divergence, *pending), may_be_best=due)
                 pending = None
             if stopping:
                 break
@@ -169,13 +182,18 @@ def choose_layouts(pipeline: Pipeline, config: Config, mesh: Mesh) -> list[Layou
     )
 
 
+def _say() -> Callable[[str], None]:
+    """Prints a line, in process 0."""
+    return partial(print, flush=True) if jax.process_index() == 0 else (lambda line: None)
+
+
 def _log_step(
-    log: RunLog, workdir: Path, batch: Batch, metrics: Metrics, heldout: dict[str, float]
+    log: RunLog, divergence: Divergence, batch: Batch, metrics: Metrics, heldout: dict[str, float]
 ) -> dict[str, float]:
-    """Logs this step and returns its numbers. Raises DivergedError when its loss or gradient is not finite."""
+    """Logs this step and returns its numbers. Raises DivergedError as `Divergence.check` does."""
     numbers = _numbers(metrics)
     log.record(batch.plan.step, len(batch.ids), step_record(batch, {**numbers, **heldout}))
-    stop_if_diverged(workdir, batch, numbers)
+    divergence.check(batch, numbers)
     return {**numbers, **heldout}
 
 

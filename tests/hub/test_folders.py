@@ -96,6 +96,15 @@ def test_all_that_does_not_fit_is_told_at_once_with_names_shapes_and_files(folde
     assert any("I32, expected float32, float16 or bfloat16" in line for line in lines)
 
 
+def test_weights_that_are_no_numbers_are_refused(folder: Path):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["encoder.layer.0.output.dense.bias"][3] = np.nan
+    save_file(tensors, path)
+    with pytest.raises(PretrainedError, match=r"model.safetensors: encoder.*output.dense.bias holds values that"):
+        load(folder)
+
+
 def test_heads_of_the_pretraining_task_are_ignored_by_name(folder: Path):
     path = folder / "model.safetensors"
     before = load(folder).encode_queries(["a text"])

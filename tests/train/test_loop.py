@@ -1,22 +1,16 @@
 """What a run leaves behind: every step in its log, the batches that were planned, the checkpoints asked for."""
 
 import json
-import shutil
 from collections import Counter
 
 import jax
-import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 from hybrid_jax.config import Config, parse_config
 from hybrid_jax.data.pipeline import Pipeline
-from hybrid_jax.runs.checkpoint import Checkpoints, restore, steps
-from hybrid_jax.runtime.mesh import make_mesh
+from hybrid_jax.runs.checkpoint import steps
 from hybrid_jax.train.loop import train
-from hybrid_jax.train.optim import make_optimizer
-from hybrid_jax.train.records import DivergedError
-from hybrid_jax.train.state import abstract_state
 
 
 @pytest.fixture(scope="module")
@@ -81,29 +75,6 @@ def test_tensorboard_shows_the_numbers_of_the_log(tiny_run, log):
         content = content[16 + length :]
     found = {event.step: value.simple_value for event in events for value in event.summary.value if value.tag == "loss"}
     assert found == pytest.approx({line["step"]: line["loss"] for line in log}, rel=1e-6)
-
-
-def test_a_loss_that_is_no_number_stops_the_run(tiny_run, config: Config, tmp_path):
-    # A parameter that overflowed unseen: the run goes on from a checkpoint that holds it.
-    mesh, optimizer = make_mesh(config.mesh), make_optimizer(config.optimizer, config.steps)
-    folder = tmp_path / "run" / "checkpoints"
-    _, state = restore(tiny_run.folder / "checkpoints", abstract_state(config.model, optimizer, mesh), pytest.fail, 60)
-    state = state._replace(parameters=jax.tree.map(lambda leaf: leaf * np.float32(np.nan), state.parameters))
-    shutil.copytree(tiny_run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
-    with Checkpoints(folder, config.checkpoint, start=0) as checkpoints:
-        checkpoints.save(60, state, {"heldout_loss": 1.0})
-
-    with pytest.raises(
-        DivergedError, match=r"step 60: loss nan, .*diverged_at_step_60.json: .*learning_rate"
-    ) as raised:
-        train(config, tmp_path / "run")
-    assert "\n" not in str(raised.value)
-    found = json.loads((tmp_path / "run" / "diverged_at_step_60.json").read_text(), parse_constant=pytest.fail)
-    batch = Pipeline(config.data, config.mixture, config.batch_size, config.seed).batch(60)
-    assert (found["step"], found["rows"], found["ids"], found["loss"]) == (60, batch.digest, batch.ids, "nan")
-    last = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1]
-    assert json.loads(last, parse_constant=pytest.fail)["loss"] is None  # NaN is not JSON
-    assert steps(folder) == [60]
 
 
 def test_a_run_compiles_its_step_once_for_each_number_of_rows(
