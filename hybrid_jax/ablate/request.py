@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hybrid_jax.ablate.arms import Names
+from hybrid_jax.disk.yaml_text import parse_yaml
 
 
 class RequestError(ValueError):
@@ -60,7 +61,7 @@ class Request(BaseModel):
 def read_sweep(path: Path) -> dict[str, Any]:
     """The content of a sweep file. Raises RequestError for a file that is missing or no mapping."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         sweep_files = ", ".join(map(str, sorted(path.parent.glob("*.yaml")))) or "no sweep file"
         raise RequestError(f"no sweep file {path}: {path.parent} has {sweep_files}") from None
@@ -139,7 +140,7 @@ def parse_seeds(text: str) -> int | list[int]:
 
 def _yaml(text: str, source: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     except yaml.YAMLError as error:
         raise RequestError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
 

@@ -7,13 +7,17 @@ file's name.
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hybrid_jax.data.records import DataError, OnBadRow
 
+MAX_LINE = 64 * 2**20
+"""Bytes of a line, unzipped. JSON takes about four times as much memory."""
+MAX_DOCUMENT = 2**30
+"""Bytes of a file that is one object, unzipped."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BAD_LINES_BEFORE_GIVING_UP = 1000
@@ -30,13 +34,17 @@ def read_objects(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, 
     with _opened(path) as file:
         while True:
             try:
-                raw = file.readline()
+                raw = _read_line(file.readline)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 on_bad(_broken_gzip(f"{path}:{number + 1}", error))
                 return
-            if not raw:
+            if raw == b"":
                 break
             number += 1
+            if raw is None:
+                is_empty = False
+                on_bad(DataError(f"{path}:{number}: a line of more than {MAX_LINE:,} bytes, split it or remove it"))
+                continue
             if number == 1:
                 raw = raw.removeprefix(_BYTE_ORDER_MARK)
             if not raw.strip():
@@ -56,9 +64,11 @@ def read_document(path: Path) -> dict[str, Any]:
     """The single JSON object of a whole file, as SQuAD has it. Raises DataError."""
     with _opened(path) as file:
         try:
-            raw = file.read()
+            raw = file.read(MAX_DOCUMENT + 1)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise _broken_gzip(f"{path}:1", error) from error
+    if len(raw) > MAX_DOCUMENT:
+        raise DataError(f"{path}:1: more than {MAX_DOCUMENT:,} bytes in one JSON object, split it into several files")
     raw = raw.removeprefix(_BYTE_ORDER_MARK)
     if not raw.strip():
         raise DataError(f"{path}:1: the file is empty, remove it from the dataset's path or fetch it again")
@@ -97,6 +107,17 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
                 yield plain
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}), check the path and its rights") from error
+
+
+def _read_line(readline: Callable[[int], bytes]) -> bytes | None:
+    """The next line, b"" at the end; None for one longer than MAX_LINE, which is passed over."""
+    raw = readline(MAX_LINE)
+    if len(raw) < MAX_LINE or raw.endswith(b"\n"):
+        return raw
+    del raw
+    while (rest := readline(2**16)) and not rest.endswith(b"\n"):
+        pass
+    return None
 
 
 def _broken_gzip(where: str, error: Exception) -> DataError:

@@ -24,6 +24,7 @@ from hybrid_jax.data.sources import BadRows
 from hybrid_jax.data.store import Store, pool_sizes
 from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.data.tokens import TokenTable
+from hybrid_jax.disk.manifest import content_digest
 
 SAMPLED_TEXTS = 16_384
 """The shapes of rows are chosen from batches with about so many queries in all."""
@@ -149,6 +150,14 @@ class Pipeline:
             raise ValueError("no records are held out: set data.heldout_fraction")
         plan = self.heldout_schedule(step)
         return self._assemble(plan, self._heldout_pools[plan.dataset][plan.kind][plan.language])
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Hashes of the prepared arrays by name, to compare processes: rows, and tokens of queries and passages."""
+        rows = {f"{n}'s prepared rows": content_digest(store.folder, {"meta.json"}) for n, store in self.stores.items()}
+        queries = {f"{name}'s query tokens": dataset.queries.digest for name, dataset in self._datasets.items()}
+        passages = {f"{name}'s passage tokens": dataset.passages.digest for name, dataset in self._datasets.items()}
+        return {**rows, **queries, **passages}
 
     def layouts(
         self,

@@ -1,7 +1,7 @@
 """The cache: stores of rows, trained tokenizers and token tables, each made once and then opened from disk.
 
 Every folder's name contains a hash of what it was made from. So a second run on the same files starts at once, and
-changed files never use old arrays.
+changed files never use old arrays. Each has a manifest, by which a damaged one is noticed and made again (verify.py).
 """
 
 import json
@@ -18,6 +18,7 @@ from hybrid_jax.data.sources import BadRows, fingerprint, read_rows, resolve_kin
 from hybrid_jax.data.store import Store, write_store
 from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig, train_unigram
 from hybrid_jax.data.tokens import TokenTable, write_tokens
+from hybrid_jax.data.verify import is_ready
 
 CACHE_VERSION = 2
 """Part of every folder's name: raised when the format or meaning of the cached files changes."""
@@ -36,7 +37,7 @@ def open_store(dataset: DatasetConfig, cache: Path, skip_bad_rows: bool, report:
     how = dataset.model_dump(include={"format", "languages", "lang", "ids"})
     folder = cache / "stores" / f"{dataset.name}-{_key(source, how, skip_bad_rows)}"
     kinds = resolve_kinds(dataset)
-    if not folder.is_dir():
+    if not is_ready(folder, report):
         report(f"reading {dataset.name} from {dataset.path}")
         bad_rows, repairs = BadRows(skip_bad_rows), Repairs()
 
@@ -53,7 +54,7 @@ def open_tokenizer(config: TokenizerConfig, stores: Sequence[Store], cache: Path
     if config.path is not None:
         return Tokenizer(Path(config.path).expanduser(), config.lower_case)
     folder = cache / "tokenizers" / f"unigram-{_key([store.meta['source'] for store in stores], config.model_dump())}"
-    if folder.is_dir():
+    if is_ready(folder, report):
         return Tokenizer(folder)
     report(f"training a Unigram tokenizer of {config.vocab_size:,} pieces on {config.training_characters:,} characters")
     return train_unigram(_sample(stores, config.training_characters), config.vocab_size, folder)
@@ -64,7 +65,7 @@ def open_tokens(
 ) -> TokenTable:
     """The token ids of all the store's queries, or of all its passages, hard negatives included."""
     folder = store.folder / f"{side}-{_key(tokenizer.digest, prompt, limit)}"
-    if not folder.is_dir():
+    if not is_ready(folder, report):
         used = store.entries[side][store.entries[side] >= 0]
         texts = np.unique(np.concatenate([used, store.negatives]) if side == "passage" else used)
         report(f"tokenising {len(texts):,} {side} texts of {store.meta['name']}")

@@ -23,7 +23,7 @@ from hybrid_jax.data.hashing import hash_ints, mix
 from hybrid_jax.data.links import Links
 from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row
 from hybrid_jax.data.schedule import KINDS, Kind, Pools
-from hybrid_jax.disk.files import atomic_folder
+from hybrid_jax.disk.manifest import sealed_folder
 
 ENTRY = np.dtype(
     [
@@ -169,7 +169,7 @@ def write_store(rows: Iterable[Row], folder: Path, meta: Callable[[], dict[str, 
 
     `meta()` is called after the last row, so that it can report on the reading. Raises DataError if there are no rows.
     """
-    with atomic_folder(folder) as part:
+    with sealed_folder(folder) as part:
         _write(rows, part, meta)
 
 

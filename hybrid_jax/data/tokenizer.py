@@ -16,7 +16,7 @@ import tokenizers
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_jax.data.records import DataError
-from hybrid_jax.disk.files import atomic_folder
+from hybrid_jax.disk.manifest import sealed_folder
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
 """Ids 0 to 3 of a tokenizer trained by us, as in XLM-R."""
@@ -214,7 +214,7 @@ def train_unigram(texts: Iterable[str], vocab_size: int, folder: Path) -> Tokeni
     tokenizer.train_from_iterator(texts, trainer)
     trained = json.loads(tokenizer.to_str())
     trained["model"]["vocab"] = _reproducible([(piece, score) for piece, score in trained["model"]["vocab"]])
-    with atomic_folder(folder) as part:
+    with sealed_folder(folder) as part:
         (part / "tokenizer.json").write_text(json.dumps(trained, ensure_ascii=False), encoding="utf-8")
         names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
         config = {"tokenizer_class": _VERBATIM, **names, "cls_token": "<s>", "sep_token": "</s>"}

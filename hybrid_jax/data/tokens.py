@@ -7,7 +7,7 @@ import numpy as np
 
 from hybrid_jax.data.store import Store
 from hybrid_jax.data.tokenizer import Tokenizer
-from hybrid_jax.disk.files import atomic_folder
+from hybrid_jax.disk.manifest import content_digest, sealed_folder
 
 _CHUNK = 8192
 
@@ -15,12 +15,14 @@ _CHUNK = 8192
 class TokenTable:
     """The token ids of a store's queries or passages, memory-mapped.
 
-    Attributes: `texts`, how many were tokenised, and `truncated`, how many of them were cut at the length limit.
+    Attributes: `texts`, how many were tokenised, `truncated`, how many of them were cut at the length limit, and
+    `digest`, a hash of the content.
     """
 
     def __init__(self, folder: Path):
         self._tokens = np.load(folder / "tokens.npy", mmap_mode="r")
         self._offsets = np.load(folder / "offsets.npy", mmap_mode="r")
+        self.digest = content_digest(folder)
         meta = json.loads((folder / "meta.json").read_text())
         self.texts: int = meta["texts"]
         self.truncated: int = meta["truncated"]
@@ -62,7 +64,7 @@ def write_tokens(
         truncated += cut
         lengths[numbers + 1] = [len(row) for row in ids]
         chunks.append(np.concatenate(ids).astype(dtype))
-    with atomic_folder(folder) as part:
+    with sealed_folder(folder) as part:
         np.save(part / "tokens.npy", np.concatenate(chunks))
         np.save(part / "offsets.npy", np.cumsum(lengths))
         (part / "meta.json").write_text(json.dumps({"texts": len(texts), "truncated": truncated}))

@@ -1,13 +1,18 @@
 """Files and folders that are complete or absent, also after a crash or a full disk; and the hash of a file."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+_YOUNG = 60.0
+"""Seconds in which a folder that is being made may not be locked yet."""
 
 
 @contextmanager
@@ -63,11 +68,14 @@ def atomic_files(folder: Path, contents: Mapping[str, bytes], how: str = "") -> 
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yields a new empty folder to write to, which is renamed to `folder` when the block ends.
 
-    If the block raises, it is removed. If another process has created `folder` in the meantime, that one is kept, so
+    If the block raises, it is removed; if this process is killed, by the next one that makes the same folder on this
+    machine. If another process has created `folder` in the meantime, that one is kept, so
     use names that determine the content, such as a hash.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
     temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    handle = _locked(temporary)
     try:
         yield temporary
         try:
@@ -76,6 +84,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             if not folder.is_dir():
                 raise
     finally:
+        if handle is not None:
+            os.close(handle)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -89,6 +99,28 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of the file's content, as 64 hexadecimal digits. Raises OSError if it cannot be read."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what processes that are gone have left of making `folder`."""
+    for left in folder.parent.iterdir():
+        if not left.name.startswith(f"{folder.name}.part-"):
+            continue
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _YOUNG and (handle := _locked(left)) is not None:
+                os.close(handle)
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _locked(folder: Path) -> int | None:
+    """A handle that locks the folder until it is closed or this process ends; None if another has it, or none can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:

@@ -18,8 +18,9 @@ from orbax.checkpoint import v1 as ocp
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_jax.disk.files import folder_identity
-from hybrid_jax.runs.manifest import NAME as MANIFEST
-from hybrid_jax.runs.manifest import find_damage, write_manifest
+from hybrid_jax.disk.manifest import NAME as MANIFEST
+from hybrid_jax.disk.manifest import write_manifest
+from hybrid_jax.runs.manifest import WRITTEN_AT_COMMIT, find_damage
 
 Tree = TypeVar("Tree")
 
@@ -115,7 +116,7 @@ class Checkpoints:
     def _write_manifest(self) -> None:
         """Orbax calls this in process 0, when all files are written and before it renames their folder."""
         (unfinished,) = self._folder.glob(f"{self._step}{UNFINISHED}*")
-        write_manifest(unfinished)
+        write_manifest(unfinished, WRITTEN_AT_COMMIT)
 
     def _unwritten(self, error: Exception) -> CheckpointError:
         cause = str(error).split("\n")[0][:300]

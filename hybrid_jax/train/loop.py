@@ -87,7 +87,7 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
     sources = _sources(pipeline, pretrained)
-    check_processes_agree(sources, "before the first step", "give all the same files")
+    check_processes_agree({**sources, **pipeline.digests}, "before the first step", "give all the same files")
     if primary:
         check_same_sources(workdir, sources, provenance())
         pipeline.tokenizer.save(workdir / "tokenizer")

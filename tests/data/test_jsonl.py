@@ -133,3 +133,28 @@ def test_a_document_may_span_lines_and_its_errors_name_the_line(tmp_path: Path) 
 def test_the_first_object_is_found_behind_bad_lines_but_not_searched_for_forever(tmp_path: Path) -> None:
     assert jsonl.first_object(written(tmp_path, b'oops\n{"a": 1}\n')) == {"a": 1}
     assert jsonl.first_object(written(tmp_path, b"oops\n" * 2000 + b'{"a": 1}\n')) is None
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_line_beyond_the_limit_is_named_and_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: bool
+) -> None:
+    monkeypatch.setattr(jsonl, "MAX_LINE", 100)
+    long = b'{"a": "' + b"x" * 1000 + b'"}'
+    for lines, kept in (
+        ([long, b'{"a": 2}'], [2]),
+        ([b'{"a": 1}', long], [1]),
+        ([b'{"a": 1}', long, b'{"a": 3}'], [1, 3]),
+    ):
+        content = b"\n".join(lines)
+        objects, bad = collect(written(tmp_path, gzip.compress(content) if compress else content))
+        assert [value["a"] for _, value in objects] == kept
+        number = lines.index(long) + 1
+        assert bad == [f"{tmp_path}/rows.jsonl:{number}: a line of more than 100 bytes, split it or remove it"]
+
+
+def test_a_document_beyond_the_limit_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "MAX_DOCUMENT", 10)
+    assert jsonl.read_document(written(tmp_path, b'{"a": 123}')) == {"a": 123}
+    with pytest.raises(DataError, match=r"rows.jsonl:1: more than 10 bytes in one JSON object, split it"):
+        jsonl.read_document(written(tmp_path, b'{"a": 1234}'))

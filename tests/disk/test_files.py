@@ -1,7 +1,10 @@
 """A file or folder is complete or as it was before, whatever interrupts its writing."""
 
 import hashlib
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,18 @@ def test_a_folder_that_took_anothers_name_has_another_identity(tmp_path: Path):
     assert folder_identity(folder) != before
     assert folder_identity(tmp_path / "b") == before
     assert folder_identity(tmp_path / "b" / "file") is None
+
+
+def test_what_a_killed_process_left_is_swept_and_what_is_being_made_is_not(tmp_path: Path):
+    code = "import sys, os, pathlib; from hybrid_jax.disk.files import atomic_folder\n"
+    code += "with atomic_folder(pathlib.Path(sys.argv[1])) as part: (part / 'x').write_text('x'); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False).returncode == 9
+    (left,) = tmp_path.iterdir()
+    with atomic_folder(tmp_path / "a") as young:  # the one that was left may be another's, and not be locked yet
+        assert left.is_dir()
+        for folder in (left, young):
+            os.utime(folder, (0, 0))
+        with atomic_folder(tmp_path / "a"):
+            assert not left.exists()
+            assert young.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -10,8 +10,9 @@ import pytest
 
 from hybrid_jax.config import parse_config
 from hybrid_jax.disk.files import sha256_of
+from hybrid_jax.disk.manifest import NAME, Manifest
 from hybrid_jax.runs.checkpoint import CheckpointConfig, Checkpoints, DamagedError, restore, steps
-from hybrid_jax.runs.manifest import NAME, WRITTEN_AT_COMMIT, Manifest, find_damage
+from hybrid_jax.runs.manifest import WRITTEN_AT_COMMIT, find_damage
 from hybrid_jax.runtime.mesh import make_mesh
 from hybrid_jax.train.optim import make_optimizer
 from hybrid_jax.train.state import TrainState, abstract_state
@@ -85,7 +86,7 @@ def test_a_checkpoint_without_a_manifest_is_loaded_with_a_warning(folder: Path, 
 
 
 def test_a_manifest_that_cannot_be_written_leaves_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(folder: Path) -> None:
+    def full(folder: Path, without: set[str]) -> None:
         raise OSError(28, f"cannot write {folder}: No space left on device")
 
     monkeypatch.setattr("hybrid_jax.runs.checkpoint.write_manifest", full)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_jax.runs.workdir import WorkdirError, check_same_sources, claim
+from hybrid_jax.runs.workdir import WorkdirError, check_same_sources, claim, read_log
 
 
 def same(text: str) -> list[str]:
@@ -73,3 +73,33 @@ def test_a_damaged_run_json_is_named(begun: Path):
     (begun / "run.json").write_text('{"data": {')
     with pytest.raises(WorkdirError, match=r"run\.json is damaged .*: restore it"):
         check_same_sources(begun, {}, {})
+
+
+def test_a_log_is_read_without_a_last_line_that_was_cut_short(begun: Path):
+    path = begun / "metrics.jsonl"
+    path.write_text('{"step": 0}\n{"step": 1, "loss": 2.5}\n{"step": 2, "lo')
+    lines = ['{"step": 0}\n', '{"step": 1, "loss": 2.5}\n']
+    assert list(read_log(path)) == [(line, json.loads(line)) for line in lines]
+    assert list(read_log(begun / "none.jsonl")) == []
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{", b"{}", b"[]", b'{"step": "1"}', b"\xff\x00", b"", b'{"step": 1} ', b"[" * 9999]
+)
+def test_a_damaged_line_of_the_log_is_named_with_what_to_do(begun: Path, damage: bytes):
+    path = begun / "metrics.jsonl"
+    path.write_bytes(b'{"step": 0}\n' + damage + b'\n{"step": 2}\n')
+    with pytest.raises(
+        WorkdirError, match=r"metrics.jsonl, line 2: damaged, .*restore the file, or remove this line"
+    ) as said:
+        list(read_log(path))
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"data": 3, "starts": []}', '{"data": {}}', "[" * 9999])
+def test_a_damaged_list_of_starts_is_one_line_with_what_to_do(begun: Path, content: str):
+    (begun / "run.json").write_text(content)
+    with pytest.raises(WorkdirError, match=r"run.json is damaged .*: restore it, or remove it if the data are") as said:
+        check_same_sources(begun, {"demo": {"sha256": "a"}}, {})
+    assert "\n" not in str(said.value)
+    assert (begun / "run.json").read_text() == content

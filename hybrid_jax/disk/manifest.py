@@ -1,0 +1,91 @@
+"""A folder's manifest.json: the size and SHA-256 of its files, by which damage to one of them is noticed."""
+
+import os
+from collections.abc import Container, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from hybrid_jax.disk.files import atomic_files, atomic_folder, sha256_of
+
+NAME = "manifest.json"
+
+
+class Entry(BaseModel):
+    """What a file was when it was saved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """The content of manifest.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: dict[str, Entry]
+    """By path within the folder, in order."""
+
+
+def write_manifest(folder: Path, without: Container[str] = ()) -> None:
+    """Writes the manifest of all files in `folder`. Raises OSError as `atomic_files` does."""
+    paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = {name: _entry(path) for name, path in paths.items() if name not in without}
+    atomic_files(folder, {NAME: Manifest(files=files).model_dump_json(indent=1).encode()})
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest; None if there is none, or if it is damaged."""
+    try:
+        text = (folder / NAME).read_text(encoding="utf-8")
+        manifest = Manifest.model_validate_json(text)
+    except (OSError, ValueError):
+        return None
+    return manifest if manifest.model_dump_json(indent=1) == text else None
+
+
+def unchanged(path: Path, entry: Entry) -> bool:
+    """Whether the file is what it was."""
+    try:
+        return path.stat().st_size == entry.bytes and _entry(path) == entry
+    except OSError:
+        return False
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with the first file that is not as it was written, or with the manifest; None if all is well."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return f"it has no {NAME}" if not (folder / NAME).exists() else f"{NAME} is damaged"
+    paths = [folder / name for name in manifest.files]
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        good = list(pool.map(unchanged, paths, manifest.files.values()))
+    return next(
+        (f"{name} is not what was saved" for name, ok in zip(manifest.files, good, strict=True) if not ok), None
+    )
+
+
+def content_digest(folder: Path, without: Container[str] = ()) -> str:
+    """A hash of what the manifest says of the files; equal for equal content. "none" where there is no manifest."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return "none"
+    entries = [(name, entry.sha256) for name, entry in manifest.files.items() if name not in without]
+    return sha256(repr(entries).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def sealed_folder(folder: Path) -> Iterator[Path]:
+    """`atomic_folder`, whose files get a manifest when the block ends."""
+    with atomic_folder(folder) as part:
+        yield part
+        write_manifest(part)
+
+
+def _entry(path: Path) -> Entry:
+    return Entry(bytes=path.stat().st_size, sha256=sha256_of(path))
