@@ -25,7 +25,8 @@ class RunLog:
 
     metrics.jsonl has all fields of a record, with null for a number that is not finite. TensorBoard has the finite
     numbers, and so has the Weights & Biases `project`, if one is named. Lines that an interrupted run logged from
-    `first_step` on are removed at the start, so that metrics.jsonl has every step once.
+    `first_step` on are removed at the start, so that metrics.jsonl has every step once; `seconds_lost` is how long
+    those steps took.
 
     Raises ValueError when a `project` is named and wandb is not installed, and WorkdirError when the log is damaged.
     """
@@ -36,11 +37,15 @@ class RunLog:
         self._primary, self._steps, self._every = primary, steps, every
         self._terminal = sys.stderr.isatty()
         self._rate = _Rate(first_step)
+        self.seconds_lost = 0.0
         if not primary:
             return
         self._wandb = _wandb_run(project, folder) if project is not None else None
         path = folder / "metrics.jsonl"
-        kept = [line for line, record in read_log(path) if record["step"] < first_step]
+        lines = list(read_log(path))
+        kept = [line for line, record in lines if record["step"] < first_step]
+        dropped = (record.get("seconds", {}) for _, record in lines if record["step"] >= first_step)
+        self.seconds_lost = float(sum(sum(seconds.values()) for seconds in dropped))
         atomic_files(folder, {path.name: "".join(kept).encode()})
         # Line-buffered: a step's line is in the file before its checkpoint is written, even if the run is then killed.
         self._file = path.open("a", encoding="utf-8", buffering=1)

@@ -86,6 +86,11 @@ def check_same_sources(folder: Path, sources: dict[str, Any], provenance: dict[s
     atomic_files(folder, {path.name: json.dumps(run, indent=2, ensure_ascii=False).encode()})
 
 
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """Code and machine of every start of the run. Raises WorkdirError when run.json is damaged; [] if there is none."""
+    return _read_run(folder / "run.json")["starts"] if (folder / "run.json").exists() else []
+
+
 def _read_run(path: Path) -> dict[str, Any]:
     fix = "restore it, or remove it if the data are still those of the run's start"
     try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """Trains the run that a config describes; resumes it if the workdir has a part of it.
 
   python -m hybrid_jax.train plan --config FILE …   what it will need: memory of each device, programs, collectives
+  python -m hybrid_jax.train summary WORKDIR        what it has done, and where its time went
 
 SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save the next step and end with status 75: the same command goes on from there. A
 second signal ends at once. docs/reliability.md says more.
@@ -33,6 +34,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["summary"]:
+        return _summary()
     planning = sys.argv[1:2] == ["plan"]
     parser = argparse.ArgumentParser(
         "python -m hybrid_jax.train plan" if planning else "python -m hybrid_jax.train",
@@ -82,6 +85,26 @@ def _plan(arguments: argparse.Namespace, overrides: list[str], prog: str) -> int
     from hybrid_jax.train.plan import plan
 
     plan(config, arguments.skip_bad_rows, lambda line: print(line, flush=True))
+    return 0
+
+
+def _summary() -> int:
+    parser = argparse.ArgumentParser(
+        "python -m hybrid_jax.train summary",
+        description="Says what a run has done so far, and where its time went: training, waiting for input, compiling, "
+        "saving, measuring the held-out loss, starting, and steps that were done again.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, help="the workdir of a run, finished or not")
+    run = parser.parse_args(sys.argv[2:]).run
+    from hybrid_jax.train.summary import summary
+
+    try:
+        for line in summary(run):
+            print(line)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -33,6 +33,7 @@ from hybrid_jax.runtime.signals import Signals
 from hybrid_jax.runtime.watchdog import Watchdog
 from hybrid_jax.train.divergence import DivergedError, Divergence, roll_back
 from hybrid_jax.train.encode import make_encode
+from hybrid_jax.train.goodput import Goodput
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
@@ -60,12 +61,15 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False, signals: S
         skips = read_skips(workdir)
         while True:
             try:
-                return _train(config, workdir, skip_bad_rows, lock, signals, skips)
+                with Goodput() as goodput:
+                    return _train(config, workdir, skip_bad_rows, lock, signals, skips, goodput)
             except DivergedError as error:
                 skips = roll_back(workdir, config.divergence, config.steps, skips, error, _say())
 
 
-def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signals: Signals, skips: Skips) -> bool:
+def _train(
+    config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signals: Signals, skips: Skips, goodput: Goodput
+) -> bool:
     primary = jax.process_index() == 0
     say = _say()
     mesh = make_mesh(config.mesh)
@@ -131,14 +135,15 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
         divergence = Divergence(workdir, config.divergence, start)
         done, stopping = start, False
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
-        for batch, rows in prefetch(make_batch, start, config.steps):
+        goodput.started(log.seconds_lost)
+        for batch, rows in goodput.waiting(prefetch(make_batch, start, config.steps)):
             done = batch.plan.step + 1
             if batch.plan.step in skips:
                 state = state._replace(step=state.step + 1)
                 continue
             state, metrics = train_step(state, put_batch(mesh, rows))
             if pending is not None:  # log the step before this one while the devices compute this one
-                _log_step(log, divergence, *pending)
+                _log_step(log, divergence, goodput, *pending)
                 pending = None
             if batch.plan.step == start:
                 for line in introduction(_numbers(metrics), mesh.size, config.optimizer.accumulate):
@@ -148,7 +153,8 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
             heldout: dict[str, float] = {}
             if config.heldout_every and (done % config.heldout_every == 0 or last):
                 heldout_batches = map(pipeline.heldout_batch, range(config.heldout_batches))
-                heldout = _heldout_metrics(eval_step, state.parameters, map(part, heldout_batches), mesh)
+                with goodput.spent("evaluate"):
+                    heldout = _heldout_metrics(eval_step, state.parameters, map(part, heldout_batches), mesh)
             pending = batch, metrics, heldout
 
             due = done % config.checkpoint.every == 0 or last
@@ -159,8 +165,10 @@ def _train(config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signa
                 check_step_agrees(done, batch.digest, state.parameters)
             if due or stopping:  # a step is logged before its checkpoint is written
                 lock.check()
-                checkpoints.save(done, state, _log_step(log, divergence, *pending), may_be_best=due)
+                numbers = _log_step(log, divergence, goodput, *pending)
                 pending = None
+                with goodput.spent("save"):
+                    checkpoints.save(done, state, numbers, may_be_best=due)
             if stopping:
                 break
             watchdog.done(done)
@@ -188,11 +196,12 @@ def _say() -> Callable[[str], None]:
 
 
 def _log_step(
-    log: RunLog, divergence: Divergence, batch: Batch, metrics: Metrics, heldout: dict[str, float]
+    log: RunLog, divergence: Divergence, goodput: Goodput, batch: Batch, metrics: Metrics, heldout: dict[str, float]
 ) -> dict[str, float]:
     """Logs this step and returns its numbers. Raises DivergedError as `Divergence.check` does."""
     numbers = _numbers(metrics)
-    log.record(batch.plan.step, len(batch.ids), step_record(batch, {**numbers, **heldout}))
+    record = {**step_record(batch, {**numbers, **heldout}), "seconds": goodput.take()}
+    log.record(batch.plan.step, len(batch.ids), record)
     divergence.check(batch, numbers)
     return {**numbers, **heldout}
 
