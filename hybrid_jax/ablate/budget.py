@@ -27,6 +27,7 @@ NO_MATTER = (
     "data.cache_dir",
     "heldout_every",
     "heldout_batches",
+    "compare_every",
     "microbatch_rows",
 )
 """What does not change what is learned (`mesh` and `microbatch_rows`: up to rounding)."""
@@ -37,6 +38,7 @@ _MEANS = {
     "model": "so that they do not start from the same weights",
     "optimizer": "so that they are not optimised alike",
     "data": "so that they do not read the same text",
+    "divergence": "so that they may leave out other batches",
     "seed": "so that they start from other weights and read other rows",
 }
 

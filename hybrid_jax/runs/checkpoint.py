@@ -99,7 +99,7 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float], may_be_best: bool = True) -> None:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
-        kept = {name: value for name, value in metrics.items() if may_be_best or name != self._best_metric}
+        kept: Any = {name: value for name, value in metrics.items() if may_be_best or name != self._best_metric}
         if folder_identity(self._folder) != self._inode:  # Orbax would create a missing folder, and save in that
             raise CheckpointError(
                 f"{self._folder} is gone or was replaced: nothing was saved at step {step}; restore or mount it, "

@@ -36,7 +36,7 @@ class RunLog:
     ):
         self._primary, self._steps, self._every = primary, steps, every
         self._terminal = sys.stderr.isatty()
-        self._rate = _Rate(first_step)
+        self._rate = _Rate()
         self.seconds_lost = 0.0
         if not primary:
             return
@@ -76,7 +76,7 @@ class RunLog:
         """Logs one step of `rows` pairs, and adds `pairs_per_second` (null for the first step, which is compiled)."""
         if not self._primary:
             return
-        per_second = self._rate(step)
+        per_second = self._rate()
         rate = None if per_second is None else round(per_second * rows, 1)
         line = {"step": step, **record, "pairs_per_second": rate}
         self._file.write(json.dumps({name: _finite(value) for name, value in line.items()}) + "\n")
@@ -126,15 +126,16 @@ class _Board:
 class _Rate:
     """Steps per second, averaged over about the last 50; None at the first step, which is mostly compilation."""
 
-    def __init__(self, first_step: int):
-        self._first, self._at, self._seconds = first_step, 0.0, None
+    def __init__(self) -> None:
+        self._steps, self._at, self._seconds = 0, 0.0, None
 
-    def __call__(self, step: int) -> float | None:
+    def __call__(self) -> float | None:
         now = time.monotonic()
         took, self._at = now - self._at, now
-        if step == self._first:
+        self._steps += 1
+        if self._steps == 1:
             return None
-        weight = max(0.02, 1 / (step - self._first))  # the mean of the first 50 steps, then a moving one
+        weight = max(0.02, 1 / (self._steps - 1))  # the mean of the first 50 steps, then a moving one
         self._seconds = took if self._seconds is None else self._seconds + weight * (took - self._seconds)
         return 1 / max(self._seconds, 1e-9)
 

@@ -22,7 +22,8 @@ _COORDINATOR = "HYBRID_JAX_COORDINATOR"
 _NUM_PROCESSES = "HYBRID_JAX_NUM_PROCESSES"
 _PROCESS_ID = "HYBRID_JAX_PROCESS_ID"
 _DISTRIBUTED = "HYBRID_JAX_DISTRIBUTED"
-_TIMEOUTS = {"heartbeat_timeout_seconds": HEARTBEAT, "shutdown_timeout_seconds": 30}
+_AT_THE_END = 30
+"""Seconds that a process which is done waits for the others."""
 
 
 class MeshConfig(BaseModel):
@@ -52,7 +53,7 @@ def start_distributed() -> None:
             raise ValueError(f"{_DISTRIBUTED}={automatic!r}: the only value is 'auto'; unset it for a single process")
         if explicit:
             raise ValueError(f"{_DISTRIBUTED}=auto and {', '.join(explicit)} are both set: unset one or the other")
-        jax.distributed.initialize(**_TIMEOUTS)
+        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=_AT_THE_END)
     elif explicit:
         missing = [name for name in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID) if name not in explicit]
         if missing:
@@ -60,7 +61,14 @@ def start_distributed() -> None:
         count, number = (_whole_number(name, explicit[name]) for name in (_NUM_PROCESSES, _PROCESS_ID))
         if number >= count:
             raise ValueError(f"{_PROCESS_ID}={number} with {_NUM_PROCESSES}={count}: processes count from 0")
-        jax.distributed.initialize(explicit[_COORDINATOR], count, number, initialization_timeout=60, **_TIMEOUTS)
+        jax.distributed.initialize(
+            explicit[_COORDINATOR],
+            count,
+            number,
+            initialization_timeout=60,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=_AT_THE_END,
+        )
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:

@@ -10,6 +10,7 @@ import ctypes
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -110,7 +111,7 @@ class Peers:
             return f"process {self._me}, which is this one, stood still and was taken for dead"
         if silent := self._silent():
             return f"process {', '.join(map(str, silent))} is gone"
-        return "process 0 is gone" if self._me else "this process failed (see above)"
+        return f"process {self._me}, which is this one, failed (see above)" if _answers() else "process 0 is gone"
 
     def _end(self, what: str) -> NoReturn:
         saved = "there is no checkpoint yet" if self._last is None else f"the last checkpoint is step {self._last}"
@@ -118,3 +119,12 @@ class Peers:
             os.write(_STDERR, f"error: {what}: start all again; {saved}\n".encode())
         finally:
             os._exit(1)
+
+
+def _answers() -> bool:
+    """Whether process 0 still takes connections."""
+    host, _, port = str(distributed.global_state.coordinator_address).rpartition(":")
+    with suppress(OSError, ValueError):
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+        return True
+    return False

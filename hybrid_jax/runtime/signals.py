@@ -40,7 +40,7 @@ class Signals:
         self._advice, self._announce = advice, announce
         self._number: int | None = None
         self._at = 0.0
-        self._stepping = self._passed_on = False
+        self._stepping = self._passed_on = self._reached = False
         self._before_leaving: Callable[[], None] = lambda: None
         self._notify_jax: Callable[[int], None] = lambda number: None
 
@@ -73,18 +73,19 @@ class Signals:
             self._stepping = False
 
     def stop_after(self, step: int) -> bool:
-        """Whether to stop after this step, the same in every process. Call it in all of them after every step.
+        """Whether to stop after this step, the same in every process. Call it in all of them after every step; once it
+        is true, it remains so.
 
         Asks no device. Several processes agree by jax's preemption service: about a second after one of them was told,
         they all stop at the step after the furthest.
         """
         if jax.process_count() == 1:
             return self._number is not None
-        reached = multihost_utils.reached_preemption_sync_point(step)
+        self._reached |= multihost_utils.reached_preemption_sync_point(step)  # true at one step only
         if self._number is not None and not self._passed_on:  # only now, as the service must know this process' step
             self._passed_on = True
             self._notify_jax(signal.SIGTERM)
-        return reached
+        return self._reached
 
     def _watch(self, reading: int) -> None:
         while True:

@@ -1,7 +1,7 @@
 """Where a run's time goes: seconds of the main thread by what it does, of which only "step" is training."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -32,7 +32,7 @@ class Goodput:
     """
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._base = "start"
         self._since = time.monotonic()
         self._compiled = 0.0
@@ -73,7 +73,7 @@ class Goodput:
     def take(self) -> dict[str, float]:
         """Seconds by phase since the last call, in milliseconds' precision; phases without any are left out."""
         self._count(self._base)
-        taken, self._seconds = self._seconds, Counter()
+        taken, self._seconds = self._seconds, defaultdict(float)
         return {phase: round(taken[phase], 3) for phase in PHASES if round(taken[phase], 3)}
 
     def _count(self, phase: str) -> None:
@@ -85,6 +85,6 @@ class Goodput:
         self._seconds["compile"] += compiled
         self._seconds[phase] += took - compiled
 
-    def _hear(self, event: str, seconds: float, **more: object) -> None:
+    def _hear(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event.startswith(_COMPILING):
-            self._compiled += seconds
+            self._compiled += duration_secs

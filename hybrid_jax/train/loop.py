@@ -77,9 +77,8 @@ def _train(
     if config.microbatch_rows is not None:
         check_rows_divide(f"microbatch_rows {config.microbatch_rows}", config.microbatch_rows, mesh.size)
     fields = {name: value for name, value in flat(config.model_dump(mode="json")).items() if name not in OF_A_HOST}
-    check_processes_agree(
-        {**fields, **code_and_versions()}, "before the first step", "start all with one command and code"
-    )
+    same = "start all with the same config, code and packages"
+    check_processes_agree({**fields, **code_and_versions()}, "before the first step", same)
     if primary:
         claim(workdir, dump_config(config), lambda text: differences(parse_config(text), config, HARMLESS))
 
@@ -140,6 +139,7 @@ def _train(
             done = batch.plan.step + 1
             if batch.plan.step in skips:
                 state = state._replace(step=state.step + 1)
+                signals.stop_after(done)  # the next step that is trained on is told, too
                 continue
             state, metrics = train_step(state, put_batch(mesh, rows))
             if pending is not None:  # log the step before this one while the devices compute this one
