@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: demo test parity bench lint format clean
+.PHONY: demo test parity wheel-test bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    train a small hybrid encoder on the built-in corpus and evaluate it (about 2 minutes on 2 cores)"
 	@echo "make test    run the test suite"
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
+	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
 	@echo "make bench   time training, encoding and search beside their peers (QUICK=1: few steps)"
 	@echo "make lint    ruff (check + format) and pyright"
 	@echo "make format  rewrite the code in ruff's format"
@@ -38,6 +39,10 @@ $(BIN)/.parity: $(BIN)/.installed
 
 parity: $(BIN)/.parity
 	$(BIN)/python -m pytest tests/parity -s -W default
+
+PYTHONS ?= $(PYTHON)
+wheel-test:
+	$(PYTHON) tests/wheel_smoke.py $(PYTHONS)
 
 bench: $(BIN)/.parity
 	$(BIN)/python -m benchmarks.training $(if $(QUICK),--steps 6 --rounds 1)

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from hybrid_jax.embed.load import load
     from hybrid_jax.embed.mteb import MtebEncoder
 
-__all__ = ["MtebEncoder", "load"]
+__all__ = ["MtebEncoder", "__version__", "load"]
+
+__version__: str
+"""The version that pip installed, such as "0.1.0"; pyproject.toml states it."""
 
 
 def __getattr__(name: str) -> Any:
@@ -24,4 +27,8 @@ def __getattr__(name: str) -> Any:
         from hybrid_jax.embed.mteb import MtebEncoder
 
         return MtebEncoder
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hybrid_jax")
     raise AttributeError(f"module 'hybrid_jax' has no attribute {name!r}")

@@ -31,10 +31,10 @@ BELOW: Mapping[str, set[str]] = {
 """What each room may import, besides itself."""
 ALSO = {
     "export": {"eval.report.schema", "eval.report.scores", "eval.report.rows", "eval.measures.catalogue"},
-    "data/__main__.py": {"eval.leakage.command"},
+    "data/__main__.py": {"eval.leakage.command", "runtime.program"},
 }
 """Single files of a room above, for a room or one of its files: a model card shows what report.json says, in the same
-words; `python -m hybrid_jax.data leakage` compares with tasks."""
+words; `python -m hybrid_jax.data leakage` compares with tasks; every command's usage line names the program."""
 COMPOSITION_ROOTS = {
     "ablate/plan.py",
     "data/__main__.py",

@@ -2,5 +2,5 @@
 
 `plan.py` turns a request into arms and run folders, `worker.py` does the runs, `folder.py` says what a sweep's folder
 holds, `page.py` writes the page. Training and evaluation are the ordinary commands, in processes of their own. Imports
-config, runs, eval and disk; no room imports this one.
+config, runs, eval, runtime and disk; no room imports this one.
 """

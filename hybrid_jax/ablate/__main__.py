@@ -10,6 +10,7 @@ from typing import Any
 from hybrid_jax.ablate.arms import MIXTURES
 from hybrid_jax.ablate.folder import Plan, read_plan, runs
 from hybrid_jax.ablate.request import Request, parse_fields, parse_grid, parse_seeds, read_sweep, request
+from hybrid_jax.runtime.program import program
 
 DESCRIPTION = """Trains and evaluates a config with a few fields varied: every arm with every seed, at equal budgets.
 
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     width = max(map(len, MIXTURES))
     names = "\n".join(f"  {name.ljust(width)}  {meaning}" for name, meaning in MIXTURES.items())
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.ablate",
+        program("ablate"),
         description=DESCRIPTION + names,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

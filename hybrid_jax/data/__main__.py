@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybrid_jax.runtime.program import program
+
 if TYPE_CHECKING:
     from hybrid_jax.config import Config
     from hybrid_jax.data.batch import Batch
@@ -34,7 +36,7 @@ def main() -> int:
     from hybrid_jax.config import load_config  # jax and all of it: not needed to answer --help
 
     command = {"prepare": _prepare, "describe": _describe, "preview": _preview}[arguments.command]
-    prog = f"python -m hybrid_jax.data {arguments.command}"
+    prog = program(f"data {arguments.command}")
     try:
         command(
             load_config(arguments.config, [*overrides, "--help"] if arguments.help_config else overrides, prog),
@@ -54,7 +56,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.data",
+        program("data"),
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -14,6 +14,7 @@ from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_
 from hybrid_jax.embed.store_format import Manifest, Recipe
 from hybrid_jax.embed.store_writer import Document, write_store
 from hybrid_jax.runtime.allocator import keep_freed_memory
+from hybrid_jax.runtime.program import program
 
 DESCRIPTION = """Encodes a corpus into a folder of embeddings that may be larger than memory: read as blocks by exact
 search (hybrid_jax.search.top_k.top_k), or by faiss. Started again after a kill, it goes on with the shard it was at; a
@@ -39,7 +40,7 @@ Approximate search is left to faiss (pip install faiss-cpu). It returns row numb
 def main(arguments: list[str]) -> int:
     """Runs the command: prints a line per shard, or an error in one line. Returns the exit status."""
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.eval embed",
+        program("eval embed"),
         description=DESCRIPTION,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -9,6 +9,7 @@ from pathlib import Path
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.leave import leave
+from hybrid_jax.runtime.program import program
 
 ALSO = ("figures", "trec", "mteb")
 COMMANDS = {
@@ -46,7 +47,7 @@ def main() -> int:
     if command in COMMANDS:
         return import_module(COMMANDS[command]).main(rest)
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.eval",
+        program("eval"),
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -18,6 +18,7 @@ import numpy as np
 from hybrid_jax.eval.comparison import Comparison, Difference, Estimate, MetricRow, TaskComparison, Verdict, text
 from hybrid_jax.eval.measures import per_query, stats
 from hybrid_jax.eval.measures.catalogue import BIAS, METRICS, SETTINGS, Setting
+from hybrid_jax.runtime.program import program
 
 SWAPS_PER_TEST = 100
 ON_REQUEST = frozenset(BIAS) - {"rank_distance"}
@@ -45,7 +46,7 @@ Tables = Mapping[str, per_query.Table]
 def main(arguments: list[str]) -> int:
     """The command: prints the comparison, or one line that says what is wrong. Returns the exit status."""
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.eval compare",
+        program("eval compare"),
         description=DESCRIPTION,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

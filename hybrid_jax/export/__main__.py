@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hybrid_jax.embed.model_options import add_checkpoint, warn
 from hybrid_jax.runtime.allocator import keep_freed_memory
+from hybrid_jax.runtime.program import program
 
 if TYPE_CHECKING:
     from hybrid_jax.embed.origin import Origin
@@ -24,7 +25,7 @@ not at all."""
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.export",
+        program("export"),
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

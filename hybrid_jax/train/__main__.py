@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.leave import STOPPED, leave
+from hybrid_jax.runtime.program import program
 
 if TYPE_CHECKING:
     from hybrid_jax.config import Config
@@ -38,7 +39,7 @@ def main() -> int:
         return _summary()
     planning = sys.argv[1:2] == ["plan"]
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.train plan" if planning else "python -m hybrid_jax.train",
+        program("train plan" if planning else "train"),
         description=PLAN if planning else DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

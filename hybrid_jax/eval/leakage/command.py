@@ -7,13 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from hybrid_jax.config import load_config
-from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.overlap import SHARE
-from hybrid_jax.data.sources import BadRows
 from hybrid_jax.disk.files import write_text
-from hybrid_jax.eval.job import open_tasks
-from hybrid_jax.eval.leakage.check import check
+from hybrid_jax.runtime.program import program
 
 CLEAN, LEAKED, FAILED = 0, 1, 2
 """Exit statuses."""
@@ -43,7 +39,7 @@ def main(words: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.data leakage",
+        program("data leakage"),
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -62,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace, say: Callable[[str], None], warn: Callable[[str], None]) -> int:
+    from hybrid_jax.config import load_config  # imports jax, which --help does not need
+    from hybrid_jax.data.dataset import DatasetConfig
+    from hybrid_jax.data.sources import BadRows
+    from hybrid_jax.eval.job import open_tasks
+    from hybrid_jax.eval.leakage.check import check
+
     if arguments.config:
         datasets = [dataset for file in arguments.config for dataset in load_config(file).data.datasets]
         datasets = [dataset for i, dataset in enumerate(datasets) if dataset not in datasets[:i]]

@@ -15,6 +15,7 @@ from hybrid_jax.eval.report.schema import CurveSettings
 from hybrid_jax.eval.tasks import Task
 from hybrid_jax.eval.watch.curve import Curve, check_name, metric_of, names
 from hybrid_jax.runtime.allocator import keep_freed_memory
+from hybrid_jax.runtime.program import program
 
 if TYPE_CHECKING:
     from hybrid_jax.embed.encoder import TextEncoder
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> int:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line. Exits with a message for --help and for a wrong option."""
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.eval watch",
+        program("eval watch"),
         description=DESCRIPTION,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
