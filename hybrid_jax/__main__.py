@@ -1,4 +1,4 @@
-"""The console script: hybrid-jax COMMAND … is python -m hybrid_jax.COMMAND …"""
+"""The console script: `hybrid-jax train …` is `python -m hybrid_jax.train …`, and so for every command."""
 
 import difflib
 import runpy
@@ -17,7 +17,7 @@ COMMANDS = {
 HELP = f"""usage: {CONSOLE_SCRIPT} COMMAND … | --version | --help
 
 Trains and evaluates multilingual dual encoders. `{CONSOLE_SCRIPT} COMMAND --help` describes a command;
-`python -m hybrid_jax.COMMAND` is the same.
+`python -m hybrid_jax.train` is the same as `{CONSOLE_SCRIPT} train`, and so on.
 
 {{commands}}
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMAND = re.compile(r"python -m hybrid_jax\.(\w+)((?: (?!as|and|or|writes|names|makes|of)[^\s`)]+)*)")
+PROSE = "as|and|or|writes|names|makes|of"
+COMMAND = re.compile(rf"(?:python -m hybrid_jax\.|hybrid-jax )([a-z]+)((?: (?!{PROSE})[^\s`)]+)*)")
 
 
 @cache

@@ -6,6 +6,6 @@ CONSOLE_SCRIPT = "hybrid-jax"
 
 
 def program(command: str) -> str:
-    """ "hybrid-jax COMMAND" if the console script started this process, else "python -m hybrid_jax.COMMAND"."""
+    """What was typed to start a command such as "eval compare": by the console script, or by python -m."""
     from_script = sys.argv[0].startswith(f"{CONSOLE_SCRIPT} ")
     return f"{CONSOLE_SCRIPT} {command}" if from_script else f"python -m hybrid_jax.{command}"

@@ -91,7 +91,7 @@ def _plan(arguments: argparse.Namespace, overrides: list[str], prog: str) -> int
 
 def _summary() -> int:
     parser = argparse.ArgumentParser(
-        "python -m hybrid_jax.train summary",
+        program("train summary"),
         description="Says what a run has done so far, and where its time went: training, waiting for input, compiling, "
         "saving, measuring the held-out loss, starting, and steps that were done again.",
         allow_abbrev=False,
