@@ -26,6 +26,7 @@ from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
 from hybrid_jax.train.divergence import DivergenceConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig, check_steps
+from hybrid_jax.unset import adjusted
 
 TAGS: dict[int | str, type[BaseModel]] = {family.architecture: family.config_class for family in FAMILIES}
 """The architectures, which pydantic puts into the location of an error, and their config classes."""
@@ -116,6 +117,7 @@ def load_config(
     """The config in a YAML file, with command-line overrides such as `--mixture.monolingual_fraction 0.3`.
 
     `fields` are values by dotted names that replace those of the file: {"data.datasets.0.languages": ["en", "de"]}.
+    Fields that nobody set give way to those that are set (see `unset.py`).
 
     Raises ConfigError for an unreadable file, an unknown field, a value of the wrong type, or fields that contradict
     each other (see `check`).
@@ -126,9 +128,14 @@ def load_config(
     config = _validate(content, str(path))
     config = override(config, overrides, prog) if overrides else config
     if config.pretrained is not None:  # again, now on top of the folder's values
-        config = _validate(_with_pretrained(content, config.pretrained), str(path))
+        content = _with_pretrained(content, config.pretrained)
+        config = _validate(content, str(path))
         config = override(config, overrides, prog) if overrides else config
-    return check(config)
+    values = config.model_dump(mode="json")
+    stated = {*flat(content), *(word[2:].split("=")[0].replace("-", "_") for word in overrides if word[:2] == "--")}
+    for name, value in adjusted(flat(values), stated).items():
+        _set(values, name, value)
+    return check(_validate(values, str(path)))
 
 
 def parse_config(text: str, source: str = "config.yaml") -> Config:

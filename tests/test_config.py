@@ -87,14 +87,20 @@ def test_every_mistake_is_listed(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("data: {max_passage_length: 600}", "600 exceeds model.encoder.max_length 512"),
+        (
+            "{data: {max_passage_length: 600}, model: {encoder: {max_length: 512}}}",
+            "600 exceeds model.encoder.max_length 512",
+        ),
         (
             "{steps: 10, optimizer: {warmup_steps: 11}}",
             "optimizer.warmup_steps 11 exceeds the run's 10 steps: set it",
         ),
         ("{steps: 1001, optimizer: {accumulate: 2}}", "steps 1001 is not a multiple of optimizer.accumulate 2"),
         ("heldout_every: 5", "heldout_every 5 has nothing to measure: set data.heldout_fraction"),
-        ("checkpoint: {best_metric: heldout_loss}", "'heldout_loss' is never measured: set heldout_every"),
+        (
+            "{heldout_every: 0, checkpoint: {best_metric: heldout_loss}}",
+            "'heldout_loss' is never measured: set heldout_every",
+        ),
         (
             "{data: {heldout_fraction: 0.1}, heldout_every: 30, checkpoint: {best_metric: heldout_loss, every: 40}}",
             "checkpoint.every 40 is not a multiple of heldout_every 30",
@@ -114,8 +120,8 @@ def test_overrides_are_typed_and_checked(tmp_path: Path):
     config = load(tmp_path, "seed: 5", "--mixture.monolingual_fraction", "0.3", "--optimizer.learning-rate", "1e-4")
     assert (config.seed, config.mixture.monolingual_fraction, config.optimizer.learning_rate) == (5, 0.3, 1e-4)
     assert config.data == Config().data
-    with pytest.raises(ConfigError, match=r"warmup_steps 100 exceeds the run's 5 steps"):
-        load(tmp_path, "seed: 5", "--steps", "5")
+    with pytest.raises(ConfigError, match=r"warmup_steps 6 exceeds the run's 5 steps"):
+        load(tmp_path, "optimizer: {warmup_steps: 6}", "--steps", "5")
 
 
 @pytest.mark.parametrize(

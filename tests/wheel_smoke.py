@@ -83,7 +83,7 @@ def use(python: str, wheel: Path, folder: Path) -> None:
     said(folder, command, "train", "--config", "tiny.yaml", "--workdir", "run")
     said(folder, command, "eval", "--ckpt", "run", "--tasks", "demo", "--also", "figures")
     said(folder, command, "export", "--ckpt", "run", "--out", "exported")
-    sweep = ["--config", "tiny.yaml", "--grid", "mixture.monolingual_fraction=0,1", "--workdir", "sweep"]
+    sweep = ["--config", "tiny.yaml", "--grid", "mixture.monolingual_fraction=0.5", "--workdir", "sweep"]
     said(folder, command, "ablate", *sweep)
     for path in ("run/eval/report.html", "exported/README.md", "sweep/page/index.html"):
         assert (folder / path).stat().st_size > 1000, path
