@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/bash
 
-.PHONY: demo test parity wheel-test bench lint format clean
+.PHONY: demo test parity wheel-test config-page bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make test    run the test suite"
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
+	@echo "make config-page  write docs/config.md from the config's classes"
 	@echo "make bench   time training, encoding and search beside their peers (QUICK=1: few steps)"
 	@echo "make lint    ruff (check + format) and pyright"
 	@echo "make format  rewrite the code in ruff's format"
@@ -39,6 +40,9 @@ $(BIN)/.parity: $(BIN)/.installed
 
 parity: $(BIN)/.parity
 	$(BIN)/python -m pytest tests/parity -s -W default
+
+config-page: $(BIN)/.installed
+	$(BIN)/python -m hybrid_jax.config_page docs/config.md
 
 PYTHONS ?= $(PYTHON)
 wheel-test:

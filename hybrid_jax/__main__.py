@@ -21,7 +21,8 @@ Trains and evaluates multilingual dual encoders. `{CONSOLE_SCRIPT} COMMAND --hel
 
 {{commands}}
 
-To begin: {CONSOLE_SCRIPT} train --config configs/demo.yaml --workdir runs/demo"""
+To begin: {CONSOLE_SCRIPT} train --example-config > my.yaml
+          {CONSOLE_SCRIPT} train --config my.yaml --workdir runs/first"""
 
 
 def main() -> int:

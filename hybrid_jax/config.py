@@ -5,34 +5,29 @@ values.
 """
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hybrid_jax.config_errors import explain
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.schedule import MixtureConfig
 from hybrid_jax.disk.yaml_text import parse_yaml
 from hybrid_jax.hub.find import is_sentence_transformers
 from hybrid_jax.hub.folders import open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.model.families import FAMILIES
 from hybrid_jax.runs.checkpoint import CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
 from hybrid_jax.train.divergence import DivergenceConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig, check_steps
 from hybrid_jax.unset import adjusted
-
-TAGS: dict[int | str, type[BaseModel]] = {family.architecture: family.config_class for family in FAMILIES}
-"""The architectures, which pydantic puts into the location of an error, and their config classes."""
-
-RENAMED = {"data.query_prefix": "data.query_prompt", "data.passage_prefix": "data.passage_prompt"}
-"""Fields that runs of earlier versions have under another name: their config.yaml is refused with the new name."""
 
 
 class ConfigError(ValueError):
@@ -146,6 +141,16 @@ def parse_config(text: str, source: str = "config.yaml") -> Config:
     return _validate(_parse_yaml(text, source), source)
 
 
+def show_fields(path: Path | None, overrides: Sequence[str], prog: str) -> NoReturn:
+    """Prints every field, with its default or the value in the file `path` or in `overrides`, and exits."""
+    arguments = [*overrides, "--help"]
+    if path is None:
+        override(Config(), arguments, prog)
+    else:
+        load_config(path, arguments, prog)
+    sys.exit(0)  # tyro has done so after --help
+
+
 def override(config: Config, arguments: Sequence[str], prog: str) -> Config:
     """`config` with dotted command-line overrides; `--help` lists every field with its current value.
 
@@ -251,50 +256,4 @@ def _validate(content: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_explain(error, source)) from None
-
-
-def _explain(error: ValidationError, source: str) -> str:
-    """One line per problem: where, the field, its value, and for an unknown field the nearest names.
-
-    Fields that were renamed share one line.
-    """
-    lines: list[str] = []
-    renamed: list[str] = []
-    for problem in error.errors():
-        location = _without_tags(problem["loc"])
-        field = ".".join(str(part) for part in location)
-        if problem["type"] == "extra_forbidden" and field in RENAMED:
-            renamed.append(f"{field} is now {RENAMED[field]}")
-        elif problem["type"] == "extra_forbidden":
-            fields = _fields_beside(problem["loc"])
-            near = difflib.get_close_matches(str(location[-1]), fields, n=3, cutoff=0.4)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known here: {', '.join(fields)}"
-            lines.append(f"{source}: unknown field {field}: {hint}")
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            value = "" if isinstance(problem["input"], dict | BaseModel) else f" = {problem['input']!r}"
-            lines.append(f"{source}: {field}{value}: {message}" if field else f"{source}: {message}")
-    if renamed:
-        lines.append(f"{source}: {', '.join(renamed)}: rename {'it' if len(renamed) == 1 else 'them'} in this file")
-    return "\n".join(lines)
-
-
-def _without_tags(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Without the architecture that pydantic puts after "encoder", which is no field."""
-    return tuple(part for n, part in enumerate(location) if n == 0 or location[n - 1] != "encoder" or part not in TAGS)
-
-
-def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
-    """The names of the fields where an unknown one was found."""
-    model: Any = Config
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        if part in TAGS:
-            model = TAGS[part]
-            continue
-        model = model.model_fields[part].annotation
-        inner = [a for a in getattr(model, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
-        model = inner[0] if inner else model
-    return list(model.model_fields)
+        raise ConfigError(explain(error, source, Config)) from None

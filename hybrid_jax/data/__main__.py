@@ -22,7 +22,7 @@ COMMANDS = {
 DESCRIPTION = """Shows what a config's data is made of, before anything is trained.
 
 Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --data.cache_dir /scratch/cache …
-All fields with their values: COMMAND --config FILE --help-config.
+All fields with their values: COMMAND --help-config.
 
   python -m hybrid_jax.data leakage --config FILE --eval TASKS   what of an evaluation is in the training data"""
 
@@ -33,15 +33,14 @@ def main() -> int:
 
         return leakage(sys.argv[2:])
     arguments, overrides = _parser().parse_known_args()
-    from hybrid_jax.config import load_config  # jax and all of it: not needed to answer --help
+    from hybrid_jax.config import load_config, show_fields  # jax and all of it: not needed to answer --help
 
     command = {"prepare": _prepare, "describe": _describe, "preview": _preview}[arguments.command]
     prog = program(f"data {arguments.command}")
     try:
-        command(
-            load_config(arguments.config, [*overrides, "--help"] if arguments.help_config else overrides, prog),
-            arguments,
-        )
+        if arguments.help_config:
+            show_fields(arguments.config, overrides, prog)
+        command(load_config(arguments.config, overrides, prog), arguments)
     except BrokenPipeError:  # `preview … | head`
         sys.stdout = None
         return 0
@@ -66,8 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         name: commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         for name, text in COMMANDS.items()
     }
+    working = "--help-config" not in sys.argv
     for command in subparsers.values():
-        command.add_argument("--config", type=Path, required=True, help="a YAML file, such as configs/demo.yaml")
+        command.add_argument("--config", type=Path, required=working, help="a YAML file, such as configs/demo.yaml")
         command.add_argument("--skip-bad-rows", action="store_true", help="leave out bad rows, and list them")
         command.add_argument("--help-config", action="store_true", help="list every field of the config")
     subparsers["prepare"].add_argument(

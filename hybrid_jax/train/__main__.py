@@ -5,6 +5,7 @@ import errno
 import logging
 import signal
 import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ SIGTERM, SIGINT (Ctrl-C) and SIGUSR1 save the next step and end with status 75: 
 second signal ends at once. docs/reliability.md says more.
 
 Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --optimizer.learning_rate 1e-4 …
-All fields with their values: add --help-config."""
+All fields with their values: --help-config. A config to start from: --example-config > my.yaml"""
 
 PLAN = """Compiles the steps of a run, without training, and says what they need on each device.
 
@@ -44,12 +45,17 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, required=True, help="a YAML file, such as configs/demo.yaml")
+    training = not {"--help-config", "--example-config"} & set(sys.argv)
+    parser.add_argument("--config", type=Path, required=training, help="a YAML file, such as configs/demo.yaml")
     if not planning:
-        parser.add_argument("--workdir", type=Path, required=True, help="the run's folder; a run there is resumed")
+        parser.add_argument("--workdir", type=Path, required=training, help="the run's folder; a run there is resumed")
+        parser.add_argument("--example-config", action="store_true", help="print a commented config to start from")
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the data, and list them")
-    parser.add_argument("--help-config", action="store_true", help="list every field of the config")
+    parser.add_argument("--help-config", action="store_true", help="list every field, with its default or FILE's value")
     arguments, overrides = parser.parse_known_args(sys.argv[1 + planning :])
+    if not planning and arguments.example_config:
+        sys.stdout.write((files("hybrid_jax.train") / "example.yaml").read_text(encoding="utf-8"))
+        return 0
     try:
         return (_plan if planning else _train)(arguments, overrides, parser.prog)
     except (ValueError, OSError) as error:  # mistakes in config or data, and a full disk
@@ -113,11 +119,13 @@ def _start(arguments: argparse.Namespace, overrides: list[str], prog: str) -> "C
     """The config; and jax, connected to the other processes and with its cache of compiled programs."""
     keep_freed_memory()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the tracebacks of errors that it raises
-    from hybrid_jax.config import load_config  # imported late: jax is not needed for --help
+    from hybrid_jax.config import load_config, show_fields  # imported late: jax is not needed for --help
     from hybrid_jax.runtime.compilation import keep_compiled
     from hybrid_jax.runtime.mesh import start_distributed
 
-    config = load_config(arguments.config, [*overrides, "--help"] if arguments.help_config else overrides, prog)
+    if arguments.help_config:
+        show_fields(arguments.config, overrides, prog)
+    config = load_config(arguments.config, overrides, prog)
     start_distributed()
     keep_compiled(Path(config.data.cache_dir), lambda line: print(f"warning: {line}", file=sys.stderr))
     return config
