@@ -1,6 +1,7 @@
 # make demo | test | lint: each sets itself up on a fresh machine that has Python >= 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
+COMMA := ,
 SHELL := /bin/bash
 
 .PHONY: demo test parity wheel-test config-page bench lint format clean
@@ -15,6 +16,7 @@ help:
 	@echo "make bench   time training, encoding and search beside their peers (QUICK=1: few steps)"
 	@echo "make lint    ruff (check + format) and pyright"
 	@echo "make format  rewrite the code in ruff's format"
+	@echo "EXTRA=cuda12, cuda13 or tpu: what the first of these also installs; PYTHON=python3.13: which Python it uses"
 	@echo "make clean   remove .venv, caches and runs/demo"
 
 $(BIN)/.installed: pyproject.toml
@@ -22,7 +24,7 @@ $(BIN)/.installed: pyproject.toml
 	  { echo "hybrid_jax needs Python 3.11 or newer, and $(PYTHON) is older: try 'make PYTHON=python3.12 …'"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[test$(if $(EXTRA),$(COMMA)$(EXTRA))]'
 	@touch $@
 
 demo: $(BIN)/.installed

@@ -1,4 +1,4 @@
-"""What is wrong with a config that pydantic refused: a line per mistake, with the field, its value and what to write."""
+"""What is wrong with a config that pydantic refused: a line per mistake, with field, value and what to write."""
 
 import difflib
 from typing import Any

@@ -1,5 +1,6 @@
 """The console script `hybrid-jax`: every command, its name in usage lines, the version, and help that does not wait."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -61,7 +62,7 @@ def test_without_the_console_script_usage_names_the_module(monkeypatch: pytest.M
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
 def test_help_lists_every_command(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys):
     assert run(monkeypatch, *words) == 0
-    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if re.match(r"  \S", line)]
     assert listed == list(COMMANDS)
 
 
