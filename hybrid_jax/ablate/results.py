@@ -56,7 +56,8 @@ class Sweep:
     def tasks(self) -> tuple[str, ...]:
         """The keys of the tasks that are ranked in full and that every evaluated run has."""
         runs = [run for group in self.runs.values() for run in group]
-        return tuple(key for key in runs[0].tables if all(key in run.tables for run in runs))
+        ranked = [{key for key, table in run.tables.items() if table.multilingual} for run in runs]
+        return tuple(key for key in runs[0].tables if all(key in keys for keys in ranked))
 
 
 def read_sweep(folder: Path) -> Sweep:

@@ -163,7 +163,7 @@ def _estimates(sweep: Sweep, task: str, metrics: Sequence[str]) -> Iterator[tupl
         for setting in SETTINGS:
             for arm, runs in sweep.runs.items():
                 tables = [run.tables[task] for run in runs]
-                if all(name in table.setting(setting) and _any(table.setting(setting)[name]) for table in tables):
+                if all(name in table.part(setting) and _any(table.part(setting)[name]) for table in tables):
                     values = np.stack([table.by_question(setting, name) for table in tables])
                     yield (task, arm, (name, setting)), _estimate(values)
 
@@ -197,7 +197,7 @@ def _discoveries(tables: Sequence[Table]) -> Iterator[Table]:
 def _of_language(run: Evaluated, task: str, figure: Figure, language: str) -> np.ndarray:
     """The figure's values, NaN for queries of other languages."""
     table = run.tables[task]
-    values = table.setting(figure[1])[figure[0]].copy()
+    values = table.part(figure[1])[figure[0]].copy()
     values[np.array(table.languages) != language] = np.nan
     return values
 

@@ -93,6 +93,11 @@ def read_text(
     )
 
 
+def all_texts(paths: Sequence[Path]) -> frozenset[str]:
+    """Every text of the files that could be fitted on, without surrounding spaces. Raises DataError for a bad line."""
+    return frozenset(_text(row).strip() for path in paths for row in _rows(path))
+
+
 def fit_all(encoder: TextEncoder, methods: Sequence[Method], texts: FittingText) -> dict[str, Debiaser]:
     """Encodes the texts as passages, and fits every method to their vectors."""
     languages = [name for name, selected in texts.texts.items() for _ in selected]

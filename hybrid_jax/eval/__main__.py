@@ -67,6 +67,11 @@ def main() -> int:
         "--untrained", action="store_true", help="evaluate the run before its first step too, side by side"
     )
     parser.add_argument(
+        "--csls",
+        action="store_true",
+        help="evaluate with CSLS scores too, side by side: they lower candidates that are near to many queries",
+    )
+    parser.add_argument(
         "--also",
         type=_also,
         default=(),
@@ -111,7 +116,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from hybrid_jax.embed.load import load_untrained
     from hybrid_jax.embed.run import read_config
     from hybrid_jax.eval import job
-    from hybrid_jax.eval.full_ranking import run
     from hybrid_jax.eval.pools import Stores
     from hybrid_jax.eval.report.text import headline_table
     from hybrid_jax.eval.report.trec import TrecWriter
@@ -142,10 +146,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         layout = arguments.store_dtype, arguments.rows_per_shard
         stores = Stores(arguments.stores, embedding_identity(encoder), origin.stated(), *layout)
     warn = partial(print, file=sys.stderr, flush=True)
-    evaluation = job.measure(encoder, opened, say, debias=debias, trec=trec, stores=stores, warn=warn)
+    evaluation = job.measure(
+        encoder, opened, say, debias=debias, csls=arguments.csls, trec=trec, stores=stores, warn=warn
+    )
     untrained = None
     if arguments.untrained:
-        untrained = run(load_untrained(origin.folder), job.ranked(opened), lambda line: say(f"untrained, {line}"))
+        untrained = job.measure(load_untrained(origin.folder), opened, lambda line: say(f"untrained, {line}"))
     report, paths = job.publish(
         encoder, evaluation, out, title=arguments.title, untrained=untrained, debias=debias, also=arguments.also
     )

@@ -3,16 +3,20 @@
 Similarities are exact (`scores.on_grid`), so equal vectors are equally similar; the smaller row wins a tie.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from hybrid_jax.eval.encode import Encoder, encode_distinct
+from hybrid_jax.eval.encode import Debiasing, Encoder, encode_distinct
+from hybrid_jax.eval.measures import macro
 from hybrid_jax.eval.measures.catalogue import BITEXT
+from hybrid_jax.eval.measures.per_query import Table
 from hybrid_jax.eval.report.schema import BitextPair, BitextResult
 from hybrid_jax.eval.tasks.base import BitextTask
+from hybrid_jax.eval.variants import CSLS
+from hybrid_jax.eval.variants import NEIGHBOURS as CSLS_NEIGHBOURS
 from hybrid_jax.search.scores import check_unit, on_grid
 
 NEIGHBOURS = 4
@@ -35,23 +39,56 @@ class BestF1(NamedTuple):
     threshold: float
 
 
-def evaluate(encoder: Encoder, task: BitextTask, *, report: Callable[[int], None] = lambda _: None) -> BitextResult:
-    """Scores all pairs of a task; `report` is called with how many pairs are done.
+class Measured(NamedTuple):
+    """What was measured of one bitext task."""
 
-    Both sides are encoded as queries: they are sentences of one kind, and the model cards of models with prompts (E5)
-    give such texts the query's.
+    result: BitextResult
+    per_query: Table
+    """Every sentence pair's values; the language is the pair of languages."""
+
+
+def evaluate(encoder: Encoder, task: BitextTask, *, report: Callable[[int], None] = lambda _: None) -> BitextResult:
+    """Scores all pairs of a task; see `measure`."""
+    return measure(encoder, task, report=report)[""].result
+
+
+def measure(
+    encoder: Encoder,
+    task: BitextTask,
+    debias: Mapping[str, Debiasing] | None = None,
+    *,
+    csls: bool = False,
+    report: Callable[[int], None] = lambda _: None,
+) -> dict[str, Measured]:
+    """Scores all pairs of a task: {"": the model itself, name of a debiasing: after it, "csls": by CSLS}.
+
+    `report` is called with how many pairs are done. Both sides are encoded as queries: they are sentences of one kind,
+    and the model cards of models with prompts (E5) give such texts the query's.
     """
-    pairs: dict[str, BitextPair] = {}
+    names = ("", *(debias or {}), *((CSLS,) if csls else ()))
+    scored: dict[str, dict[str, Scored]] = {name: {} for name in names}
     previous_texts, left = None, np.zeros((0, 0), np.float32)
-    for (left_language, right_language), (texts, translations) in task.pairs.items():
+    for number, ((left_language, right_language), (texts, translations)) in enumerate(task.pairs.items(), start=1):
         if texts is not previous_texts:  # one language paired with many is encoded once
             previous_texts, left = texts, encode_distinct(encoder.encode_queries, texts)
         right = encode_distinct(encoder.encode_queries, translations)
-        pairs[f"{left_language}-{right_language}"] = score(left, right)
-        report(len(pairs))
-    means = {name: float(np.mean([pair[name] for pair in pairs.values()])) for name in BITEXT}
-    sentences = sum(pair.sentences for pair in pairs.values())
-    return BitextResult(sentences=sentences, about=task.about, pairs=pairs, **means)
+        pair, similarity = f"{left_language}-{right_language}", similarities(left, right)
+        scored[""][pair] = _score(similarity)
+        for name, debiasing in (debias or {}).items():
+            sides = ((left, left_language), (right, right_language))
+            changed = (debiasing.queries(vectors, [language] * len(vectors)) for vectors, language in sides)
+            scored[name][pair] = _score(similarities(*changed))
+        if csls:
+            scored[CSLS][pair] = _score(similarity, cross_domain(similarity))
+        report(number)
+    return {name: _measured(task, pairs) for name, pairs in scored.items()}
+
+
+class Scored(NamedTuple):
+    """The scores of one pair of languages, and those that are means over its sentences by sentence."""
+
+    pair: BitextPair
+    by_sentence: Mapping[str, Float[np.ndarray, " sentences"]]
 
 
 def score(left: Float[np.ndarray, "rows dim"], right: Float[np.ndarray, "rows dim"]) -> BitextPair:
@@ -60,18 +97,54 @@ def score(left: Float[np.ndarray, "rows dim"], right: Float[np.ndarray, "rows di
     "Forward" is from left to right. The metrics are `accuracy` in each direction and its mean, `weighted_f1` in each
     direction (mteb's main score), and `best_f1` of `mine`.
     """
-    similarity = similarities(left, right)
-    forward, backward = accuracy(similarity), accuracy(similarity.T)
-    margin = best_f1(mine(similarity), len(left))
-    values = {
+    return _score(similarities(left, right)).pair
+
+
+def _score(similarity: Similarity, nearness: Similarity | None = None) -> Scored:
+    """With `nearness`, the most similar sentence is the one with the greatest nearness; the margin is a correction of
+    its own and stays as it is."""
+    near = similarity if nearness is None else nearness
+    forward, backward = accuracy(near), accuracy(near.T)
+    by_sentence = {
         "accuracy": (forward + backward) / 2,
         "accuracy_forward": forward,
         "accuracy_backward": backward,
-        "weighted_f1_forward": weighted_f1(similarity),
-        "weighted_f1_backward": weighted_f1(similarity.T),
-        "margin_f1": margin.f1,
+        "weighted_f1_forward": weighted_f1(near),
+        "weighted_f1_backward": weighted_f1(near.T),
     }
-    return BitextPair(sentences=len(left), margin_threshold=margin.threshold, **values)
+    margin = best_f1(mine(similarity), len(similarity))
+    means = {name: float(values.mean()) for name, values in by_sentence.items()}
+    pair = BitextPair(sentences=len(similarity), margin_threshold=margin.threshold, margin_f1=margin.f1, **means)
+    return Scored(pair, by_sentence)
+
+
+def _measured(task: BitextTask, scored: Mapping[str, Scored]) -> Measured:
+    """The means over the pairs of languages. A left sentence that several pairs share is one question."""
+    number = {texts: str(place) for place, texts in enumerate(dict.fromkeys(tuple(s) for s, _ in task.pairs.values()))}
+    ids, languages = list[str](), list[str]()
+    for pair, (texts, _) in zip(scored, task.pairs.values(), strict=True):
+        ids += [f"{number[tuple(texts)]}:{line}" for line in range(1, len(texts) + 1)]
+        languages += [pair] * len(texts)
+    values = {
+        name: np.concatenate([each.by_sentence[name] for each in scored.values()])
+        for name in next(iter(scored.values())).by_sentence
+    }
+    table = Table(dict(task.sources), tuple(ids), tuple(languages), further={"bitext": values})
+    pairs = {pair: each.pair for pair, each in scored.items()}
+    result = BitextResult(
+        sentences=sum(pair.sentences for pair in pairs.values()),
+        about=task.about,
+        pairs=pairs,
+        intervals={name: (at.low, at.high) for name, at in macro.estimates(table, values).items()},
+        **{name: float(np.mean([pair[name] for pair in pairs.values()])) for name in BITEXT},
+    )
+    return Measured(result, table)
+
+
+def cross_domain(similarity: Similarity, neighbours: int = CSLS_NEIGHBOURS) -> Similarity:
+    """CSLS of every two sentences: 2 cos(x, y) - r(x) - r(y), r the mean cosine to the k nearest of the other side."""
+    (_, left), (_, right) = _nearest(similarity, neighbours), _nearest(similarity.T, neighbours)
+    return 2 * similarity - left[:, None] - right
 
 
 def similarities(left: Float[np.ndarray, "left dim"], right: Float[np.ndarray, "right dim"]) -> Similarity:
@@ -81,21 +154,22 @@ def similarities(left: Float[np.ndarray, "left dim"], right: Float[np.ndarray, "
     return on_grid(left) @ on_grid(right).T
 
 
-def accuracy(similarity: Similarity) -> float:
-    """Share of the left sentences whose most similar right sentence is their translation (XTREME's Tatoeba score)."""
-    return float((similarity.argmax(axis=1) == np.arange(len(similarity))).mean())
+def accuracy(similarity: Similarity) -> Float[np.ndarray, " left"]:
+    """1 for a left sentence whose most similar right sentence is its translation, else 0 (XTREME's Tatoeba score)."""
+    return (similarity.argmax(axis=1) == np.arange(len(similarity))).astype(np.float64)
 
 
-def weighted_f1(similarity: Similarity) -> float:
-    """scikit-learn's weighted F1 of the most similar right sentence as a label, mteb's main score.
+def weighted_f1(similarity: Similarity) -> Float[np.ndarray, " left"]:
+    """What each left sentence adds to scikit-learn's weighted F1, whose mean is mteb's main score.
 
-    Every label is true once, so its F1 is 2 / (1 + how often it is predicted) where its own sentence predicts it, and
-    0 elsewhere: an accuracy that is lower where one sentence is the nearest of many.
+    The most similar right sentence is the predicted label. Every label is true once, so its F1 is 2 / (1 + how often it
+    is predicted) where its own sentence predicts it, and 0 elsewhere: an accuracy that is lower where one sentence is
+    the nearest of many.
     """
     best = similarity.argmax(axis=1)
     predicted = np.bincount(best, minlength=similarity.shape[1])
     correct = best == np.arange(len(best))
-    return float(np.where(correct, 2 / (1 + predicted[best]), 0.0).mean())
+    return np.where(correct, 2 / (1 + predicted[best]), 0.0)
 
 
 def mine(similarity: Similarity, neighbours: int = NEIGHBOURS) -> Mined:

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from hybrid_jax.eval import comparable
 from hybrid_jax.eval.comparison import Comparison, Difference, Estimate, MetricRow, TaskComparison, Verdict, text
 from hybrid_jax.eval.measures import per_query, stats
-from hybrid_jax.eval.measures.catalogue import BIAS, METRICS, SETTINGS, Setting
+from hybrid_jax.eval.measures.catalogue import METRICS
+from hybrid_jax.eval.measures.parts import Part
 from hybrid_jax.runtime.program import program
 
 SWAPS_PER_TEST = 100
-ON_REQUEST = frozenset(BIAS) - {"rank_distance"}
-"""Left out unless --metrics names them: every verdict that is printed makes the others harder to reach."""
 
 DESCRIPTION = f"""Compares evaluated systems query by query: every metric with its 95 % interval, and for every system
 after the first a verdict: better, worse or no evidence. A question and its translations are resampled together.
@@ -61,12 +61,17 @@ def main(arguments: list[str]) -> int:
         help="only these metrics, separated by commas (default: all that the runs share but the bias panel, "
         "whose names report.json has)",
     )
+    parser.add_argument(
+        "--parts",
+        help="only these settings or modes, separated by commas, of monolingual, cross_lingual, multilingual, search, "
+        "bitext, pooled, language_oracle, balanced (default: all but the last three)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison for programs too")
     options = parser.parse_args(arguments)
     try:
         paths = parse_systems(options.systems)
         systems = {name: [per_query.read(path) for path in group] for name, group in paths.items()}
-        comparison = compare(systems, _split(options.tasks), _split(options.metrics))
+        comparison = compare(systems, _split(options.tasks), _split(options.metrics), _split(options.parts))
         runs = {name: [str(path) for path in group] for name, group in paths.items()}
         comparison = comparison.model_copy(update={"runs": runs})
         if options.json:
@@ -107,33 +112,40 @@ def parse_systems(arguments: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def compare(
-    systems: Mapping[str, Sequence[Tables]], tasks: Sequence[str] | None = None, metrics: Sequence[str] | None = None
+    systems: Mapping[str, Sequence[Tables]],
+    tasks: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
 ) -> Comparison:
     """Every metric of every system, and every system after the first against it.
 
-    `systems` are the runs of each system by its name; `tasks` and `metrics` choose among those that all runs have.
+    `systems` are the runs of each system by its name; `tasks`, `metrics` and `parts` (settings and modes) choose among
+    those that all runs have.
     Raises ValueError where the runs share no task, or were not evaluated on the same data and the same queries.
     """
-    keys, notes = _common_tasks(systems, tasks)
+    keys, notes = comparable.common_tasks(systems, tasks)
     baseline, *others = systems
     single = [name for name, runs in systems.items() if len(runs) == 1]
     if single:
         notes.append(f"one run of {', '.join(single)}: taken as that checkpoint; another seed could differ by more")
     tables = {key: {name: [run[key] for run in runs] for name, runs in systems.items()} for key in keys}
     for key in keys:
-        _same_evaluation(key, tables[key])
-    columns = {key: _shared_columns(key, tables[key], metrics) for key in keys}
+        comparable.check_same_evaluation(key, tables[key])
+    columns = {
+        key: comparable.shared_columns(key, [run for runs in tables[key].values() for run in runs], metrics, parts)
+        for key in keys
+    }
     if metrics is None:
         for key in keys:
-            measured = [_metrics(run) for runs in tables[key].values() for run in runs]
-            missing = sorted(set.union(*measured) - set.intersection(*measured) - ON_REQUEST)
+            measured = [comparable.measured(run) for runs in tables[key].values() for run in runs]
+            missing = sorted(set.union(*measured) - set.intersection(*measured) - comparable.ON_REQUEST)
             if missing:
                 notes.append(f"left out of {key}, since not every run has it: {', '.join(missing)}")
     # The least p is 1 / (swaps + 1) times the tests: with many tests it takes more swaps to prove anything.
     tests = len(others) * sum(map(len, columns.values()))
     swaps = max(stats.SWAPS, SWAPS_PER_TEST * tests)
-    estimates: dict[tuple[str, str, Setting], dict[str, Estimate]] = {}
-    differences: dict[tuple[str, str, Setting, str], tuple[Estimate, float]] = {}
+    estimates: dict[tuple[str, str, Part], dict[str, Estimate]] = {}
+    differences: dict[tuple[str, str, Part, str], tuple[Estimate, float]] = {}
     for key in keys:
         for metric, setting in columns[key]:
             values = {
@@ -187,87 +199,6 @@ def verdict(metric: str, low: float, high: float, p: float) -> Verdict:
 def _estimate(interval: tuple[float, float, float]) -> Estimate:
     estimate, low, high = interval
     return Estimate(estimate=estimate, low=low, high=high)
-
-
-def _metrics(run: per_query.Table) -> set[str]:
-    """All metrics of a run that this version knows."""
-    return {metric for setting in SETTINGS for metric in getattr(run, setting) if metric in METRICS}
-
-
-def _common_tasks(
-    systems: Mapping[str, Sequence[Tables]], requested: Sequence[str] | None
-) -> tuple[list[str], list[str]]:
-    """The requested tasks or else all that every run has, in the order of the first run, and notes on the others."""
-    keys = {name: [list(run) for run in runs] for name, runs in systems.items()}
-    every = list(dict.fromkeys(key for runs in keys.values() for run in runs for key in run))
-    common = [key for key in every if all(key in run for runs in keys.values() for run in runs)]
-    if not common:
-        listed = "; ".join(f"{name}: {', '.join(run) or 'none'}" for name, runs in keys.items() for run in runs)
-        raise ValueError(f"the runs share no task ({listed}): evaluate them with the same --tasks")
-    unknown = [key for key in requested or () if key not in common]
-    if unknown:
-        raise ValueError(f"--tasks {unknown[0]!r}: the runs share {', '.join(common)}")
-    missing = [key for key in every if key not in common]
-    if requested is not None or not missing:
-        return list(dict.fromkeys(requested or common)), []
-    return common, [f"left out, since not every run has it: {', '.join(missing)}"]
-
-
-def _same_evaluation(key: str, tables: Mapping[str, Sequence[per_query.Table]]) -> None:
-    """Raises ValueError where two runs were evaluated on different files, queries or candidate languages."""
-    named = [
-        (f"{name}[{at}]" if len(runs) > 1 else name, run)
-        for name, runs in tables.items()
-        for at, run in enumerate(runs)
-    ]
-    first_name, first = named[0]
-    for name, table in named[1:]:
-        both = f"task {key}: {first_name} and {name} were evaluated on different"
-        if table.data_sha256 != first.data_sha256:
-            files = sorted({*table.data_sha256, *first.data_sha256})
-            file = next(file for file in files if table.data_sha256.get(file) != first.data_sha256.get(file))
-            hashes = " and ".join(run.data_sha256.get(file, "none")[:12] for run in (first, table))
-            raise ValueError(f"{both} data ({file}: sha256 {hashes}): evaluate both on the same files")
-        expected, actual = (list(zip(run.languages, run.ids, strict=True)) for run in (first, table))
-        if expected != actual or table.candidate_languages != first.candidate_languages:
-            at = next((at for at, (a, b) in enumerate(zip(expected, actual, strict=False)) if a != b), None)
-            what = (
-                f"{len(expected)} and {len(actual)}" if at is None else f"query {at} is {expected[at]} and {actual[at]}"
-            )
-            if expected == actual:
-                what = f"candidates in {first.candidate_languages} and in {table.candidate_languages}"
-            raise ValueError(f"{both} queries ({what}): evaluate both with the same version of hybrid_jax")
-
-
-def _shared_columns(
-    key: str, tables: Mapping[str, Sequence[per_query.Table]], requested: Sequence[str] | None
-) -> list[tuple[str, Setting]]:
-    """(metric, setting) of what every run has; a setting that the task lacks is left out."""
-    runs = [run for group in tables.values() for run in group]
-    shared = {
-        setting: [
-            metric
-            for metric in getattr(runs[0], setting)
-            if metric in METRICS and all(metric in getattr(run, setting) for run in runs)
-        ]
-        for setting in SETTINGS
-    }
-    metric_names = list(dict.fromkeys(metric for setting in SETTINGS for metric in shared[setting]))
-    unknown = [metric for metric in requested or () if metric not in metric_names]
-    if unknown:
-        raise ValueError(f"--metrics {unknown[0]!r}: on task {key} the runs share {', '.join(metric_names)}")
-    columns: list[tuple[str, Setting]] = [
-        (metric, setting)
-        for metric in dict.fromkeys(requested or (name for name in metric_names if name not in ON_REQUEST))
-        for setting in SETTINGS
-        if metric in shared[setting]
-    ]
-    for metric, setting in columns:
-        undefined = [np.isnan(getattr(run, setting)[metric]) for run in runs]
-        if any((mask != undefined[0]).any() for mask in undefined):
-            where = f"task {key}: {metric} ({setting}) exists for some queries in one run and not in another"
-            raise ValueError(f"{where}: evaluate all with the same version of hybrid_jax")
-    return [column for column in columns if not np.isnan(getattr(runs[0], column[1])[column[0]]).all()]
 
 
 def _file(path: Path) -> Path:

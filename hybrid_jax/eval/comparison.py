@@ -6,7 +6,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.disk.tables import aligned
-from hybrid_jax.eval.measures.catalogue import METRICS, SETTING_LABELS, Setting
+from hybrid_jax.eval.measures.catalogue import METRICS
+from hybrid_jax.eval.measures.parts import PART_LABELS, Part
 
 SCHEMA_VERSION = 1
 Verdict = Literal["better", "worse", "no evidence"]
@@ -40,7 +41,7 @@ class MetricRow(_Model):
     """One metric in one setting."""
 
     metric: str
-    setting: Setting
+    setting: Part
     systems: dict[str, Estimate]
     """By the system's name."""
     against_baseline: dict[str, Difference]
@@ -103,7 +104,7 @@ def text(comparison: Comparison) -> str:
 
 
 def _label(row: MetricRow) -> list[str]:
-    return [METRICS[row.metric].label, SETTING_LABELS[row.setting]]
+    return [METRICS[row.metric].label, PART_LABELS[row.setting]]
 
 
 def _bounds(metric: str, number: float, interval: Estimate | Difference, sign: str = "") -> str:

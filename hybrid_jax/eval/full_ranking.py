@@ -5,15 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from hybrid_jax.eval.encode import Debiasing, Encoder, RememberingEncoder
-from hybrid_jax.eval.evaluation import Evaluation
-from hybrid_jax.eval.measures import macro, panel
+from hybrid_jax.eval.encode import Encoder, RememberingEncoder
+from hybrid_jax.eval.evaluation import Beside, Evaluation
+from hybrid_jax.eval.measures import first_result, macro, panel
 from hybrid_jax.eval.measures.catalogue import MAP
 from hybrid_jax.eval.measures.per_query import Table, collect
 from hybrid_jax.eval.measures.worst_queries import worst_queries
 from hybrid_jax.eval.ranking import Ranking, rank_candidates
 from hybrid_jax.eval.report.schema import Headline, RankedResult
 from hybrid_jax.eval.tasks import RetrievalTask
+from hybrid_jax.eval.variants import Variant
 
 Watcher = Callable[[str, RetrievalTask, Ranking], None]
 """Called with a task's key in report.json, the task and its ranking."""
@@ -24,11 +25,11 @@ def run(
     tasks: Sequence[RetrievalTask],
     say: Callable[[str], None] = lambda line: None,
     *,
-    debias: Mapping[str, Debiasing] | None = None,
+    variants: Mapping[str, Variant] | None = None,
     trained_on: set[str] | None = None,
     watch: Watcher | None = None,
 ) -> Evaluation:
-    """Evaluates every task with each of its candidate texts, and once more after each debiasing.
+    """Evaluates every task with each of its candidate texts, and once more for each variant of the embeddings.
 
     A task's first candidate text has the task's name as key, any other "NAME:CANDIDATE TEXT". `say` is called with a
     line as each is done, `watch` with each ranking of the model itself. `trained_on` are the codes of the languages
@@ -37,7 +38,7 @@ def run(
     encoder = RememberingEncoder(encoder)
     results: dict[str, RankedResult] = {}
     tables: dict[str, Table] = {}
-    debiased: dict[str, dict[str, Headline]] = {name: {} for name in debias or {}}
+    beside: dict[str, dict[str, Headline]] = {name: {} for name in variants or {}}
     for task in tasks:
         for candidate_text in task.candidate_texts:
             key = task.name if candidate_text == task.candidate_texts[0] else f"{task.name}:{candidate_text}"
@@ -47,13 +48,15 @@ def run(
             if watch is not None:
                 watch(key, task, ranking)
             say(_line(key, results[key]))
-            for name, debiasing in (debias or {}).items():
-                ranking = rank_candidates(task, *_debiased(debiasing, task, queries, candidates))
-                result, _ = _measure(task, candidate_text, ranking, trained_on)
-                debiased[name][key] = result.headline
+            for name, variant in (variants or {}).items():
+                changed = variant(queries, [row.language for row in task.queries])
+                passages = changed.passages(candidates, [row.language for row in task.candidates])
+                result, _ = _measure(task, candidate_text, rank_candidates(task, changed.queries, passages), trained_on)
+                beside[name][key] = result.headline
                 say(_line(f"{key}, {name}", result))
     sources = {task.name: dict(task.sources) for task in tasks}
-    return Evaluation(tasks=results, per_query=tables, debiased=debiased, sources=sources)
+    others = {name: Beside(tasks=headlines) for name, headlines in beside.items()}
+    return Evaluation(tasks=results, per_query=tables, beside=others, sources=sources)
 
 
 def evaluate(
@@ -69,15 +72,6 @@ def _embed(encoder: RememberingEncoder, task: RetrievalTask, candidate_text: str
     return queries, encoder.encode_passages(task.texts(candidate_text))
 
 
-def _debiased(
-    debiasing: Debiasing, task: RetrievalTask, queries: np.ndarray, candidates: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    return (
-        debiasing.queries(queries, [row.language for row in task.queries]),
-        debiasing.passages(candidates, [row.language for row in task.candidates]),
-    )
-
-
 def _measure(
     task: RetrievalTask, candidate_text: str, ranking: Ranking, trained_on: set[str] | None
 ) -> tuple[RankedResult, Table]:
@@ -86,6 +80,7 @@ def _measure(
     averages = macro.averages(task, ranking.ranks, table)
     inputs = panel.PanelInputs(task, ranking, table)
     per_query, overall = panel.measure(inputs)
+    first = first_result.of_ranking(task, ranking)
     result = RankedResult(
         questions=len(task.queries),
         candidates=len(task.candidates),
@@ -98,12 +93,14 @@ def _measure(
         groups=macro.ranked_groups(averages, trained_on),
         intervals=macro.intervals(table),
         bias=macro.bias(table, per_query, overall),
+        modes=macro.modes(table),
+        first_result=macro.estimates(table, first),
         first_languages=panel.first_languages(inputs),
         worst=worst_queries(task, candidate_text, ranking, table.multilingual[MAP.name]),
         **averages.overall,
     )
     bias_values = {name: measured.values for name, measured in per_query.items()}
-    return result, replace(table, multilingual={**table.multilingual, **bias_values})
+    return result, replace(table, multilingual={**table.multilingual, **bias_values, **first})
 
 
 def _line(key: str, result: Headline) -> str:

@@ -4,36 +4,28 @@ A rank follows from the score and, for equal scores, from the id as in trec_eval
 equal scores straddle place 100 does the corpus' order decide which of them is among the 100.
 """
 
-import json
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import numpy as np
-from jaxtyping import Float32
 
-from hybrid_jax.data.records import DataError
 from hybrid_jax.embed.quantization import Dtype
 from hybrid_jax.embed.store import EmbeddingStore
 from hybrid_jax.embed.store_format import Manifest, Recipe
 from hybrid_jax.embed.store_writer import Document, write_store
-from hybrid_jax.eval.encode import Encoder, encode_rows
-from hybrid_jax.eval.measures import macro, metrics
-from hybrid_jax.eval.measures.catalogue import POOLS
+from hybrid_jax.eval.encode import Encoder
+from hybrid_jax.eval.measures import macro, pool_values
+from hybrid_jax.eval.measures.catalogue import FIRST_RESULT, POOLS
 from hybrid_jax.eval.measures.metrics import Run
+from hybrid_jax.eval.measures.per_query import Table, joined
+from hybrid_jax.eval.pool_search import CANDIDATES_AT_ONCE, DEPTH, Ids, search
 from hybrid_jax.eval.report.schema import PoolLanguage, PoolResult
 from hybrid_jax.eval.tasks.base import SearchTask
-from hybrid_jax.search.scores import check_unit
-from hybrid_jax.search.top_k import TopK, top_k
-
-DEPTH = 100
-"""How many of the best candidates are kept for each query."""
-CANDIDATES_AT_ONCE = 16_384
-"""Candidates that are in memory at a time, and encoded in one call."""
+from hybrid_jax.eval.variants import Variant
+from hybrid_jax.search.top_k import TopK
 
 
 @dataclass(frozen=True)
@@ -73,6 +65,13 @@ class Stores:
         return store
 
 
+class Measured(NamedTuple):
+    """What was measured of one pool, or of several together."""
+
+    result: PoolResult
+    per_query: Table
+
+
 def evaluate(
     encoder: Encoder,
     task: SearchTask,
@@ -82,57 +81,68 @@ def evaluate(
     report: Callable[[int], None] = lambda _: None,
     watch: Callable[[SearchTask, Run], None] | None = None,
 ) -> PoolResult:
-    """Searches one pool with all its queries. Means are over languages, of the mean over a language's queries.
+    """Searches one pool with all its queries; see `measure`."""
+    return measure(encoder, task, store=store, memory_mib=memory_mib, report=report, watch=watch)[""].result
 
-    The corpus is read and encoded `CANDIDATES_AT_ONCE` at a time; `report` is called with how many candidates are
-    done, and `watch` with the run that is scored. With `store`, a store of `documents(task)`, the corpus is not
-    encoded: the store is searched. `memory_mib` bounds the search (see `search.top_k`).
+
+def measure(
+    encoder: Encoder,
+    task: SearchTask,
+    variants: Mapping[str, Variant] | None = None,
+    *,
+    store: EmbeddingStore | None = None,
+    memory_mib: int = 512,
+    report: Callable[[int], None] = lambda _: None,
+    watch: Callable[[SearchTask, Run], None] | None = None,
+) -> dict[str, Measured]:
+    """Searches one pool with all its queries: {"": the model itself, name of a variant: after its change}.
+
+    Means are over languages, of the mean over a language's queries. The corpus is read and encoded once,
+    `pool_search.CANDIDATES_AT_ONCE` at a time; `report` is called with how many candidates are done, and `watch` with
+    the run that is scored. With `store`, a store of `documents(task)`, the corpus is read and not encoded: the store is
+    searched. `memory_mib` bounds the search (see `search.top_k`).
     Raises DataError as `task.survey` does, before anything is encoded, and ValueError for embeddings that are not
     finite unit vectors.
     """
-    survey, ids = task.survey, _Ids()
-    queries = np.asarray(encoder.encode_queries([query.text for query in task.queries]), np.float32)
-    if store is None:
-        blocks = _encoded_blocks(encoder, task, ids, report)
-    else:
-        ids.add(store.ids())
-        blocks = store.blocks()
-    # One more where the query's own document may take a place before it is dropped.
-    best = top_k(queries, blocks, DEPTH + task.drop_same_id, memory_mib=memory_mib)
-    if len(ids) != survey.candidates:
-        raise DataError(
-            f"task {task.name}: {len(ids):,} candidates were encoded, but the corpus had {survey.candidates:,} before: "
-            "it changed meanwhile, or the store is of another corpus; evaluate again"
-        )
-    run = _run(task, best, ids)
-    if watch is not None:
-        watch(task, run)
-    per_language = _per_language(task, run)
+    found = search(encoder, task, variants or {}, store=store, memory_mib=memory_mib, report=report)
+    results: dict[str, Measured] = {}
+    for name, lists in found.lists.items():
+        run = _run(task, found.pooled(name), found.ids)
+        if watch is not None and not name:
+            watch(task, run)
+        several = {language: _run(task, best, found.ids) for language, best in lists.items()} if len(lists) > 1 else {}
+        table = pool_values.table(task, run, several, found.judged_languages, DEPTH)
+        results[name] = Measured(_result(task, table, store), table)
+    return results
+
+
+def _result(task: SearchTask, table: Table, store: EmbeddingStore | None) -> PoolResult:
+    survey = task.survey
     return PoolResult(
         questions=len(task.queries),
-        candidates=len(ids),
+        candidates=survey.candidates,
         languages=list(task.languages),
         about=task.about if store is None else task.about + _precision_note(store),
         depth=DEPTH,
         relevant_missing=len(survey.missing),
         unanswerable=len(survey.unanswerable),
-        per_language=per_language,
-        groups={},
-        **_means(per_language),
+        **_means(table),
     )
 
 
-def together(about: str, results: Sequence[PoolResult], trained_on: set[str] | None = None) -> PoolResult:
+def together(about: str, parts: Sequence[Measured], trained_on: set[str] | None = None) -> Measured:
     """One result of one or more pools, each with languages of its own (MIRACL): the means are over all languages.
 
     Languages are grouped, by `trained_on` as well where it is given. Raises ValueError for a language in two pools.
     """
+    results = [part.result for part in parts]
     languages = [language for result in results for language in result.languages]
     repeated = sorted({language for language in languages if languages.count(language) > 1})
     if repeated or not results:
         raise ValueError(f"results to put together share the languages {repeated}: give each language one pool")
-    per_language = {language: row for result in results for language, row in result.per_language.items()}
-    return PoolResult(
+    table = parts[0].per_query if len(parts) == 1 else joined([part.per_query for part in parts])
+    means = _means(table)
+    result = PoolResult(
         questions=sum(result.questions for result in results),
         candidates=sum(result.candidates for result in results),
         languages=sorted(languages),
@@ -140,10 +150,10 @@ def together(about: str, results: Sequence[PoolResult], trained_on: set[str] | N
         depth=DEPTH,
         relevant_missing=sum(result.relevant_missing for result in results),
         unanswerable=sum(result.unanswerable for result in results),
-        per_language=per_language,
-        groups=macro.pool_groups(per_language, trained_on),
-        **_means(per_language),
+        groups=macro.pool_groups(means["per_language"], trained_on),
+        **means,
     )
+    return Measured(result, table)
 
 
 def documents(task: SearchTask) -> Iterator[Document]:
@@ -157,46 +167,7 @@ def _precision_note(store: EmbeddingStore) -> str:
     return f"; embeddings kept as {dtype}: scores differ by up to {loss.max_score_error:.1g}" if loss else ""
 
 
-class _Ids:
-    """The candidates' ids by row, packed in blocks: some 15 bytes each, a fifth of what a list of strings takes."""
-
-    def __init__(self) -> None:
-        self._blocks: list[bytes] = []
-        self._ends: list[int] = []
-
-    def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
-
-    def add(self, names: Sequence[str]) -> None:
-        self._ends.append(len(self) + len(names))
-        self._blocks.append(json.dumps(names).encode())
-
-    def by_row(self, rows: Iterable[int]) -> dict[int, str]:
-        """{row: id} of these rows; every block is unpacked once."""
-        id_of_row: dict[int, str] = {}
-        block, names = -1, []
-        for row in sorted(set(rows)):
-            if block != bisect_right(self._ends, row):
-                block = bisect_right(self._ends, row)
-                names = json.loads(self._blocks[block])
-            id_of_row[row] = names[row - self._ends[block]]  # counted from the block's end
-        return id_of_row
-
-
-def _encoded_blocks(
-    encoder: Encoder, task: SearchTask, ids: _Ids, report: Callable[[int], None]
-) -> Iterator[Float32[np.ndarray, "rows dim"]]:
-    """The corpus' embeddings, block by block; adds each block's ids to `ids`."""
-    candidates = task.corpus()
-    while block := list(islice(candidates, CANDIDATES_AT_ONCE)):
-        vectors = encode_rows(encoder.encode_passages, [candidate.texts[0] for candidate in block])
-        check_unit(vectors, "candidate")
-        ids.add([candidate.id for candidate in block])
-        yield np.asarray(vectors, np.float32)
-        report(len(ids))
-
-
-def _run(task: SearchTask, best: TopK, ids: _Ids) -> dict[str, list[tuple[str, float]]]:
+def _run(task: SearchTask, best: TopK, ids: Ids) -> dict[str, list[tuple[str, float]]]:
     """{query id: its ranking, at most `DEPTH` long}."""
     names = ids.by_row(best.rows[best.rows >= 0].tolist())
     run: dict[str, list[tuple[str, float]]] = {}
@@ -207,17 +178,21 @@ def _run(task: SearchTask, best: TopK, ids: _Ids) -> dict[str, list[tuple[str, f
     return run
 
 
-def _per_language(task: SearchTask, run: Run) -> dict[str, PoolLanguage]:
-    """Means over the queries of each language, of values per query as trec_eval computes them."""
-    judged = metrics.judge(run, task.qrels)
-    values = {name: metrics.per_query(judged, metric.values) for name, metric in POOLS.items()}
-    rows: dict[str, PoolLanguage] = {}
-    for language in task.languages:
-        queries = [query.id for query in task.queries if query.language == language]
-        means = {name: float(np.mean([by_query[query] for query in queries])) for name, by_query in values.items()}
-        rows[language] = PoolLanguage(questions=len(queries), **means)
-    return rows
-
-
-def _means(per_language: Mapping[str, PoolLanguage]) -> dict[str, float]:
-    return {name: float(np.mean([row[name] for row in per_language.values()])) for name in POOLS}
+def _means(table: Table) -> dict[str, Any]:
+    """The fields of a `PoolResult` that are means of the table's values, and their intervals."""
+    languages = np.array(table.languages)
+    per_language: dict[str, PoolLanguage] = {}
+    values = {name: table.part("search")[name] for name in POOLS}
+    for language in np.unique(languages).tolist():
+        of_language = languages == language
+        means = {name: float(array[of_language].mean()) for name, array in values.items()}
+        per_language[language] = PoolLanguage(questions=int(of_language.sum()), **means)
+    estimates = macro.estimates(table, values)
+    first = {name: array for name, array in table.part("search").items() if name in FIRST_RESULT}
+    return {
+        "per_language": per_language,
+        "intervals": {name: (estimate.low, estimate.high) for name, estimate in estimates.items()},
+        "modes": macro.modes(table),
+        "first_result": macro.estimates(table, first),
+        **{name: float(np.mean([row[name] for row in per_language.values()])) for name in POOLS},
+    }

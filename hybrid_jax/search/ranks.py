@@ -38,7 +38,7 @@ def rank_relevant(
     *,
     memory_mib: int = 256,
 ) -> Ranks:
-    """Ranks every relevant candidate among those of its language, and among all, in one pass over the score matrix.
+    """Ranks every relevant candidate among those of each language, and among all, in one pass over the score matrix.
 
     `relevance` holds (query row, candidate row) pairs in any order, and the ranks come in the same order. `languages`
     and `ids` give the language and id of each candidate. A rank is 1 + the number of candidates that score higher + the
@@ -62,7 +62,8 @@ def rank_relevant(
     rows = np.where(layout.candidate.reshape(-1, 1) < 0, 0, candidates[layout.candidate.ravel()]).astype(np.float32)
     on_devices = jax.device_put((rows, layout.candidate >= 0), batch_sharding(mesh))
     bounds = _bounds(relevant_scores, slots, product_error(queries.shape[1]))
-    in_language, pooled = np.empty(len(relevance), np.int64), np.empty(len(relevance), np.int64)
+    own = layout.language[relevance[:, 1]]
+    above = np.empty((len(relevance), len(layout.first_group)), np.int32)
 
     def multiply(start: int) -> tuple[jax.Array, ...]:
         block = slice(start, start + height)
@@ -96,9 +97,7 @@ def rank_relevant(
             better = (score > relevant_scores[pair]) | ((score == relevant_scores[pair]) & wins_tie)
             np.add.at(counts, (row[better], slot[better], layout.language[candidate[better]]), 1)
         row, slot = np.nonzero(slots[block] >= 0)
-        pair = slots[start + row, slot]
-        pooled[pair] = 1 + counts[row, slot].sum(axis=1)
-        in_language[pair] = 1 + counts[row, slot, layout.language[relevance[pair, 1]]]
+        above[slots[start + row, slot]] = counts[row, slot]
 
     pending: deque[tuple[int, tuple[jax.Array, ...]]] = deque()
     for start in range(0, len(row_queries), height):
@@ -107,7 +106,9 @@ def rank_relevant(
             decide(*pending.popleft())
     if pending:
         decide(*pending.popleft())
-    return Ranks(in_language, pooled)
+    pooled = 1 + above.sum(axis=1, dtype=np.int64)
+    in_language = 1 + above[np.arange(len(own)), own].astype(np.int64)
+    return Ranks(in_language, pooled, above[:, ::-1])  # languages are numbered from the last code to the first
 
 
 class _Layout(NamedTuple):

@@ -26,6 +26,8 @@ class Ranks(NamedTuple):
 
     in_language: Int[np.ndarray, " pairs"]
     pooled: Int[np.ndarray, " pairs"]
+    above: Int[np.ndarray, "pairs languages"]
+    """How many candidates of each language rank before the pair's; the languages are sorted by their codes."""
 
 
 def tie_order(languages: Sequence[str], ids: Sequence[str]) -> Int[np.ndarray, " candidates"]:

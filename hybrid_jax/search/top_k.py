@@ -15,6 +15,7 @@ many (in a corpus of near duplicates), all rows of the piece are scored exactly 
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +23,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt64
 
 from hybrid_jax.search.backends import Backend, Gathered, Product, open_backend
+from hybrid_jax.search.pieces import Pieces
 from hybrid_jax.search.scores import check_unit, on_grid, pair_scores, product_error
 
 QUERIES_AT_ONCE = 1024
@@ -60,16 +62,29 @@ def top_k(
     Raises ValueError for an embedding that is not a finite unit vector, for a block of another shape or type, and for a
     budget that is too small for one row per device.
     """
+    with open_search(queries, k, memory_mib=memory_mib, first_row=first_row, devices=devices) as search:
+        for block in blocks:
+            search.add(block)
+        return search.result()
+
+
+@contextmanager
+def open_search(
+    queries: Float32[np.ndarray, "queries dim"],
+    k: int,
+    *,
+    memory_mib: int = 512,
+    first_row: int = 0,
+    devices: Sequence[Any] | None = None,
+) -> Iterator["Search"]:
+    """A search whose candidates are given block by block, for several searches over one corpus; see `top_k`."""
     if k < 1:
         raise ValueError(f"k={k}: ask for 1 candidate or more")
     count = max(1, -(-len(queries) // QUERIES_AT_ONCE))
     step = max(1, -(-len(queries) // count))
     slices = [slice(a, a + step) for a in range(0, len(queries), step)]
     with open_backend(queries, step, devices or jax.local_devices()) as backend:
-        search = _Search(queries, slices, backend, k, memory_mib * 2**20, first_row)
-        for piece in _pieces(blocks, search.height, queries.shape[1]):
-            search.add(piece)
-        return search.result()
+        yield Search(queries, slices, backend, k, memory_mib * 2**20, first_row)
 
 
 def merge(*results: TopK) -> TopK:
@@ -105,8 +120,8 @@ class _Shortlist(NamedTuple):
     """Queries with too many such groups, which are not among the pairs."""
 
 
-class _Search:
-    """The k best candidates so far, and the products that are still being computed."""
+class Search:
+    """The k best candidates so far, and the products that are still being computed. `open_search` makes one."""
 
     def __init__(
         self, queries: np.ndarray, slices: Sequence[slice], backend: Backend, k: int, memory: int, first_row: int
@@ -125,10 +140,21 @@ class _Search:
         if height == 0:
             needed = -(-per_row * devices * 4 // 3 // 2**20)
             raise ValueError(f"memory_mib={memory >> 20}: one row per device takes {needed} MiB, give at least that")
-        self.height = height // self._unit * self._unit
-        """The number of rows of a piece."""
+        self._pieces = Pieces(height // self._unit * self._unit, queries.shape[1])
 
-    def add(self, piece: np.ndarray) -> None:
+    def add(self, block: np.ndarray) -> None:
+        """Searches the next candidates, float32[rows, dim]; the block must not be changed. Raises as `top_k` does."""
+        for piece in self._pieces.add(block):
+            self._add(piece)
+
+    def result(self) -> TopK:
+        """The k best of all candidates that were added; nothing can be added afterwards."""
+        for piece in self._pieces.rest():
+            self._add(piece)
+        self._advance(0, 0)
+        return _unpack(self._best)
+
+    def _add(self, piece: np.ndarray) -> None:
         """Starts to search the next piece, and finishes pieces before it while it is being multiplied."""
         if self._next_row + len(piece) > MAX_ROWS:
             raise ValueError(f"more than {MAX_ROWS:,} candidates: a row number has 32 bits, search in parts")
@@ -141,11 +167,6 @@ class _Search:
             self._started.append(_Pending(multiply(number), piece, self._next_row, queries))
             self._advance(self._backend.pending_products, self._backend.pending_gathers)
         self._next_row += len(piece)
-
-    def result(self) -> TopK:
-        """The k best, after all pieces were added."""
-        self._advance(0, 0)
-        return _unpack(self._best)
 
     def _advance(self, pending_products: int, pending_gathers: int) -> None:
         while len(self._started) > pending_products:
@@ -207,27 +228,6 @@ class _Search:
                 keys = _pack((queries[a : a + high] @ rows.T).astype(np.float32), numbers)
                 best[a : a + high] = _greatest(np.concatenate([best[a : a + high], keys], axis=1), self._k)
         return best
-
-
-def _pieces(blocks: Iterable[np.ndarray], height: int, dim: int) -> Iterator[np.ndarray]:
-    """The rows of the blocks in pieces of `height`; only the last may be shorter. Within a block, it is a view."""
-    waiting: list[np.ndarray] = []
-    missing = height
-    for number, block in enumerate(blocks):
-        if block.ndim != 2 or block.shape[1] != dim or block.dtype != np.float32:
-            raise ValueError(
-                f"block {number} is {block.dtype}{list(block.shape)}: the queries ask for float32[rows, {dim}]"
-            )
-        start = 0
-        while len(block) - start >= missing:
-            end = block[start : start + missing]
-            yield np.concatenate([*waiting, end]) if waiting else end
-            start, missing, waiting = start + missing, height, []
-        if start < len(block):
-            waiting.append(block[start:])
-            missing -= len(block) - start
-    if waiting:
-        yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0]
 
 
 def _check_norms(squared_norms: np.ndarray, first_row: int) -> None:

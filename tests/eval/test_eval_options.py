@@ -89,6 +89,49 @@ def test_debiased_vectors_stand_beside_the_raw_ones_and_all_files_are_written(
     assert list((out / "mteb" / "results").rglob("hybrid_jax.*.json"))
 
 
+def test_a_searched_pool_has_everything_that_a_full_ranking_has(
+    tiny_run, pool: Path, texts: Path, tmp_path: Path, monkeypatch, capsys
+):
+    """The untrained run, debiasing, CSLS, modes, intervals and values per query, which `compare` reads."""
+    key = f"beir:{pool}"
+    asked = ["--ckpt", tiny_run.folder, "--tasks", key, "--untrained", "--csls", "--debias", "lsar"]
+    assert run_cli(monkeypatch, *asked, "--debias-text", texts, "--out", tmp_path / "a") == 0
+    told = capsys.readouterr().out
+    report = json.loads((tmp_path / "a" / "report.json").read_text(encoding="utf-8"))
+    raw = report["searches"][key]
+    assert list(report["other_searches"]) == ["untrained", "lsar", "csls"]
+    shown = (tmp_path / "a" / "report.md").read_text(encoding="utf-8")
+    for label, others in report["other_searches"].items():
+        assert others[key]["ndcg@10"] != raw["ndcg@10"]
+        for text in (told, shown):
+            assert f"mean, {label}" in text
+    for name in ("ndcg@10", "recall@100", "map@100", "mrr@10"):
+        low, high = raw["intervals"][name]
+        assert low <= raw[name] <= high
+        oracle, pooled = (raw["modes"][mode][name]["value"] for mode in ("language_oracle", "pooled"))
+        assert oracle >= pooled
+    assert sum(row["value"] for row in raw["first_result"].values()) == pytest.approx(1)
+    assert "| language oracle | trained |" in shown
+    # The values per query are those that the means are of, and `compare` tests them.
+    table = per_query.read(tmp_path / "a" / per_query.FILE_NAME)[key]
+    values = table.part("search")["ndcg@10"]
+    means = [values[np.array(table.languages) == language].mean() for language in sorted(set(table.languages))]
+    assert raw["ndcg@10"] == pytest.approx(np.mean(means), abs=1e-12)
+    early = sorted(int(path.name) for path in (tiny_run.folder / "checkpoints").iterdir() if path.name.isdecimal())[0]
+    step = ["--ckpt", tiny_run.folder, "--step", early, "--tasks", key, "--out", tmp_path / "b"]
+    assert run_cli(monkeypatch, *step) == 0
+    capsys.readouterr()
+    both = ["compare", tmp_path / "a", tmp_path / "b"]
+    assert run_cli(monkeypatch, *both, "--metrics", "ndcg@10,first_right_own") == 0
+    told = capsys.readouterr().out
+    assert "nDCG@10" in told
+    assert "First: right, query's language" in told
+    assert run_cli(monkeypatch, *both, "--parts", "language_oracle,balanced", "--metrics", "ndcg@10") == 0
+    assert "language oracle" in capsys.readouterr().out
+    assert run_cli(monkeypatch, *both, "--parts", "monolingual") == 1
+    assert "--parts 'monolingual': on task" in capsys.readouterr().err
+
+
 def test_options_that_do_nothing_or_cannot_work_are_refused(
     tiny_run, pool: Path, texts: Path, tmp_path: Path, monkeypatch, capsys
 ):
@@ -98,7 +141,6 @@ def test_options_that_do_nothing_or_cannot_work_are_refused(
         (["--debias", "nothing", "--debias-text", texts], "'nothing' is unknown: choose from center"),
         (["--debias-text", texts], "--debias-text is what --debias is fitted on"),
         (["--store-dtype", "int8"], "--store-dtype int8 is how --stores are kept"),
-        (["--tasks", f"beir:{pool}", "--debias", "lsar", "--debias-text", texts], "is not ranked in full"),
         (["--tasks", f"pooled:{pool},pooled:{pool}/../pool"], "two tasks are called 'pooled:pool'"),
     ):
         assert run_cli(monkeypatch, *asked, *wrong) == 1

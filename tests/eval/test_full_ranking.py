@@ -150,7 +150,7 @@ def test_every_table_agrees_with_the_macro_means(make_task, random_encoder):
         assert result.value(name, "monolingual") == pytest.approx(np.mean(own))
     headline = result.headline.model_dump()
     assert headline == {name: value for name, value in result.model_dump().items() if name in headline}
-    assert set(headline) == {*HEADLINE, "intervals", "bias"}
+    assert set(headline) == {*HEADLINE, "intervals", "bias", "modes", "first_result"}
 
 
 def test_run_encodes_each_text_once_and_names_the_candidate_texts(make_task, knows_the_record):

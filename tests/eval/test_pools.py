@@ -10,7 +10,7 @@ import pytest
 from hybrid_jax.data.records import DataError
 from hybrid_jax.embed.store_format import Recipe
 from hybrid_jax.embed.store_writer import write_store
-from hybrid_jax.eval import pools
+from hybrid_jax.eval import pool_search, pools
 from hybrid_jax.eval.measures import metrics
 from hybrid_jax.eval.measures.catalogue import POOLS
 from hybrid_jax.eval.report.schema import PoolResult
@@ -72,7 +72,7 @@ def figures(result: PoolResult) -> dict[str, dict[str, float]]:
 
 @pytest.mark.parametrize("at_once", [1000, 64])
 def test_the_figures_are_those_of_the_whole_corpus(at_once: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pools, "CANDIDATES_AT_ONCE", at_once)
+    monkeypatch.setattr(pool_search, "CANDIDATES_AT_ONCE", at_once)
     asked, encoder, told = task(), OfText(), []
     result = pools.evaluate(encoder, asked, report=told.append)
     assert max(encoder.at_once) == min(at_once, 500)
@@ -146,11 +146,13 @@ def test_a_corpus_that_is_not_the_official_one_is_refused(changes: dict, problem
 def test_pools_of_single_languages_make_one_result():
     swahili = task(queries=(Query("q0", "sw", "a?"),), qrels={"q0": {"d5": 1}})
     english = task(300, queries=(Query("q0", "en", "b?"), Query("q1", "en", "c?")), qrels={"q0": {"d5": 1}, "q1": {}})
-    results = [pools.evaluate(OfText(), each) for each in (swahili, english)]
-    both = pools.together("both", results, trained_on={"en"})
+    parts = [pools.measure(OfText(), each)[""] for each in (swahili, english)]
+    results = [part.result for part in parts]
+    both, table = pools.together("both", parts, trained_on={"en"})
+    assert table.ids == ("sw:q0", "en:q0", "en:q1")  # not translations of each other, though their ids are equal
     assert (both.questions, both.candidates, both.languages) == (3, 800, ["en", "sw"])
     assert both.groups["seen"]["unseen"].languages == ["sw"]
     for name in POOLS:
         assert both[name] == pytest.approx((results[0][name] + results[1][name]) / 2, abs=1e-15)
     with pytest.raises(ValueError, match=r"share the languages \['sw'\]"):
-        pools.together("twice", [results[0], results[0]])
+        pools.together("twice", [parts[0], parts[0]])

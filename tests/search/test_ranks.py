@@ -10,24 +10,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hybrid_jax.search.ranks import rank_relevant
-from hybrid_jax.search.scores import GRID, on_grid
+from hybrid_jax.search.scores import GRID, Ranks, on_grid
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+def assert_same(actual: Ranks, expected: Ranks) -> None:
+    for part, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(part, other)
+
+
 def by_sorting(queries, candidates, relevance, languages, ids):
     """The definition, in Python integers, which do not round: by score, then by (language, id), all descending."""
     left, right = ([[round(float(x) * 2**26) for x in row] for row in side] for side in (queries, candidates))
-    in_language, pooled = [], []
+    in_language, pooled, above = [], [], []
     for query, expected in relevance:
         scores = [sum(a * b for a, b in zip(left[query], row, strict=True)) for row in right]
         key = [(score, languages[i], ids[i]) for i, score in enumerate(scores)]
         pooled.append(1 + sum(other > key[expected] for other in key))
         same = [other for other in key if other[1] == languages[expected]]
         in_language.append(1 + sum(other > key[expected] for other in same))
-    return in_language, pooled
+        names = sorted(set(languages))
+        above.append([sum(other > key[expected] for other in key if other[1] == name) for name in names])
+    return in_language, pooled, above
 
 
 @settings(max_examples=40, deadline=None)
@@ -49,9 +56,11 @@ def test_equal_to_sorting_exact_scores(seed: int, kind: str):
     relevance = np.argwhere(rng.random((5, 23)) < 0.3)
     rng.shuffle(relevance)
     actual = rank_relevant(queries, candidates, relevance, languages, ids)
-    in_language, pooled = by_sorting(queries, candidates, relevance, languages, ids)
+    in_language, pooled, above = by_sorting(queries, candidates, relevance, languages, ids)
     np.testing.assert_array_equal(actual.pooled, pooled)
     np.testing.assert_array_equal(actual.in_language, in_language)
+    if above:
+        np.testing.assert_array_equal(actual.above, above)
 
 
 @settings(max_examples=200, deadline=None)
@@ -77,10 +86,10 @@ def test_no_block_size_changes_a_rank(nearness: float):
     full = rank_relevant(queries, candidates, relevance, languages, ids)
     for memory_mib in (1, 0):  # blocks of 29 of the 450 rows of scores, and of one row
         again = rank_relevant(queries, candidates, relevance, languages, ids, memory_mib=memory_mib)
-        np.testing.assert_array_equal(again, full)
+        assert_same(again, full)
     alone = relevance[:, 0] == 17
     one = rank_relevant(queries[17:18], candidates, relevance[alone] * [0, 1], languages, ids)
-    np.testing.assert_array_equal(one, np.stack(full)[:, alone])
+    assert_same(one, Ranks(*(part[alone] for part in full)))
 
 
 def test_the_order_of_the_candidates_changes_nothing():
@@ -97,7 +106,7 @@ def test_the_order_of_the_candidates_changes_nothing():
         [languages[i] for i in moved],
         [ids[i] for i in moved],
     )
-    np.testing.assert_array_equal(again, rank_relevant(queries, candidates, relevance, languages, ids))
+    assert_same(again, rank_relevant(queries, candidates, relevance, languages, ids))
 
 
 @pytest.mark.parametrize(("side", "value"), [("query", np.nan), ("candidate", 0.0), ("candidate", 2.0)])

@@ -1,10 +1,10 @@
 """Every metric that a report can hold, declared once: tables, figures, comparisons, curves and cards read it here."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 from hybrid_jax.eval.measures import metrics
+from hybrid_jax.eval.measures.metric import Metric, named
 
 Setting = Literal["monolingual", "cross_lingual", "multilingual"]
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
@@ -14,42 +14,6 @@ DEPTH = 20
 """Cut-off of every bias measure that stops at k; SHIFT and MIMO use 20 too, and no task here has as many languages."""
 OTHER_GAIN = 0.5
 """Gain of a relevant candidate in another language in the language nDCG; our choice, see `bias.language_ndcg`."""
-
-Score = Callable[[metrics.RankRows, metrics.Grades | None], metrics.PerQuery]
-"""Ranks of each query's relevant candidates, and their grades (None: all alike) -> one value per query."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One metric: what it is called, what it tells, and which way is better."""
-
-    name: str
-    """Its key in report.json, per_query.npz and curves, and its name in `--metric` and `--metrics`."""
-    label: str
-    """Its heading in tables and figures."""
-    question: str
-    """What it answers, in a few words."""
-    better: Literal["higher", "lower", "neither"] = "higher"
-    """Which way is better; of a bias measure, which way is less bias. "neither" for what only describes."""
-    digits: int = 4
-    """Decimals in tables."""
-    score: Score | None = None
-    """Its value per query from the ranks of the relevant candidates, for the metrics that need nothing else."""
-    mteb: str | None = None
-    """mteb's name, where mteb defines it in the same way."""
-    source: str = ""
-    """Who defined it."""
-
-    def values(self, ranks: metrics.RankRows, grades: metrics.Grades | None = None) -> metrics.PerQuery:
-        """`score` of the ranks. Raises TypeError for a metric that ranks alone do not give."""
-        if self.score is None:
-            raise TypeError(f"{self.name} cannot be computed from ranks alone")
-        return self.score(ranks, grades)
-
-
-def _named(*entries: Metric) -> Mapping[str, Metric]:
-    return {entry.name: entry for entry in entries}
-
 
 MAP = Metric(
     "map",
@@ -66,7 +30,7 @@ NDCG_10 = Metric(
     mteb="ndcg_at_10",
     source="Järvelin & Kekäläinen 2002; trec_eval ndcg_cut",
 )
-FULL_RANKING: Mapping[str, Metric] = _named(
+FULL_RANKING: Mapping[str, Metric] = named(
     MAP,
     Metric(
         "recall@1",
@@ -112,10 +76,10 @@ RANK_DISTANCE_MEDIAN = Metric(
     digits=1,
     source="the median over a language's queries of the rank distance",
 )
-HEADLINE: Mapping[str, Metric] = {**FULL_RANKING, **_named(RANK_DISTANCE, RANK_DISTANCE_MEDIAN)}
+HEADLINE: Mapping[str, Metric] = {**FULL_RANKING, **named(RANK_DISTANCE, RANK_DISTANCE_MEDIAN)}
 """What one model is compared with another by: `FULL_RANKING` and the rank distance of the multilingual setting."""
 
-POOLS: Mapping[str, Metric] = _named(
+POOLS: Mapping[str, Metric] = named(
     NDCG_10,
     Metric(
         "recall@100",
@@ -144,7 +108,7 @@ POOLS: Mapping[str, Metric] = _named(
 )
 """What a searched pool is scored by, from the ranks among its 100 best."""
 
-BITEXT: Mapping[str, Metric] = _named(
+BITEXT: Mapping[str, Metric] = named(
     Metric("accuracy", "accuracy", "how often is the most similar sentence the translation?", source="XTREME"),
     Metric("accuracy_forward", "forward", "the accuracy from the first language to the second", mteb="accuracy"),
     Metric("accuracy_backward", "backward", "the accuracy from the second language to the first", mteb="accuracy"),
@@ -159,7 +123,7 @@ BITEXT: Mapping[str, Metric] = _named(
 )
 """What mined bitext is scored by; `bitext.score` computes all of them together."""
 
-PER_QUERY_BIAS: Mapping[str, Metric] = _named(
+PER_QUERY_BIAS: Mapping[str, Metric] = named(
     RANK_DISTANCE,
     Metric(
         "log_rank_distance",
@@ -256,7 +220,7 @@ PER_QUERY_BIAS: Mapping[str, Metric] = _named(
 )
 """Measures of language bias that every query has a value of."""
 
-SPACE_BIAS: Mapping[str, Metric] = _named(
+SPACE_BIAS: Mapping[str, Metric] = named(
     Metric(
         "language_probe",
         "Language probe",
@@ -295,5 +259,41 @@ SPACE_BIAS: Mapping[str, Metric] = _named(
 BIAS: Mapping[str, Metric] = {**PER_QUERY_BIAS, **SPACE_BIAS}
 """The bias panel, in the order in which it is shown."""
 
-METRICS: Mapping[str, Metric] = {**BITEXT, **POOLS, **BIAS, **HEADLINE}
+_MLAIRE = "MLAIRE, arXiv 2605.07249, as others describe it"
+FIRST_RESULT: Mapping[str, Metric] = named(
+    Metric(
+        "first_right_own",
+        "First: right, query's language",
+        "how often is the first result relevant and in the query's language?",
+        digits=3,
+        source=_MLAIRE,
+    ),
+    Metric(
+        "first_right_other",
+        "First: right, another language",
+        "how often is the first result relevant and in another language?",
+        better="neither",
+        digits=3,
+        source=_MLAIRE,
+    ),
+    Metric(
+        "first_wrong_own",
+        "First: wrong, query's language",
+        "how often is the first result irrelevant and in the query's language?",
+        better="lower",
+        digits=3,
+        source=_MLAIRE,
+    ),
+    Metric(
+        "first_wrong_other",
+        "First: wrong, another language",
+        "how often is the first result irrelevant and in another language?",
+        better="lower",
+        digits=3,
+        source=_MLAIRE,
+    ),
+)
+"""The four kinds of first results, by meaning and by language; every query has one of them."""
+
+METRICS: Mapping[str, Metric] = {**BITEXT, **POOLS, **BIAS, **FIRST_RESULT, **HEADLINE}
 """All of them by name."""

@@ -27,9 +27,11 @@ from hybrid_jax.eval.measures.catalogue import (
     Setting,
 )
 from hybrid_jax.eval.measures.panel import Measured
+from hybrid_jax.eval.measures.parts import MODES, Mode
 from hybrid_jax.eval.measures.per_query import Table
 from hybrid_jax.eval.report.schema import (
     BiasValue,
+    Estimate,
     GroupScores,
     LanguageScores,
     Means,
@@ -107,7 +109,7 @@ def intervals(table: Table) -> dict[str, dict[Setting, tuple[float, float]]]:
     limits: dict[str, dict[Setting, tuple[float, float]]] = {}
     for setting in SETTINGS:
         for name in (*FULL_RANKING, RANK_DISTANCE.name):
-            values = table.setting(setting).get(name)
+            values = table.part(setting).get(name)
             if values is not None and not np.isnan(values).all():
                 low, high = stats.interval(table.by_question(setting, name)[None])[1:]
                 limits.setdefault(name, {})[setting] = low, high
@@ -134,6 +136,17 @@ def bias(
     for name, measured in overall.items():
         panel[name] = BiasValue(value=measured.values, low=None, high=None, unbiased=measured.unbiased)
     return panel
+
+
+def estimates(table: Table, values: Mapping[str, Float[np.ndarray, " queries"]]) -> dict[str, Estimate]:
+    """{metric: the macro mean over languages of its values per query, with its interval}."""
+    intervals = {name: stats.interval(table.clustered(array)[None]) for name, array in values.items()}
+    return {name: Estimate(value=at.estimate, low=at.low, high=at.high) for name, at in intervals.items()}
+
+
+def modes(table: Table) -> dict[Mode, dict[str, Estimate]]:
+    """The means of each mode of search that the table has."""
+    return {mode: estimates(table, table.part(mode)) for mode in MODES if table.part(mode)}
 
 
 def ranked_groups(averages: Averages, trained_on: set[str] | None) -> dict[str, dict[str, GroupScores]]:

@@ -1,14 +1,15 @@
 """The values of every query, which the means of a report are taken over, and the file that holds them.
 
 The file, `per_query.npz` beside report.json, is a zip of arrays that numpy reads without pickle: `header` (UTF-8 JSON
-as bytes: the fields of `_Header` below) and, for every task key, setting and metric, one float64 array
-`KEY/SETTING/METRIC` with a row per query. NaN marks a value that does not exist: no candidate of that language is
-relevant, or a rank distance of a single answer. To read it elsewhere:
-`np.load("per_query.npz")["xquad_r/multilingual/map"]`.
+as bytes: the fields of `_Header` below) and, for every task key, part and metric, one float64 array `KEY/PART/METRIC`
+with a row per query. The parts of a task that is ranked in full are its settings and, with several languages, the modes
+of `modes.py`; a searched pool has the part "search" (and modes), bitext the part "bitext", a row per sentence pair. NaN
+marks a value that does not exist: no candidate of that language is relevant, or a rank distance of a single answer. To
+read it elsewhere: `np.load("per_query.npz")["xquad_r/multilingual/map"]`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,10 @@ from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.disk.arrays import load_arrays, save_arrays
 from hybrid_jax.eval.measures import metrics
-from hybrid_jax.eval.measures.catalogue import FULL_RANKING, RANK_DISTANCE, SETTINGS, Metric, Setting
+from hybrid_jax.eval.measures.catalogue import FULL_RANKING, RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.measures.metric import Metric
+from hybrid_jax.eval.measures.modes import full_ranking_modes
+from hybrid_jax.eval.measures.parts import PARTS, Part
 from hybrid_jax.eval.tasks import RetrievalTask
 from hybrid_jax.search.scores import Ranks
 
@@ -35,15 +39,17 @@ class Table:
     ids: tuple[str, ...]
     """Question ids, one per query; translations share one."""
     languages: tuple[str, ...]
-    """Query languages, one per query."""
-    candidate_languages: tuple[str, ...]
+    """Query languages, one per query; of bitext, the pair of languages."""
+    candidate_languages: tuple[str, ...] = ()
     """The languages of the columns of `cross_lingual`."""
-    monolingual: Mapping[str, np.ndarray]
+    monolingual: Mapping[str, np.ndarray] = field(default_factory=dict)
     """{metric: float64[queries]}."""
-    cross_lingual: Mapping[str, np.ndarray]
+    cross_lingual: Mapping[str, np.ndarray] = field(default_factory=dict)
     """{metric: float64[queries, candidate languages]}, NaN in the query's own language."""
-    multilingual: Mapping[str, np.ndarray]
+    multilingual: Mapping[str, np.ndarray] = field(default_factory=dict)
     """{metric: float64[queries]}, with the rank distance and the bias panel's measures per query."""
+    further: Mapping[Part, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """{"search", "bitext" or a mode: {metric: float64[queries]}}."""
 
     def __post_init__(self) -> None:
         count = len(self.ids)
@@ -54,19 +60,19 @@ class Table:
         if len(set(self.candidate_languages)) != len(self.candidate_languages):
             raise ValueError(f"candidate_languages {self.candidate_languages} names a language twice")
         own = np.array(self.languages)[:, None] == np.array(self.candidate_languages)
-        for setting in SETTINGS:
-            for name, array in self.setting(setting).items():
-                shape = own.shape if setting == "cross_lingual" else (count,)
+        for part in PARTS:
+            for name, array in self.part(part).items():
+                shape = own.shape if part == "cross_lingual" else (count,)
                 if array.shape != shape:
-                    raise ValueError(f"{setting}/{name} has shape {array.shape}, expected {shape}")
+                    raise ValueError(f"{part}/{name} has shape {array.shape}, expected {shape}")
                 if np.isinf(array).any():
-                    raise ValueError(f"{setting}/{name} holds an infinite value: use NaN where a metric is undefined")
-                if setting == "cross_lingual" and not np.isnan(array[own]).all():
+                    raise ValueError(f"{part}/{name} holds an infinite value: use NaN where a metric is undefined")
+                if part == "cross_lingual" and not np.isnan(array[own]).all():
                     raise ValueError(f"cross_lingual/{name} has values in the queries' own language: leave those NaN")
 
-    def setting(self, setting: Setting) -> Mapping[str, np.ndarray]:
-        """{metric: values} of one setting."""
-        return getattr(self, setting)
+    def part(self, part: Part) -> Mapping[str, np.ndarray]:
+        """{metric: values} of one setting or mode, of a searched pool or of bitext; empty where the task lacks it."""
+        return getattr(self, part) if part in SETTINGS else self.further.get(part, {})
 
     def pair(self, language: str, candidate_language: str) -> Mapping[str, Float[np.ndarray, " queries"]]:
         """{metric: values} among the candidates of one language, as queries of `language` are ranked against it."""
@@ -75,12 +81,12 @@ class Table:
         column = self.candidate_languages.index(candidate_language)
         return {name: values[:, column] for name, values in self.cross_lingual.items()}
 
-    def by_question(self, setting: Setting, metric: str) -> Float[np.ndarray, "questions groups"]:
+    def by_question(self, part: Part, metric: str) -> Float[np.ndarray, "questions groups"]:
         """The values with one row per question id and one column per language (or ordered pair) that has any.
 
         The mean of the columns' means is the macro mean of a report; a row is what `stats.py` resamples together.
         """
-        return self.clustered(self.setting(setting)[metric])
+        return self.clustered(self.part(part)[metric])
 
     @cached_property
     def _cells(self) -> tuple[np.ndarray, np.ndarray]:
@@ -98,6 +104,23 @@ class Table:
         cells[question, language] = wide
         cells = cells.reshape(len(cells), -1)
         return cells[:, ~np.isnan(cells).all(axis=0)]
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """One table of tasks with queries in languages of their own; their ids get the language, since they share none.
+
+    It has what all of them have, of searched pools and of bitext. Raises ValueError as `Table` does.
+    """
+    further: dict[Part, Mapping[str, np.ndarray]] = {}
+    for part in tables[0].further:
+        names = [name for name in tables[0].part(part) if all(name in table.part(part) for table in tables)]
+        further[part] = {name: np.concatenate([table.part(part)[name] for table in tables]) for name in names}
+    return Table(
+        data_sha256={file: digest for table in tables for file, digest in table.data_sha256.items()},
+        ids=tuple(f"{language}:{name}" for t in tables for language, name in zip(t.languages, t.ids, strict=True)),
+        languages=tuple(language for table in tables for language in table.languages),
+        further=further,
+    )
 
 
 def collect(task: RetrievalTask, ranks: Ranks) -> Table:
@@ -131,6 +154,7 @@ def collect(task: RetrievalTask, ranks: Ranks) -> Table:
         },
         multilingual={name: values(metric, ranks.pooled, everything) for name, metric in FULL_RANKING.items()}
         | {RANK_DISTANCE.name: values(RANK_DISTANCE, ranks.pooled, _in_several_languages(query, answer_languages))},
+        further=dict(full_ranking_modes(task, ranks)),
     )
 
 
@@ -154,7 +178,7 @@ class _TaskHeader(BaseModel):
     """Query languages, one per query."""
     candidate_languages: tuple[str, ...]
     """The languages of the columns of the cross-lingual arrays."""
-    metrics: dict[Setting, tuple[str, ...]]
+    metrics: dict[Part, tuple[str, ...]]
     """The names of the arrays."""
 
 
@@ -177,16 +201,16 @@ def write(path: Path, tables: Mapping[str, Table]) -> None:
                 ids=table.ids,
                 languages=table.languages,
                 candidate_languages=table.candidate_languages,
-                metrics={setting: tuple(table.setting(setting)) for setting in SETTINGS},
+                metrics={part: tuple(table.part(part)) for part in PARTS if table.part(part)},
             )
             for key, table in tables.items()
         },
     )
     arrays = {
-        f"{key}/{setting}/{name}": array.astype(np.float64)
+        f"{key}/{part}/{name}": array.astype(np.float64)
         for key, table in tables.items()
-        for setting in SETTINGS
-        for name, array in table.setting(setting).items()
+        for part in PARTS
+        for name, array in table.part(part).items()
     }
     save_arrays(path, header, arrays)
 
@@ -196,27 +220,27 @@ def read(path: Path) -> dict[str, Table]:
     fix = "evaluate the run again (python -m hybrid_jax.eval --ckpt RUN)"
     header, arrays = load_arrays(path, _Header, _names, fix)
     try:
-        return {
-            key: Table(
-                data_sha256=task.data_sha256,
-                ids=task.ids,
-                languages=task.languages,
-                candidate_languages=task.candidate_languages,
-                **{
-                    setting: {name: arrays[f"{key}/{setting}/{name}"] for name in names}
-                    for setting, names in task.metrics.items()
-                },
-            )
-            for key, task in header.tasks.items()
-        }
+        return {key: _table(key, task, arrays) for key, task in header.tasks.items()}
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: damaged ({type(error).__name__}: {error}); {fix}") from error
 
 
+def _table(key: str, task: _TaskHeader, arrays: Mapping[str, np.ndarray]) -> Table:
+    parts = {part: {name: arrays[f"{key}/{part}/{name}"] for name in names} for part, names in task.metrics.items()}
+    return Table(
+        data_sha256=task.data_sha256,
+        ids=task.ids,
+        languages=task.languages,
+        candidate_languages=task.candidate_languages,
+        **{setting: parts.pop(setting, {}) for setting in SETTINGS},
+        further=parts,
+    )
+
+
 def _names(header: _Header) -> list[str]:
     return [
-        f"{key}/{setting}/{name}"
+        f"{key}/{part}/{name}"
         for key, task in header.tasks.items()
-        for setting, names in task.metrics.items()
+        for part, names in task.metrics.items()
         for name in names
     ]

@@ -11,7 +11,6 @@ from hybrid_jax.eval.report import published
 from hybrid_jax.eval.report.page import html
 from hybrid_jax.eval.report.schema import (
     CurvePoint,
-    Headline,
     Provenance,
     PublishedFigures,
     Report,
@@ -34,10 +33,8 @@ def build_report(
     `provenance` is what the model states of itself (`Origin.stated`), `label` what it is called in tables, `untrained`
     the same model evaluated before training, and `curve` its evaluated steps where the run was watched.
     """
-    others: dict[str, dict[str, Headline]] = {}
-    if untrained is not None:
-        others["untrained"] = {key: result.headline for key, result in untrained.tasks.items()}
-    others |= {name: dict(headlines) for name, headlines in evaluation.debiased.items()}
+    beside = {} if untrained is None else {"untrained": untrained.as_beside()}
+    beside |= evaluation.beside
     printed = {key: _published(key, result.candidate_text) for key, result in evaluation.tasks.items()}
     printed |= {key: _published(key) for key in evaluation.searches}
     stated = {"tie_rule": TIE_RULE, "scores": SCORES, "data_sha256": evaluation.sources, **provenance}
@@ -46,7 +43,9 @@ def build_report(
         label=label,
         provenance=Provenance.model_validate(stated),
         tasks=dict(evaluation.tasks),
-        others=others,
+        others={name: dict(other.tasks) for name, other in beside.items() if other.tasks},
+        other_searches={name: dict(other.searches) for name, other in beside.items() if other.searches},
+        other_bitext={name: dict(other.bitext) for name, other in beside.items() if other.bitext},
         published={key: entries for key, entries in printed.items() if entries},
         curve=list(curve),
         searches=dict(evaluation.searches),

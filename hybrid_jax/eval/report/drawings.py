@@ -49,8 +49,8 @@ class CurveDrawing(NamedTuple):
     """One task of a watched run."""
 
     key: str
-    ticks: list[tuple[float, float]]
-    """(mAP, y)."""
+    ticks: list[tuple[str, float]]
+    """(mAP with as many decimals as the steps between ticks need, y)."""
     first: int
     last: int
     """The steps at both ends of the x axis."""
@@ -106,6 +106,7 @@ def curves(report: Report) -> list[CurveDrawing]:
             continue
         ticks = _ticks(max(value for line in lines.values() for _, value in line))
         high = ticks[-1]
+        digits = max(2, -math.floor(math.log10(ticks[1]) + 1e-9))
 
         def dot(step: int, value: float, high: float = high) -> CurveDot:
             x, y = CURVE_WIDTH * (step - first) / (last - first), CURVE_HEIGHT * (1 - value / high)
@@ -114,7 +115,7 @@ def curves(report: Report) -> list[CurveDrawing]:
         drawings.append(
             CurveDrawing(
                 key,
-                [(tick, round(CURVE_HEIGHT * (1 - tick / high), 1)) for tick in ticks],
+                [(f"{tick:.{digits}f}", round(CURVE_HEIGHT * (1 - tick / high), 1)) for tick in ticks],
                 first,
                 last,
                 [

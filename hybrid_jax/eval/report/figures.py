@@ -29,7 +29,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from hybrid_jax.disk.files import atomic_file
 from hybrid_jax.eval.measures.catalogue import BIAS, Metric, Setting
 from hybrid_jax.eval.report.file_names import FileNames
-from hybrid_jax.eval.report.layout import Heatmap, curve_lines, depth_map, quality_map, short_rank, short_share
+from hybrid_jax.eval.report.layout import (
+    Heatmap,
+    curve_lines,
+    depth_map,
+    quality_map,
+    scale_ticks,
+    short_rank,
+    short_share,
+)
 from hybrid_jax.eval.report.schema import BiasValue, CurvePoint, Report
 
 FORMATS = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
@@ -114,7 +122,8 @@ def bias_panel(label: str, here: Mapping[str, BiasValue], others: Mapping[str, M
         for name, metric in BIAS.items()
         if name in here and (value := here[name].value) is not None and metric.better != "neither"
     ]
-    row, head = 0.36, 0.30  # inches
+    lines = 0.07 * max(0, len(others) - 1)
+    row, head = 0.36 + lines, 0.30  # inches
     height = head + row * len(shown)
     figure = Figure(figsize=(FULL_WIDTH, height))
     looks = [(label, here, *MAIN)] + [
@@ -122,10 +131,10 @@ def bias_panel(label: str, here: Mapping[str, BiasValue], others: Mapping[str, M
     ]
     for number, (metric, value) in enumerate(shown):
         bottom = height - head - row * (number + 1)
-        axes = figure.add_axes((0.31, (bottom + 0.17) / height, 0.6, 0.16 / height))
+        axes = figure.add_axes((0.31, (bottom + 0.17) / height, 0.6, (0.16 + lines) / height))
         series = [(panel[metric.name], colour, mark) for _, panel, colour, mark in looks if metric.name in panel]
         _measure(axes, metric, series)
-        middle = (bottom + 0.25) / height
+        middle = (bottom + 0.25 + lines / 2) / height
         figure.text(0.295, middle, metric.label, ha="right", va="center", color=INK)
         figure.text(1.0, middle, _number(value), ha="right", va="center", color=MAIN[0])
     keys = [
@@ -206,6 +215,8 @@ def heatmap(layout: Heatmap) -> Figure:
         axes.text(layout.width + 0.45, middle, script.name, ha="left", va="center", fontsize=6, color=INK)
     means = "mAP" if quality else "median rank of the best answer"
     _scale_bar(figure, (left / width, 0.32 / height, wide / width, 0.06 / height), scale, hue, means)
+    if not quality:
+        figure.axes[-1].xaxis.set_ticks([value for value, _ in scale_ticks(layout)])
     return figure
 
 
@@ -234,14 +245,15 @@ def _measure(axes: Axes, metric: Metric, series: Sequence[tuple[BiasValue, str, 
     axes.set_ylim(-1, 1)
     if unbiased is not None:
         axes.plot([unbiased] * 2, [-0.9, 0.9], color=INK, lw=1.2, zorder=1)
-    for depth, (value, colour, mark) in enumerate(series):
+    heights = np.linspace(0.75, -0.75, len(series)) if len(series) > 1 else [0.0]  # so that no interval hides another
+    for depth, ((value, colour, mark), y) in enumerate(zip(series, heights, strict=True)):
         if value.value is None:
             continue
         order = 10 - depth
         if value.low is not None and value.high is not None:
-            axes.plot([value.low, value.high], [0, 0], color=colour, lw=1.6, solid_capstyle="butt", zorder=order)
+            axes.plot([value.low, value.high], [y, y], color=colour, lw=1.3, solid_capstyle="butt", zorder=order)
         face = colour if depth == 0 else "white"
-        axes.plot(value.value, 0, mark, ms=4, mec=colour, mfc=face, mew=0.9, zorder=order, clip_on=False)
+        axes.plot(value.value, y, mark, ms=3.2, mec=colour, mfc=face, mew=0.8, zorder=order, clip_on=False)
     axes.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=2))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}".replace("-", "\u2212")))
     axes.tick_params(axis="x", labelsize=5.5, pad=1.5, length=2, color=PALE, labelcolor=INK)

@@ -12,6 +12,8 @@ from hybrid_jax.eval.report.schema import CurvePoint, PairScores
 
 LEAST_SPAN = 0.05
 """A heatmap's colours span at least this much mAP, so that noise does not look like a difference."""
+LEAST_RATIO = 8.0
+"""A depth map's colours span at least this ratio of ranks."""
 GAP = 0.18
 """Between the languages of two scripts, in cells."""
 
@@ -76,7 +78,25 @@ def quality_map(pairs: Pairs) -> Heatmap:
 
 def depth_map(pairs: Pairs, candidates: int) -> Heatmap:
     """Median rank of the best answer of every pair among all candidates, on a log scale; the darker the deeper."""
-    return _heatmap(pairs, "translation_rank", 1.0, float(max(2, candidates)))
+    values = [max(1.0, scores.translation_rank) for row in pairs.values() for scores in row.values()]
+    low, high = min(values), max(values)
+    widen = max(1.0, LEAST_RATIO / (high / low)) ** 0.5
+    low, high = max(1.0, low / widen), min(float(max(2, candidates)), high * widen)
+    return _heatmap(pairs, "translation_rank", low, max(high, 2 * low))
+
+
+def scale_ticks(heatmap: Heatmap) -> list[tuple[float, float]]:
+    """(value, its place from 0 to 1) of marks on the colour scale, such that neighbours can be told apart.
+
+    Ranks are marked at 1, 3, 10, 30, … within the scale; mAP, and ranks with fewer than two such marks, at its ends.
+    """
+    ends = [(heatmap.low, 0.0), (heatmap.high, 1.0)]
+    if heatmap.metric == "map":
+        return ends
+    marks = [float(step * 10**power) for power in range(10) for step in (1, 3)]
+    inside = [mark for mark in marks if heatmap.low <= mark <= heatmap.high]
+    places = [(mark, _log_share(mark, heatmap.low, heatmap.high)) for mark in inside]
+    return places if len(places) > 1 else ends
 
 
 def _heatmap(pairs: Pairs, metric: Literal["map", "translation_rank"], low: float, high: float) -> Heatmap:
@@ -86,13 +106,18 @@ def _heatmap(pairs: Pairs, metric: Literal["map", "translation_rank"], low: floa
     for query, row in pairs.items():
         for candidate, scores in row.items():
             value = scores["map"] if metric == "map" else scores.translation_rank
-            shade = (value - low) / (high - low) if metric == "map" else math.log(max(1.0, value)) / math.log(high)
+            shade = (value - low) / (high - low) if metric == "map" else _log_share(value, low, high)
             cells.append(Cell(query, candidate, columns[candidate], rows[query], value, shade, scores.questions))
     scripts = []
     for name, members in groupby(rows, script):
         codes = list(members)
         scripts.append(ScriptRows(name, rows[codes[0]], rows[codes[-1]] + 1))
     return Heatmap(metric, cells, rows, columns, scripts, low, high)
+
+
+def _log_share(value: float, low: float, high: float) -> float:
+    """Where a rank lies between two others on a log scale."""
+    return math.log(max(1.0, value) / low) / math.log(high / low)
 
 
 def script(code: str) -> str:

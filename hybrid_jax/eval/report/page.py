@@ -7,6 +7,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from hybrid_jax.eval.languages import language
 from hybrid_jax.eval.measures.catalogue import SETTING_LABELS
 from hybrid_jax.eval.report import drawings, layout, rows
+from hybrid_jax.eval.report.mode_tables import ABOUT_FIRST, ABOUT_MODES, first_table, mode_table
 from hybrid_jax.eval.report.schema import RankedResult, Report
 from hybrid_jax.eval.report.simple_tables import simple_tables
 
@@ -17,15 +18,18 @@ def html(report: Report) -> str:
     templates.filters["shade"] = drawings.shade
     templates.filters["short_share"] = layout.short_share
     templates.filters["short_rank"] = layout.short_rank
+    templates.filters["scale_ticks"] = layout.scale_ticks
     templates.globals["language"] = _language_name
     templates.globals["direction"] = _direction
     templates.globals["shades"] = drawings.SHADES
+    templates.globals["about_modes"] = ABOUT_MODES
+    templates.globals["about_first"] = ABOUT_FIRST
     return templates.get_template("page.html").render(
         report=report,
         tasks=[_task(report, key, result) for key, result in report.tasks.items()],
         simple_tables=simple_tables(report),
         curves=drawings.curves(report),
-        provenance=rows.provenance_rows(report.provenance),
+        provenance=rows.provenance_groups(report.provenance),
         settings=SETTING_LABELS,
         group_labels=rows.GROUP_LABELS,
     )
@@ -68,6 +72,8 @@ def _task(report: Report, key: str, result: RankedResult) -> dict[str, Any]:
             for row in rows.bias_rows(report, key)
         ],
         "heatmaps": heatmaps,
+        "modes": mode_table(rows.models(report, key)),
+        "first": first_table(rows.models(report, key)),
         "largest_distance": max((row.value("rank_distance") or 0 for row in result.per_language.values()), default=0),
     }
 

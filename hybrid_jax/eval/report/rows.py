@@ -127,13 +127,26 @@ def provenance_rows(provenance: Provenance) -> list[tuple[str, str]]:
     return list(_flat({**(provenance.model_extra or {}), **fields}))
 
 
+def provenance_groups(provenance: Provenance) -> dict[str, list[tuple[str, str]]]:
+    """`provenance_rows` under headings, those of the same first name together."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, value in provenance_rows(provenance):
+        heading = name.partition(" · ")[0]
+        groups.setdefault(heading if " · " in name else "", []).append((name, value))
+    return groups
+
+
 def _flat(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Nested values as ("data_sha256 · xquad_r · xquad-r/ar.json", value) pairs."""
+    """Nested values as ("data_sha256 · xquad_r · xquad-r/ar.json", value) pairs; items of a list have their name."""
     for name, value in values.items():
+        path = (*above, str(name))
         if isinstance(value, Mapping):
-            yield from _flat(value, (*above, str(name)))
+            yield from _flat(value, path)
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            yield from _flat({str(item.get("name", place)): item for place, item in enumerate(value, start=1)}, path)
         else:
-            yield " · ".join((*above, str(name))), "–" if value is None else str(value)
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            yield " · ".join(path), "–" if value is None else shown or "–"
 
 
 def _cell(headline: Headline, metric: str, setting: Setting) -> Cell:

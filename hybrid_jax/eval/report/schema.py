@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from hybrid_jax.eval.measures.catalogue import Setting
+from hybrid_jax.eval.measures.parts import Mode
 from hybrid_jax.eval.report.scores import BySetting, Frozen, Means, Scores
 
 SCHEMA_VERSION = 2
@@ -29,6 +30,20 @@ class BiasValue(Frozen):
     """What a model without language bias would have on this task; None where that is not known."""
 
 
+class Estimate(Frozen):
+    """A macro mean over query languages, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+Modes = dict[Mode, dict[str, Estimate]]
+"""{mode of search: {metric: its mean}}; see `measures/modes.py`. Empty where all candidates are in one language."""
+FirstResult = dict[str, Estimate]
+"""{kind of first result: its share of the queries}; see `measures/first_result.py`. Empty as `Modes` is."""
+
+
 class Headline(BySetting):
     """The macro means of one model on one task, and its bias panel."""
 
@@ -36,6 +51,8 @@ class Headline(BySetting):
     """95 % intervals by metric and setting; a question and its translations are resampled together."""
     bias: dict[str, BiasValue]
     """The bias panel by measure; empty for a task whose candidates are of one language."""
+    modes: Modes = Field(default_factory=dict)
+    first_result: FirstResult = Field(default_factory=dict)
 
 
 class LanguageScores(BySetting):
@@ -122,7 +139,8 @@ class RankedResult(Headline):
     @property
     def headline(self) -> Headline:
         """What another model is compared by."""
-        return Headline.model_validate({"intervals": self.intervals, "bias": self.bias, **self.metrics})
+        fields = {name: getattr(self, name) for name in Headline.model_fields}
+        return Headline.model_validate({**fields, **self.metrics})
 
 
 class PoolLanguage(Scores[float]):
@@ -153,6 +171,10 @@ class PoolResult(Scores[float]):
     per_language: dict[str, PoolLanguage]
     groups: dict[str, dict[str, PoolGroup]] = Field(default_factory=dict)
     """As in `RankedResult`."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals of the means by metric; queries are resampled."""
+    modes: Modes = Field(default_factory=dict)
+    first_result: FirstResult = Field(default_factory=dict)
 
 
 class BitextPair(Scores[float]):
@@ -170,6 +192,9 @@ class BitextResult(Scores[float]):
     about: str
     pairs: dict[str, BitextPair]
     """By "LANGUAGE-LANGUAGE"."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals of the means by metric; a sentence and its translations are resampled together. The margin's F1 is
+    no mean over sentences and has none."""
 
 
 class PublishedFigures(Frozen):
@@ -246,16 +271,21 @@ class Report(BaseModel):
     tasks: dict[str, RankedResult]
     """By task key: a task's headline candidate text has the task's name, any other "NAME:CANDIDATE TEXT"."""
     others: dict[str, dict[str, Headline]]
-    """Models beside it: {"untrained", or the name of a debiasing: {task key: its headline}}."""
+    """Models beside it: {"untrained", "csls" or the name of a debiasing: {task key: its headline}}."""
     published: dict[str, list[PublishedFigures]]
     curve: list[CurvePoint] = []
     """Only for a watched run."""
     searches: dict[str, PoolResult] = {}
     bitext: dict[str, BitextResult] = {}
+    other_searches: dict[str, dict[str, PoolResult]] = {}
+    """As `others`, of `searches`."""
+    other_bitext: dict[str, dict[str, BitextResult]] = {}
+    """As `others`, of `bitext`."""
 
     def json_value(self) -> dict[str, Any]:
         """As plain JSON values; empty optional parts are left out."""
-        optional = {name for name in ("curve", "searches", "bitext") if not getattr(self, name)}
+        names = ("curve", "searches", "bitext", "other_searches", "other_bitext")
+        optional = {name for name in names if not getattr(self, name)}
         return self.model_dump(mode="json", exclude=optional)
 
 

@@ -1,37 +1,62 @@
-"""Tables of searched pools and of mined bitext: a row per language or pair, and their mean."""
+"""Tables of searched pools and of mined bitext: the means of every model, and a row per language or pair."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from hybrid_jax.eval.measures.catalogue import BITEXT, POOLS, Metric
-from hybrid_jax.eval.report.rows import amount, cited, sources
+from hybrid_jax.eval.report.mode_tables import ModeTable, first_table, mode_table
+from hybrid_jax.eval.report.rows import Cell, amount, cited, sources
 from hybrid_jax.eval.report.schema import BitextResult, PoolResult, PublishedFigures, Report
 from hybrid_jax.eval.report.scores import Scores
 
 BITEXT_COLUMNS = [metric for name, metric in BITEXT.items() if name != "weighted_f1_backward"]
 
 
+Result = TypeVar("Result", PoolResult, BitextResult)
+
+
+class Summary(NamedTuple):
+    """The means of one model over all rows."""
+
+    model: str
+    cells: list[Cell]
+
+
 class SimpleTable(NamedTuple):
-    """One table; all cells are text."""
+    """One task; all cells are text."""
 
     key: str
     facts: str
+    metrics: list[Metric]
+    """Of the columns between the first and the last."""
     header: list[str]
     rows: list[list[str]]
-    mean: list[str]
-    """The mean over all rows."""
+    """Of the evaluated model, a row per language or pair of languages."""
+    summaries: list[Summary]
+    """The mean over all rows: of the evaluated model, then of those beside it."""
+    count: str
+    """How many questions or sentences the rows have together."""
     groups: list[list[str]]
     """Means over the languages of one script, of one family, or (not) seen in training."""
     published: list[list[str]]
     """Figures that others published: the system with the number of its note, then its means."""
     notes: list[str]
     """Where those are printed, and where their protocol differs."""
+    modes: ModeTable
+    first: ModeTable
+
+    @property
+    def means(self) -> Iterator[list[str]]:
+        """A row of text per model, intervals in brackets."""
+        for number, (model, cells) in enumerate(self.summaries):
+            shown = [f"{cell.figure} [{cell.interval}]" if cell.interval else cell.figure for cell in cells]
+            yield ["mean" if number == 0 else f"mean, {model}", *shown, self.count]
 
 
 def simple_tables(report: Report) -> list[SimpleTable]:
     """The tables of a report's `searches`, then of its `bitext`."""
     pools = [_pool(report, key, result) for key, result in report.searches.items()]
-    return pools + [_bitext(key, result) for key, result in report.bitext.items()]
+    return pools + [_bitext(report, key, result) for key, result in report.bitext.items()]
 
 
 def _pool(report: Report, key: str, result: PoolResult) -> SimpleTable:
@@ -53,19 +78,55 @@ def _pool(report: Report, key: str, result: PoolResult) -> SimpleTable:
         for name, group in members.items()
     ]
     rows = [[language, *_figures(row, metrics), f"{row.questions:,}"] for language, row in result.per_language.items()]
-    questions = sum(row.questions for row in result.per_language.values())
-    mean = ["mean", *_figures(result, metrics), f"{questions:,}"]
-    header = ["language", *(metric.label for metric in metrics), "questions"]
-    return SimpleTable(key, facts, header, rows, mean, groups, published, notes)
+    models = [(report.label, result), *_beside(report.other_searches, key)]
+    return SimpleTable(
+        key=key,
+        facts=facts,
+        metrics=metrics,
+        header=["language", *(metric.label for metric in metrics), "questions"],
+        rows=rows,
+        summaries=[_summary(label, model, model.intervals, metrics) for label, model in models],
+        count=f"{sum(row.questions for row in result.per_language.values()):,}",
+        groups=groups,
+        published=published,
+        notes=notes,
+        modes=mode_table(models),
+        first=first_table(models),
+    )
 
 
-def _bitext(key: str, result: BitextResult) -> SimpleTable:
+def _bitext(report: Report, key: str, result: BitextResult) -> SimpleTable:
     facts = f"{result.about}; {result.sentences:,} sentence pairs in {len(result.pairs)} language pairs"
     rows = [[pair, *_figures(row, BITEXT_COLUMNS), f"{row.sentences:,}"] for pair, row in result.pairs.items()]
-    sentences = sum(row.sentences for row in result.pairs.values())
-    mean = ["mean", *_figures(result, BITEXT_COLUMNS), f"{sentences:,}"]
-    header = ["pair", *(metric.label for metric in BITEXT_COLUMNS), "sentences"]
-    return SimpleTable(key, facts, header, rows, mean, [], [], [])
+    models = [(report.label, result), *_beside(report.other_bitext, key)]
+    return SimpleTable(
+        key=key,
+        facts=facts,
+        metrics=BITEXT_COLUMNS,
+        header=["pair", *(metric.label for metric in BITEXT_COLUMNS), "sentences"],
+        rows=rows,
+        summaries=[_summary(label, model, model.intervals, BITEXT_COLUMNS) for label, model in models],
+        count=f"{sum(row.sentences for row in result.pairs.values()):,}",
+        groups=[],
+        published=[],
+        notes=[],
+        modes=mode_table(()),
+        first=first_table(()),
+    )
+
+
+def _beside(others: Mapping[str, Mapping[str, Result]], key: str) -> list[tuple[str, Result]]:
+    return [(label, tasks[key]) for label, tasks in others.items() if key in tasks]
+
+
+def _summary(
+    model: str, result: Scores[float], intervals: Mapping[str, tuple[float, float]], metrics: Sequence[Metric]
+) -> Summary:
+    cells = []
+    for name in (metric.name for metric in metrics):
+        shown = " – ".join(amount(name, limit) for limit in intervals.get(name, ()))
+        cells.append(Cell(amount(name, result[name]), shown))
+    return Summary(model, cells)
 
 
 def _figures(scores: Scores[float], metrics: Sequence[Metric]) -> list[str]:

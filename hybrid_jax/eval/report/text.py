@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hybrid_jax.disk.tables import aligned, markdown_table
 from hybrid_jax.eval.measures.catalogue import SETTING_LABELS, SETTINGS, Setting
+from hybrid_jax.eval.report.mode_tables import ABOUT_FIRST, ABOUT_MODES, ModeTable, first_table, mode_table
 from hybrid_jax.eval.report.rows import (
     GROUP_LABELS,
     Cell,
@@ -30,7 +31,7 @@ def headline_table(report: Report) -> str:
     aligned for a terminal."""
     parts = [_headlines(report)] if report.tasks else []
     for table in simple_tables(report):
-        parts.append("\n".join([f"{table.key}: {table.facts}", *aligned([table.header, table.mean])]))
+        parts.append("\n".join([f"{table.key}: {table.facts}", *aligned([table.header, *table.means])]))
     return "\n\n".join(parts)
 
 
@@ -49,7 +50,9 @@ def markdown(report: Report) -> str:
     """The page's tables, without its texts and curves."""
     lines = [f"# {_plain(report.title)}", ""]
     for key, result in report.tasks.items():
-        lines += [f"## {key}", "", _plain(facts(result)), "", *_compared(report, key), *_bias(report, key)]
+        lines += [f"## {key}", "", _plain(facts(result)), "", *_compared(report, key)]
+        listed = list(models(report, key))
+        lines += [*_modes(mode_table(listed), first_table(listed)), *_bias(report, key)]
         rows = [[metric, model, *map(_with_interval, cells)] for metric, model, cells in all_metrics(report, key)]
         lines += ["Every metric:", "", *_table(["metric", "model", *SETTING_LABELS.values()], rows)]
         lines += _by_language(result)
@@ -58,9 +61,9 @@ def markdown(report: Report) -> str:
         lines += _matrix(quality, "mAP by query language (rows) and candidate language (columns):")
         lines += _matrix(depth, "Median rank, among all languages, of the best answer in each language:")
     for table in simple_tables(report):
-        rows = [[_plain(cell) for cell in row] for row in (*table.rows, table.mean, *table.groups, *table.published)]
+        rows = [[_plain(cell) for cell in row] for row in (*table.rows, *table.means, *table.groups, *table.published)]
         lines += [f"## {_plain(table.key)}", "", _plain(table.facts), ""]
-        lines += [*_table(table.header, rows), *_cited(table.notes)]
+        lines += [*_table(table.header, rows), *_cited(table.notes), *_modes(table.modes, table.first)]
     rows = [[name, _plain(value)] for name, value in provenance_rows(report.provenance)]
     return "\n".join([*lines, "## Provenance", "", *_table(["name", "value"], rows)])
 
@@ -123,6 +126,17 @@ def _bias(report: Report, key: str) -> list[str]:
         shares = [["of the questions", *(number(row.share, 3) for row in first.values())]]
         shares.append(["without bias", *(number(row.unbiased, 3) for row in first.values())])
         lines += _table(["best answer is in", *first], shares)
+    return lines
+
+
+def _modes(modes: ModeTable, first: ModeTable) -> list[str]:
+    lines: list[str] = []
+    if modes.rows:
+        rows = [[row.label, row.model, *map(_with_interval, row.cells)] for row in modes.rows]
+        lines += [f"Modes of search. {ABOUT_MODES}", "", *_table(["mode", "model", *modes.header], rows)]
+    if first.rows:
+        rows = [[row.model, *map(_with_interval, row.cells)] for row in first.rows]
+        lines += [f"The first result. {ABOUT_FIRST}", "", *_table(["model", *first.header], rows)]
     return lines
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval.tasks.base import BitextTask, Candidate, Query, RetrievalTask, SearchTask, Task
-from hybrid_jax.eval.tasks.beir import beir, pooled
+from hybrid_jax.eval.tasks.beir import UNKNOWN_LANGUAGE, beir, pooled
 from hybrid_jax.eval.tasks.bitext import flores, ntrex, tatoeba
 from hybrid_jax.eval.tasks.demo import demo
 from hybrid_jax.eval.tasks.lareqa import mlqa_r, xquad_r
@@ -20,6 +20,7 @@ from hybrid_jax.eval.tasks.tydiqa import tydiqa
 __all__ = [
     "FOLDER_TASKS",
     "TASKS",
+    "UNKNOWN_LANGUAGE",
     "BitextTask",
     "Candidate",
     "Query",

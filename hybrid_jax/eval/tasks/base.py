@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -112,11 +112,15 @@ class SearchTask:
     def survey(self) -> Survey:
         """What the corpus holds of the judgments; the corpus is read for it once. Raises DataError as `survey` does."""
 
+        languages: set[str] = set()
+
         def places() -> Iterator[tuple[str, str]]:
             for number, candidate in enumerate(self.corpus(), start=1):
+                languages.add(candidate.language)
                 yield candidate.id, candidate.where or f"task {self.name}, candidate {number}"
 
-        return survey(self.name, places, self.qrels, size=self.size, drop_same_id=self.drop_same_id)
+        found = survey(self.name, places, self.qrels, size=self.size, drop_same_id=self.drop_same_id)
+        return replace(found, languages=tuple(sorted(languages)))
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -36,6 +36,8 @@ class Survey:
     """Those of them that the corpus lacks; they count as not retrieved."""
     unanswerable: tuple[str, ...]
     """Ids of queries without a relevant candidate in the corpus; every metric counts them as 0."""
+    languages: tuple[str, ...] = ()
+    """The candidates' languages, sorted."""
 
     def lines(self) -> list[str]:
         """What to tell the user before the task is evaluated; [] if nothing is missing."""

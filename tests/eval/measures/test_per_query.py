@@ -10,6 +10,7 @@ import pytest
 
 from hybrid_jax.eval.full_ranking import evaluate
 from hybrid_jax.eval.measures.catalogue import FULL_RANKING, RANK_DISTANCE, SETTINGS
+from hybrid_jax.eval.measures.parts import MODES
 from hybrid_jax.eval.measures.per_query import Table, collect, read, write
 from hybrid_jax.eval.measures.stats import macro_mean
 from hybrid_jax.eval.tasks import RetrievalTask
@@ -81,6 +82,12 @@ def test_a_rank_distance_needs_two_relevant_candidates(make_task, knows_the_reco
     np.testing.assert_array_equal(np.isnan(distance), [True] + [False] * 5)
 
 
+def assert_same(computed, reference) -> None:
+    assert list(computed) == list(reference)
+    for metric in computed:
+        np.testing.assert_array_equal(computed[metric], reference[metric], strict=True)
+
+
 def test_the_file_gives_back_what_it_was_given(tmp_path, uneven, random_encoder):
     tables = {"xquad_r": table_of(uneven, random_encoder), "xquad_r:sentence": table_of(uneven, random_encoder)}
     path = tmp_path / "new" / "per_query.npz"
@@ -91,10 +98,12 @@ def test_the_file_gives_back_what_it_was_given(tmp_path, uneven, random_encoder)
     for key, table in tables.items():
         for field in fields(Table):
             computed, reference = getattr(table, field.name), getattr(actual[key], field.name)
-            if field.name in SETTINGS:
-                assert list(computed) == list(reference)
-                for metric in computed:
-                    np.testing.assert_array_equal(computed[metric], reference[metric], strict=True)
+            if field.name == "further":
+                assert list(computed) == list(reference) == list(MODES)
+                for mode in MODES:
+                    assert_same(computed[mode], reference[mode])
+            elif field.name in SETTINGS:
+                assert_same(computed, reference)
             else:
                 assert computed == reference
     # As the module's docstring tells those who read it without us.
@@ -162,8 +171,8 @@ def test_a_header_that_is_not_ours_is_refused(saved):
     assert "parallel/multilingual/err" in told(
         {**header, "tasks": {"parallel": task | {"metrics": task["metrics"] | {"multilingual": ["err"]}}}}
     )
-    assert "metrics.pooled" in told(
-        {**header, "tasks": {"parallel": task | {"metrics": task["metrics"] | {"pooled": []}}}}
+    assert "metrics.nowhere" in told(
+        {**header, "tasks": {"parallel": task | {"metrics": task["metrics"] | {"nowhere": []}}}}
     )
 
 
