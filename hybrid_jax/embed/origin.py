@@ -44,5 +44,10 @@ class Origin(BaseModel):
 
     @property
     def name(self) -> str:
-        """The folder's name, and for a run its step: "hybrid, step 800"."""
-        return f"{self.folder.name}, step {self.step}" if self.is_run else self.folder.name
+        """The folder's name, and for a run its step: "hybrid, step 800"; a hub id for a folder of the hub's cache."""
+        if self.is_run:
+            return f"{self.folder.name}, step {self.step}"
+        for above in self.folder.parents:  # …/models--ORGANISATION--NAME/snapshots/REVISION
+            if above.name.startswith("models--"):
+                return above.name.removeprefix("models--").replace("--", "/", 1)
+        return self.folder.name

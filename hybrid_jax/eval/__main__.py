@@ -12,6 +12,12 @@ from hybrid_jax.runtime.leave import leave
 from hybrid_jax.runtime.program import program
 
 ALSO = ("figures", "trec", "mteb")
+NOTHING = {
+    "figures": "figures show tasks that are ranked in full, and curves of watched runs",
+    "trec": "rankings are of tasks with queries and candidates; bitext has none",
+    "mteb": "there is no result",
+}
+"""Why one of `ALSO` may have written nothing."""
 COMMANDS = {
     "compare": "hybrid_jax.eval.compare",
     "embed": "hybrid_jax.embed.corpus",
@@ -133,7 +139,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     origin = encoder.origin
     if arguments.untrained:
         read_config(origin.folder)  # raises where the folder is no run
-    out = arguments.out or (origin.folder / "eval" if origin.is_run else Path(f"eval-{origin.folder.name}"))
+    out = arguments.out or (origin.folder / "eval" if origin.is_run else Path(f"eval-{Path(origin.name).name}"))
     debias = {}
     if methods:
         say(f"fitting {', '.join(methods)} on {', '.join(map(str, arguments.debias_text))}")
@@ -156,6 +162,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         encoder, evaluation, out, title=arguments.title, untrained=untrained, debias=debias, also=arguments.also
     )
     say(headline_table(report))
+    if trec is not None and trec.paths:
+        paths.append(out / "trec")
+    for kind in arguments.also:
+        if out / kind not in paths:
+            say(f"--also {kind} wrote nothing: {NOTHING[kind]}")
     say("report: " + "  ".join(str(path) for path in paths))
     return 0
 

@@ -150,20 +150,20 @@ def publish(
 ) -> Published:
     """Writes report.json, report.md, report.html and per_query.npz into the folder, over those of an earlier report.
 
-    Each of `debias` is written beside them. `also` names more to write: "figures" and "mteb"; "trec", whose files
-    `measure` wrote into FOLDER/trec, is only listed. `untrained` is the same model before training, shown beside it.
+    Each of `debias` is written beside them. `also` names more to write: "figures" and "mteb". The paths are those of
+    what was written: a folder of figures is not among them where no task has any. `untrained` is the same model before
+    training, shown beside it.
     """
     report = _report(encoder, evaluation, title, untrained, debias or {})
-    paths = write_report(folder, report)
-    per_query.write(folder / per_query.FILE_NAME, evaluation.per_query)
+    paths = [*write_report(folder, report), folder / per_query.FILE_NAME]
+    per_query.write(paths[-1], evaluation.per_query)
     for method, debiaser in (debias or {}).items():
         paths.append(folder / f"debias-{method}.npz")
         debiaser.save(paths[-1])
     for kind, write in (("figures", figures.write), ("mteb", mteb_results.write)):
-        if kind in also:
+        if kind in also and write(folder / kind, report):
             paths.append(folder / kind)
-            write(paths[-1], report)
-    return Published(report, [*paths, folder / "trec"] if "trec" in also else paths)
+    return Published(report, paths)
 
 
 def _report(

@@ -10,13 +10,13 @@ from hybrid_jax.eval import tasks
 from hybrid_jax.eval.tasks import BitextTask, RetrievalTask, SearchTask, Task
 
 TasksByName = Mapping[str, tuple[Task, ...]]
-"""The tasks that each name on the command line stands for."""
+"""The tasks that each name on the command line stands for, by `key_of` the name."""
 SAID_FROM = 1_000_000
 """Corpora with more candidates take a while to check, which is said."""
 
 
 def open_tasks(names: str, data_dir: Path | None, say: Callable[[str], None] = lambda line: None) -> TasksByName:
-    """The tasks that the names, separated by commas, stand for.
+    """The tasks that the names, separated by commas, stand for, by their keys in reports.
 
     Their official files are looked for in `data_dir`; None stands for $HYBRID_JAX_DATA, or else ../shared/data.
     Every file is read to its end, a corpus that is searched as a stream too, and `say` is called with a line for each
@@ -31,8 +31,9 @@ def open_tasks(names: str, data_dir: Path | None, say: Callable[[str], None] = l
 
     requested = [name.strip() for name in names.split(",") if name.strip()]
     makers = {name: tasks.maker(name) for name in requested or [names]}  # checks all names before it reads any file
-    opened = {name: make(data) for name, make in makers.items()}
-    repeated = [name for name, count in Counter(task.name for task in ranked(opened)).items() if count > 1]
+    repeated = [key for key, count in Counter(map(key_of, makers)).items() if count > 1]
+    opened = {key_of(name): make(data) for name, make in makers.items()}
+    repeated += [name for name, count in Counter(task.name for task in ranked(opened)).items() if count > 1]
     if repeated:
         raise DataError(
             f"--tasks {names!r}: two tasks are called {repeated[0]!r}: rename a folder, or evaluate them apart"
@@ -43,6 +44,22 @@ def open_tasks(names: str, data_dir: Path | None, say: Callable[[str], None] = l
         for line in task.survey.lines():
             say(line)
     return opened
+
+
+def key_of(name: str) -> str:
+    """A task's key in reports: its name, with a folder's name in place of its path, such as "beir:scifact".
+
+    Where a file is named, its name is added ("beir:scifact/dev"). So evaluations of the same data can be compared
+    wherever it lay.
+    """
+    kind, _, path = name.partition(":")
+    if not path or kind not in tasks.FOLDER_TASKS:
+        return name
+    place = Path(path).resolve()
+    if not place.is_file():
+        return f"{kind}:{place.name}"
+    folder = place.parent.parent if place.parent.name == "qrels" else place.parent
+    return f"{kind}:{folder.name}/{place.stem}"
 
 
 def ranked(opened: TasksByName) -> list[RetrievalTask]:

@@ -77,7 +77,7 @@ def test_a_beir_folder_is_searched(tiny_run, tmp_path: Path, monkeypatch, capsys
     assert "nDCG@10" in capsys.readouterr().out
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert report["title"] == "run, step 80"
-    found = report["searches"][f"beir:{folder}"]
+    found = report["searches"][f"beir:{folder.name}"]
     assert found["candidates"] == found["questions"] == 3
     assert set(found["per_language"]) == {"de", "en", "th"}
     assert 0 < found["ndcg@10"] <= 1

@@ -93,10 +93,15 @@ def test_a_searched_pool_has_everything_that_a_full_ranking_has(
     tiny_run, pool: Path, texts: Path, tmp_path: Path, monkeypatch, capsys
 ):
     """The untrained run, debiasing, CSLS, modes, intervals and values per query, which `compare` reads."""
-    key = f"beir:{pool}"
-    asked = ["--ckpt", tiny_run.folder, "--tasks", key, "--untrained", "--csls", "--debias", "lsar"]
-    assert run_cli(monkeypatch, *asked, "--debias-text", texts, "--out", tmp_path / "a") == 0
+    key = "beir:pool"  # the folder's name: the same wherever it lies
+    asked = ["--ckpt", tiny_run.folder, "--tasks", f"beir:{pool}", "--untrained", "--csls", "--debias", "lsar"]
+    also = ["--also", "figures,trec"]
+    assert run_cli(monkeypatch, *asked, "--debias-text", texts, "--out", tmp_path / "a", *also) == 0
     told = capsys.readouterr().out
+    assert "--also figures wrote nothing: figures show tasks that are ranked in full" in told
+    written = [Path(path).name for path in told.splitlines()[-1].removeprefix("report: ").split("  ")]
+    assert written == ["report.json", "report.md", "report.html", "per_query.npz", "debias-lsar.npz", "trec"]
+    assert sorted(written) == sorted(path.name for path in (tmp_path / "a").iterdir())
     report = json.loads((tmp_path / "a" / "report.json").read_text(encoding="utf-8"))
     raw = report["searches"][key]
     assert list(report["other_searches"]) == ["untrained", "lsar", "csls"]
@@ -118,7 +123,7 @@ def test_a_searched_pool_has_everything_that_a_full_ranking_has(
     means = [values[np.array(table.languages) == language].mean() for language in sorted(set(table.languages))]
     assert raw["ndcg@10"] == pytest.approx(np.mean(means), abs=1e-12)
     early = sorted(int(path.name) for path in (tiny_run.folder / "checkpoints").iterdir() if path.name.isdecimal())[0]
-    step = ["--ckpt", tiny_run.folder, "--step", early, "--tasks", key, "--out", tmp_path / "b"]
+    step = ["--ckpt", tiny_run.folder, "--step", early, "--tasks", f"beir:{pool}", "--out", tmp_path / "b"]
     assert run_cli(monkeypatch, *step) == 0
     capsys.readouterr()
     both = ["compare", tmp_path / "a", tmp_path / "b"]

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.made_up_report import made_up_report
 
 from hybrid_jax.eval import __main__ as cli
 from hybrid_jax.eval.measures.catalogue import BIAS
+from hybrid_jax.eval.report.build import write_report
+from hybrid_jax.eval.report.schema import CurvePoint, CurveSettings, Report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
@@ -33,6 +36,14 @@ document.querySelector("iframe").onload = ({target}) => {
     strips: all("svg.strip").filter(shown).length,
     texts: all(".passage, .question").filter(shown).map((it) =>
       [it.lang, page.defaultView.getComputedStyle(it).direction, it.textContent]),
+    wider: all("main *").filter((it) => shown(it) && !it.closest(".wide > *") &&
+      it.getBoundingClientRect().right > page.documentElement.clientWidth + 0.5).map((it) => it.outerHTML.slice(0, 99)),
+    scrolling: all(".wide").filter((it) => it.scrollWidth > it.clientWidth).map((it) => [
+      page.defaultView.getComputedStyle(it).overflowX, page.defaultView.getComputedStyle(it).backgroundImage]),
+    clipped: all("main *").filter((it) => shown(it) && !it.closest(".wide") && it.scrollWidth > it.clientWidth + 1 &&
+      page.defaultView.getComputedStyle(it).overflowX != "visible").map((it) => it.outerHTML.slice(0, 99)),
+    contents: all("nav a").map((it) => [it.textContent, page.querySelector(it.getAttribute("href")) !== null]),
+    legends: all("section p").map((it) => it.innerText),
     requests: page.defaultView.performance.getEntriesByType("resource").length,
     colours: ["body", "section"].map((it) => page.defaultView.getComputedStyle(page.querySelector(it)).backgroundColor),
   });
@@ -49,6 +60,30 @@ def folder(tiny_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
         asked = ["--ckpt", str(tiny_run.folder), "--tasks", "demo", "--untrained", "--title", TITLE, "--out", str(out)]
         patch.setattr(sys, "argv", ["eval", *asked])
         assert cli.main() == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def full(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same report with searched pools, bitext and a curve whose mAP is small."""
+    report = Report.model_validate_json((folder / "report.json").read_bytes())
+    others = made_up_report({"tatoeba": ["fra-eng", "zho_Hans-eng_Latn"]})
+    settings = CurveSettings(metric="demo.map.multilingual", tasks=("demo",), data_sha256="", run_sha256="")
+    points = [
+        CurvePoint(
+            step=step,
+            pairs=step,
+            written="2026-11-22T06:00:00+00:00",
+            seconds=1,
+            value=value,
+            figures={"demo": {"map": {"monolingual": value, "cross_lingual": value / 2, "multilingual": value / 3}}},
+            settings=settings,
+        )
+        for step, value in ((1_000, 0.001), (20_000, 0.009))
+    ]
+    change = {"searches": others.searches, "bitext": others.bitext, "curve": points}
+    out = tmp_path_factory.mktemp("full")
+    write_report(out, report.model_copy(update=change))
     return out
 
 
@@ -103,6 +138,44 @@ def test_a_reader_sees_all_of_it(folder: Path, width: int, flags: tuple[str, ...
     worst = {query["language"]: query["text"] for query in result["worst"]}
     assert {(lang, text) for lang, _, text in seen["texts"]} >= set(worst.items())
     assert report["provenance"]["evaluated_with"]["packages"]["jax"] in seen["text"]
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_nothing_is_wider_than_the_page_but_what_scrolls(full: Path, width: int):
+    seen = look(full, width)
+    assert seen["wide"] <= width
+    assert seen["wider"] == []
+    assert seen["clipped"] == []
+    for overflow, cue in seen["scrolling"]:
+        assert overflow == "auto"
+        assert cue.count("linear-gradient") == 4  # a shadow where more is to be scrolled to
+    if width == 390:
+        assert len(seen["scrolling"]) > 5
+    names = ["While it trained", "demo", "miracl", "miracl_hn", "beir:/data/scifact", "tatoeba", "Provenance"]
+    assert seen["contents"] == [[name, True] for name in names]
+
+
+def test_a_curve_of_small_figures_has_different_ticks(full: Path):
+    text = look(full, 390)["text"]
+    assert "0.000\n" in text or "0.000" in text
+    assert {f"0.00{tick}" for tick in (0, 2, 4, 6, 8)} <= set(text.split())
+    assert "Mul. 0.0030" in text
+
+
+def test_legends_explain_what_is_shown(folder: Path, tmp_path: Path):
+    """Without another model, intervals or answers in several languages nothing is said of them."""
+    said = " ".join(look(folder, 1200)["legends"])
+    for words in ("with its interval", "untrained", "what a model without language bias", "Most of these"):
+        assert words in said
+    report = Report.model_validate_json((folder / "report.json").read_bytes())
+    result = report.tasks["demo"]
+    measure = result.bias["max_rank"].model_copy(update={"low": None, "high": None, "unbiased": None})
+    alone = result.model_copy(update={"bias": {"max_rank": measure}, "first_languages": {}, "modes": {}})
+    write_report(tmp_path, report.model_copy(update={"tasks": {"demo": alone}, "others": {}}))
+    said = " ".join(look(tmp_path, 1200)["legends"])
+    assert "no bias at the left" in said
+    for words in ("with its interval", "untrained", "what a model without language bias", "Most of these", "Pooled"):
+        assert words not in said
 
 
 def test_light_and_dark_differ(folder: Path):
