@@ -33,6 +33,8 @@ cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals and every m
   mlqa_dev   MLQA paragraphs, a task per question language: DATA_DIR/MLQA_V1/ (or mlqa-r/); a pair's figure is mteb's
   mlqa_test  the same on the test split: DATA_DIR/MLQA_V1/
   tydiqa     TyDiQA-GoldP passages, 9 languages: DATA_DIR/tydiqa-goldp-v1.1-dev.json; bias is the drop in the pool
+  belebele   Belebele passages, 900 questions in 11 languages: DATA_DIR/Belebele/*.jsonl;
+             belebele:LANG+LANG+… chooses others by their FLORES codes
   pooled:FOLDER   corpus.jsonl, queries.jsonl and qrels/test.tsv as in BEIR, with "lang" on each line
 
   beir:FOLDER     the same, searched for nDCG@10, R@100, mAP@100 and MRR@10 of any size of corpus, graded qrels

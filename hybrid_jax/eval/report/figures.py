@@ -174,8 +174,11 @@ def heatmap(layout: Heatmap) -> Figure:
     quality = layout.metric == "map"
     hue = colormaps["Blues" if quality else "Oranges"]
     scale = (Normalize if quality else LogNorm)(layout.low, layout.high)
-    codes, names = max(map(len, layout.rows)), max(len(script.name) for script in layout.scripts)
-    longest = max(map(len, layout.columns))
+    codes, names = (
+        max(len(layout.labels[code]) for code in layout.rows),
+        max(len(script.name) for script in layout.scripts),
+    )
+    longest = max(len(layout.labels[code]) for code in layout.columns)
     turned = longest > 3  # "zho_Hans" does not fit side by side
     # Inches; a letter takes 0.06 at 7 points and 0.052 at 6.
     left, right = 0.3 + 0.06 * codes, 0.16 + 0.052 * names
@@ -201,8 +204,10 @@ def heatmap(layout: Heatmap) -> Figure:
             color="white" if _dark(colour) else INK,
         )
     axes.set(xlim=(0, layout.width), ylim=(layout.height, 0))
-    axes.set_xticks([start + 0.5 for start in layout.columns.values()], list(layout.columns))
-    axes.set_yticks([start + 0.5 for start in layout.rows.values()], list(layout.rows))
+    axes.set_xticks(
+        [start + 0.5 for start in layout.columns.values()], [layout.labels[code] for code in layout.columns]
+    )
+    axes.set_yticks([start + 0.5 for start in layout.rows.values()], [layout.labels[code] for code in layout.rows])
     axes.tick_params(length=0, pad=2)
     if turned:
         axes.tick_params(axis="x", labelrotation=90)

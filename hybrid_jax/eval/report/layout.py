@@ -2,7 +2,8 @@
 (`figures.py`). Positions are in cells; sizes, fonts and colours belong to each renderer."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Literal, NamedTuple
 
@@ -52,6 +53,8 @@ class Heatmap(NamedTuple):
     columns: dict[str, float]
     """The left of each candidate language's column."""
     scripts: list[ScriptRows]
+    labels: dict[str, str]
+    """{code: how it is written at its row and column}."""
     low: float
     """The value with the palest colour."""
     high: float
@@ -112,7 +115,13 @@ def _heatmap(pairs: Pairs, metric: Literal["map", "translation_rank"], low: floa
     for name, members in groupby(rows, script):
         codes = list(members)
         scripts.append(ScriptRows(name, rows[codes[0]], rows[codes[-1]] + 1))
-    return Heatmap(metric, cells, rows, columns, scripts, low, high)
+    return Heatmap(metric, cells, rows, columns, scripts, short_codes({*rows, *columns}), low, high)
+
+
+def short_codes(codes: Iterable[str]) -> dict[str, str]:
+    """{code: the code without its script or region, where no other one has the same language}: "deu_Latn" is "deu"."""
+    bases = {code: re.split(r"[-_]", code)[0] for code in codes}
+    return {code: base if list(bases.values()).count(base) == 1 else code for code, base in bases.items()}
 
 
 def _log_share(value: float, low: float, high: float) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval.tasks.base import BitextTask, Candidate, Query, RetrievalTask, SearchTask, Task
 from hybrid_jax.eval.tasks.beir import UNKNOWN_LANGUAGE, beir, pooled
+from hybrid_jax.eval.tasks.belebele import belebele
 from hybrid_jax.eval.tasks.bitext import flores, ntrex, tatoeba
 from hybrid_jax.eval.tasks.demo import demo
 from hybrid_jax.eval.tasks.lareqa import mlqa_r, xquad_r
@@ -28,6 +29,7 @@ __all__ = [
     "SearchTask",
     "Task",
     "beir",
+    "belebele",
     "demo",
     "flores",
     "maker",
@@ -64,6 +66,7 @@ TASKS: Mapping[str, Maker] = {
     "xquad": lambda data: (xquad(data()),),
     "mlqa_dev": lambda data: mlqa(data(), "dev"),
     "mlqa_test": lambda data: mlqa(data(), "test"),
+    "belebele": lambda data: (belebele(data()),),
     "miracl": lambda data: tuple(miracl(data(), language) for language in LANGUAGES),
     "miracl_hn": lambda data: tuple(miracl_hn(data(), language) for language in LANGUAGES),
     "flores": lambda data: (flores(data()),),
@@ -83,9 +86,12 @@ def maker(name: str) -> Maker:
     kind, _, path = name.partition(":")
     if path and kind in FOLDER_TASKS:
         return lambda data: (FOLDER_TASKS[kind](Path(path)),)
+    if path and kind == "belebele":
+        return lambda data: (belebele(data(), path.split("+")),)
     if name not in TASKS:
         single_language = {f"{pool}_{language}" for pool in ("miracl", "miracl_hn") for language in LANGUAGES}
         names = [*(task for task in TASKS if task not in single_language), "miracl_LANG", "miracl_hn_LANG"]
+        names += ["belebele:LANG+LANG"]
         names += [f"{kind}:FOLDER" for kind in FOLDER_TASKS]
         raise DataError(f"no task {name!r}: choose from {', '.join(names)}")
     return TASKS[name]
