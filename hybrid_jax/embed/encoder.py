@@ -43,7 +43,7 @@ class TextRules:
     """The most tokens of a passage, including its prompt and special tokens; longer passages are cut."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TextEncoder:
     """Turns texts into vectors of length 1, on all devices of `mesh`.
 
@@ -75,6 +75,16 @@ class TextEncoder:
     def encode_passages(self, texts: Iterable[str], progress: bool | None = None) -> Float[np.ndarray, "texts dim"]:
         """Encodes passages, as `encode_queries` does queries."""
         return self._encode("passages", texts, self.rules.passage_prompt, self.rules.max_passage_length, progress)
+
+    encode_query = encode_queries
+    """The name that sentence-transformers uses."""
+    encode_document = encode_passages
+    """The name that sentence-transformers uses."""
+
+    def __repr__(self) -> str:
+        kind = f"{self.model.encoder.architecture}, {self.dim} dimensions"
+        limits = f"{self.rules.max_query_length} and {self.rules.max_passage_length} tokens"
+        return f"TextEncoder({self.origin.name}: {kind}, queries and passages of up to {limits})"
 
     def similarity(
         self, queries: Float[np.ndarray, "queries dim"], passages: Float[np.ndarray, "passages dim"]

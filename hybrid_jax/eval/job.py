@@ -25,7 +25,7 @@ from hybrid_jax.eval.zeros import ZERO_WARNING, with_warnings, zero_tasks
 from hybrid_jax.runs.provenance import provenance
 from hybrid_jax.runs.trained_on import read_trained_on
 
-__all__ = ["Published", "TasksByName", "fit_debiasing", "measure", "open_tasks", "publish"]
+__all__ = ["Published", "TasksByName", "fit_debiasing", "measure", "open_tasks", "publish", "report"]
 CURVE = "curve.jsonl"
 
 
@@ -138,6 +138,11 @@ def _with_others(
     )
 
 
+def report(encoder: TextEncoder, evaluation: Evaluation, *, untrained: Evaluation | None = None) -> Report:
+    """The report of an evaluation, without writing anything."""
+    return _report(encoder, evaluation, None, untrained, {})
+
+
 def publish(
     encoder: TextEncoder,
     evaluation: Evaluation,
@@ -154,16 +159,16 @@ def publish(
     what was written: a folder of figures is not among them where no task has any. `untrained` is the same model before
     training, shown beside it.
     """
-    report = _report(encoder, evaluation, title, untrained, debias or {})
-    paths = [*write_report(folder, report), folder / per_query.FILE_NAME]
+    made = _report(encoder, evaluation, title, untrained, debias or {})
+    paths = [*write_report(folder, made), folder / per_query.FILE_NAME]
     per_query.write(paths[-1], evaluation.per_query)
     for method, debiaser in (debias or {}).items():
         paths.append(folder / f"debias-{method}.npz")
         debiaser.save(paths[-1])
     for kind, write in (("figures", figures.write), ("mteb", mteb_results.write)):
-        if kind in also and write(folder / kind, report):
+        if kind in also and write(folder / kind, made):
             paths.append(folder / kind)
-    return Published(report, paths)
+    return Published(made, paths)
 
 
 def _report(

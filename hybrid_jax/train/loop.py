@@ -34,6 +34,7 @@ from hybrid_jax.runtime.watchdog import Watchdog
 from hybrid_jax.train.divergence import DivergedError, Divergence, roll_back
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.goodput import Goodput
+from hybrid_jax.train.hooks import Hooks, completed
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
@@ -41,6 +42,7 @@ from hybrid_jax.train.records import introduction, step_record
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import EvalStep, make_eval_step, make_train_step
 
+NO_HOOKS = Hooks()
 OF_A_HOST = ("log_every", "wandb_project", "data.cache_dir")
 """Fields that may differ between the processes of a run."""
 HARMLESS = (*OF_A_HOST, "mesh", "checkpoint", "heldout_every", "heldout_batches", "compare_every", "divergence")
@@ -48,7 +50,13 @@ HARMLESS = (*OF_A_HOST, "mesh", "checkpoint", "heldout_every", "heldout_batches"
 but for the batches that skipped.json names)."""
 
 
-def train(config: Config, workdir: Path, skip_bad_rows: bool = False, signals: Signals | None = None) -> bool:
+def train(
+    config: Config,
+    workdir: Path,
+    skip_bad_rows: bool = False,
+    signals: Signals | None = None,
+    hooks: Hooks = NO_HOOKS,
+) -> bool:
     """Trains the run of `config` in `workdir`, from its latest checkpoint if there is one.
 
     Returns whether the run is complete; otherwise `signals` told it to stop, and its last step has a checkpoint.
@@ -62,13 +70,20 @@ def train(config: Config, workdir: Path, skip_bad_rows: bool = False, signals: S
         while True:
             try:
                 with Goodput() as goodput:
-                    return _train(config, workdir, skip_bad_rows, lock, signals, skips, goodput)
+                    return _train(config, workdir, skip_bad_rows, lock, signals, skips, goodput, hooks)
             except DivergedError as error:
                 skips = roll_back(workdir, config.divergence, config.steps, skips, error, _say())
 
 
 def _train(
-    config: Config, workdir: Path, skip_bad_rows: bool, lock: Lock, signals: Signals, skips: Skips, goodput: Goodput
+    config: Config,
+    workdir: Path,
+    skip_bad_rows: bool,
+    lock: Lock,
+    signals: Signals,
+    skips: Skips,
+    goodput: Goodput,
+    hooks: Hooks,
 ) -> bool:
     primary = jax.process_index() == 0
     say = _say()
@@ -89,7 +104,7 @@ def _train(
     if "aligned" in config.mixture.shares and config.loss.positives == "one":
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
-    sources = _sources(pipeline, pretrained)
+    sources = {**_sources(pipeline, pretrained), **hooks.sources}
     check_processes_agree({**sources, **pipeline.digests}, "before the first step", "give all the same files")
     if primary:
         check_same_sources(workdir, sources, provenance())
@@ -101,7 +116,7 @@ def _train(
     part = partial(Batch.pack, layouts=layouts, host=jax.process_index(), hosts=jax.process_count())
 
     encode = make_encode(config.model, mesh)
-    objective = make_objective(config.loss, mesh)
+    objective = make_objective(config.loss, mesh) if hooks.objective is None else completed(hooks.objective)
     schedule = make_schedule(config.optimizer, config.steps)
     optimizer = make_optimizer(config.optimizer, config.steps)
     train_step = make_train_step(encode, objective, optimizer, schedule, config.seed, mesh)
@@ -143,7 +158,7 @@ def _train(
                 continue
             state, metrics = train_step(state, put_batch(mesh, rows))
             if pending is not None:  # log the step before this one while the devices compute this one
-                _log_step(log, divergence, goodput, *pending)
+                _log_step(log, divergence, goodput, hooks, *pending)
                 pending = None
             if batch.plan.step == start:
                 for line in introduction(_numbers(metrics), mesh.size, config.optimizer.accumulate):
@@ -165,7 +180,7 @@ def _train(
                 check_step_agrees(done, batch.digest, state.parameters)
             if due or stopping:  # a step is logged before its checkpoint is written
                 lock.check()
-                numbers = _log_step(log, divergence, goodput, *pending)
+                numbers = _log_step(log, divergence, goodput, hooks, *pending)
                 pending = None
                 with goodput.spent("save"):
                     checkpoints.save(done, state, numbers, may_be_best=due)
@@ -196,12 +211,20 @@ def _say() -> Callable[[str], None]:
 
 
 def _log_step(
-    log: RunLog, divergence: Divergence, goodput: Goodput, batch: Batch, metrics: Metrics, heldout: dict[str, float]
+    log: RunLog,
+    divergence: Divergence,
+    goodput: Goodput,
+    hooks: Hooks,
+    batch: Batch,
+    metrics: Metrics,
+    heldout: dict[str, float],
 ) -> dict[str, float]:
     """Logs this step and returns its numbers. Raises DivergedError as `Divergence.check` does."""
     numbers = _numbers(metrics)
     record = {**step_record(batch, {**numbers, **heldout}), "seconds": goodput.take()}
     log.record(batch.plan.step, len(batch.ids), record)
+    if hooks.on_step is not None and jax.process_index() == 0:
+        hooks.on_step({"step": batch.plan.step, **record})
     divergence.check(batch, numbers)
     return {**numbers, **heldout}
 

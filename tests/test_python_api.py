@@ -1,0 +1,139 @@
+"""From Python: docs/python.md as a user's script, and what it promises: the same results, one-line errors, resuming."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hybrid_jax
+from hybrid_jax.data.records import DataError
+from hybrid_jax.train.hooks import completed
+from hybrid_jax.train.objective import Groups, Vectors
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def script() -> str:
+    """The code of the page, top to bottom."""
+    return "\n".join(
+        re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.S)
+    )
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Where the page's script ran, and what it printed."""
+    folder = tmp_path_factory.mktemp("script")
+    (folder / "script.py").write_text(script(), encoding="utf-8")
+    # One device, as a user has it: the tests' eight share two cores.
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment |= {"HOME": str(folder), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=folder, env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_the_page_is_a_script_that_runs(used: tuple[Path, str]):
+    folder, told = used
+    assert "Metrics(12 steps of step, kind, dataset" in told
+    printed = "TextEncoder(words, step 12: bert, 16 dimensions, queries and passages of up to 32 and 32 tokens)"
+    assert printed in told
+    assert len(list((folder / ".cache" / "hybrid_jax" / "rows").iterdir())) == 1
+    report = json.loads((folder / "runs" / "words" / "eval" / "report.json").read_text(encoding="utf-8"))
+    assert str(report["tasks"]["demo"]["map"]) in told
+    assert "untrained" in report["others"]
+
+
+def test_a_run_is_opened_and_is_the_commands(used: tuple[Path, str], monkeypatch: pytest.MonkeyPatch):
+    folder, _ = used
+    run = hybrid_jax.Run(folder / "runs" / "words")
+    assert run.config.steps == len(run.metrics) == 12
+    lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [row["loss"] for row in run.metrics] == [json.loads(line)["loss"] for line in lines]
+    np.testing.assert_array_equal(run.metrics["step"], np.arange(12))
+    assert math.isnan(run.metrics["pairs_per_second"][0])  # the first step is compiled
+    assert isinstance(run.metrics[3:5], hybrid_jax.Metrics)
+    with pytest.raises(KeyError, match="no column 'lose': there are step, kind"):
+        run.metrics["lose"]
+    with pytest.raises(ValueError, match=r"nowhere is not a run"):
+        hybrid_jax.Run(folder / "nowhere")
+    encoder = run.encoder(step=6)
+    assert repr(encoder).startswith("TextEncoder(words, step 6: bert")
+    np.testing.assert_array_equal(encoder.encode_query(["Haus?"]), encoder.encode_queries(["Haus?"]))
+    np.testing.assert_array_equal(encoder.encode_document(["Haus."]), encoder.encode_passages(["Haus."]))
+    # An evaluation that is not written is the same as one that is.
+    report = hybrid_jax.evaluate(encoder, ["demo"], say=lambda line: None)
+    again = run.evaluate("demo", step=6, out=folder / "other", say=lambda line: None)
+    assert report.tasks == again.tasks
+    assert {path.name for path in (folder / "other").iterdir()} >= {"report.json", "report.html", "per_query.npz"}
+
+
+def test_the_run_is_the_one_of_the_same_config(tiny_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The first steps of the command's run, bit for bit; and the same call resumes or is refused."""
+    monkeypatch.setenv("TINY_ROWS", str(tiny_run.folder.parent))
+    config = hybrid_jax.Run(tiny_run.folder).config
+    seen: list[int] = []
+
+    def stop(record: Any) -> None:
+        seen.append(record["step"])
+        if len(seen) == 23:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        hybrid_jax.train(config, tmp_path / "run", on_step=stop)
+    assert seen == list(range(23))
+    ours, theirs = hybrid_jax.Run(tmp_path / "run").metrics, hybrid_jax.Run(tiny_run.folder).metrics
+    np.testing.assert_array_equal(ours["loss"], theirs["loss"][: len(ours)])
+    with pytest.raises(ValueError, match="steps: 80 -> 30"):
+        hybrid_jax.train(config, tmp_path / "run", fields={"steps": 30})
+
+
+def test_mistakes_are_one_line(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"^config: unknown field optimiser: did you mean optimizer") as caught:
+        hybrid_jax.train({"optimiser": {}}, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"no config file nowhere\.yaml"):
+        hybrid_jax.train("nowhere.yaml", tmp_path / "run")
+    with pytest.raises(DataError, match=r"record 2 of mine: Object of type set is not JSON"):
+        hybrid_jax.data.rows([{"id": "1"}, {"id": {1}}], name="mine", folder=tmp_path)
+    with pytest.raises(DataError, match="no records for dataset rows"):
+        hybrid_jax.data.rows([], folder=tmp_path)
+
+
+def test_rows_are_written_once_for_the_same_records(tmp_path: Path):
+    records = [{"id": "1", "lang": "en", "query": "ä?", "passage": "b"}]
+    first, again = (hybrid_jax.data.rows(records, folder=tmp_path, languages=("en",)) for _ in range(2))
+    assert first == again
+    assert first.languages == ("en",)
+    (path,) = tmp_path.iterdir()
+    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == records
+
+
+def test_an_objective_of_ones_own_is_counted_as_ours(used: tuple[Path, str]):
+    """Accuracy, negatives and masked of a batch worked out by hand: two rows share a group."""
+    vectors = Vectors(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[1, 0, 2]], np.float32(1))
+    groups = Groups(np.array([7, 7, 8]), np.array([7, 7, 8]))
+    _, metrics = completed(lambda vectors, groups: vectors.queries.sum())(vectors, groups)
+    # Each of the first two would find the other's passage, which is masked as its translation.
+    assert {name: float(value) for name, value in metrics.items()} == pytest.approx(
+        {"accuracy": 2 / 3, "negatives": 4 / 3, "masked": 2 / 3}
+    )
+    with pytest.raises(TypeError, match=r"loss of shape \(3,\): return one float32 scalar"):
+        completed(lambda vectors, groups: vectors.queries.sum(axis=1))(vectors, groups)
+    folder, _ = used
+    begun = json.loads((folder / "runs" / "hinge" / "run.json").read_text(encoding="utf-8"))
+    assert begun["data"]["the objective"] == "__main__.hinge"
+    violated = hybrid_jax.Run(folder / "runs" / "hinge").metrics["violated"]
+    assert (violated > 0).all()
+    config = hybrid_jax.Run(folder / "runs" / "hinge").config
+    with pytest.raises(ValueError, match="the objective"):
+        hybrid_jax.train(config, folder / "runs" / "hinge")
