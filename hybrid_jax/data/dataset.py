@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hybrid_jax.data.formats import Format, supported_kinds
-from hybrid_jax.data.records import check_language
+from hybrid_jax.data.languages import language_tag
 from hybrid_jax.data.schedule import Kind
 
 
@@ -24,7 +24,7 @@ class DatasetConfig(BaseModel):
     kinds: tuple[Kind, ...] | None = None
     """The kinds of pairs to make from it; None: all that the format allows."""
     languages: tuple[str, ...] | None = None
-    """Keep only rows in these languages; None: all."""
+    """Keep only rows in these languages, by any of their codes ("de", "deu", "zho_Hant"); None: all."""
     lang: str | None = None
     """The language of rows that do not name theirs (tevatron, squad, TFDS datasets that we do not know)."""
     ids: Literal["given", "line"] = "given"
@@ -41,19 +41,17 @@ class DatasetConfig(BaseModel):
         """The parts of `path`, which are separated by commas."""
         return [part.strip() for part in self.path.split(",")]
 
+    @field_validator("languages", "lang")
+    @classmethod
+    def _tags(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
+        return language_tag(value) if isinstance(value, str) else value and tuple(map(language_tag, value))
+
     @field_validator("languages", "kinds")
     @classmethod
     def _not_empty(cls, values: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if values is not None and (not values or len(set(values)) < len(values)):
             raise ValueError(f"{list(values)} must name something, and each only once (leave it out to mean all)")
         return values
-
-    @field_validator("languages", "lang")
-    @classmethod
-    def _known_languages(cls, value: tuple[str, ...] | str | None) -> tuple[str, ...] | str | None:
-        for code in (value,) if isinstance(value, str) else value or ():
-            check_language(code)
-        return value
 
     @model_validator(mode="after")
     def _combinations(self) -> "DatasetConfig":

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage, check_language
+from hybrid_jax.data.languages import language_tag
+from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage
 
 _UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -173,14 +174,13 @@ class Place:
         return self.identifier(self.get(record, key), key) if self.own_ids else self.line_id
 
     def language(self, code: Any, key: str) -> str:
-        """The value as a language code that Unicode CLDR knows."""
+        """The value, any code of a language, as the one tag that we write (`language_tag`)."""
         if not isinstance(code, str) or not code.isascii():
             raise self.bad(f'{key!r} must be a language code such as "de", got {show(code)}')
         try:
-            check_language(code)
+            return language_tag(code)
         except ValueError as error:
             raise self.bad(f"{key!r}: {error}") from None
-        return code
 
     def file_language(self) -> str:
         """The language that the config gives for the whole file."""

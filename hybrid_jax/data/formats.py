@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hybrid_jax.data.fields import Place, show
-from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row, check_language
+from hybrid_jax.data.languages import is_language_key
+from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row
 from hybrid_jax.data.schedule import KINDS, Kind
 
 Format = Literal["aligned", "qa", "bitext", "bitext_pairs", "tevatron", "squad"]
 
 _BITEXT_METADATA = frozenset({"id", "source", "src", "doc", "split", "url", "license", "answers"})
 """Keys of a bitext row that are not languages. So is `mt` if it is true or false; if it is a text, it is Maltese.
-Indonesian has to be "id-ID", as `id` is the row's id."""
+Indonesian has to be "ind", as `id` is the row's id."""
 
 
 def aligned_rows(record: dict[str, Any], place: Place) -> list[Row]:
@@ -75,11 +76,16 @@ def _own_row(
 def bitext_rows(record: dict[str, Any], place: Place) -> list[Row]:
     """{id, en: text, de: text, …}: one row per language, with the text as both query and passage."""
     record_id = place.record_id(record)
-    rows = []
+    rows: list[Row] = []
+    keys: dict[str, str] = {}
     for key, value in record.items():
         if key in _BITEXT_METADATA or value is None or (key == "mt" and isinstance(value, bool)):
             continue
         lang, text = place.language(key, key), place.clean(value, key)
+        if keys.setdefault(lang, key) != key:
+            raise place.bad(
+                f"{keys[lang]!r} and {key!r} are the same language {lang!r}, leave one out or write its region"
+            )
         rows.append(Row(record_id, lang, text, text, where=place.where))
     if len(rows) < 2:
         raise place.bad(f"{len(rows)} language, a translation needs two: add one or remove the line")
@@ -232,13 +238,7 @@ def detect_format(first: dict[str, Any] | None, path: Path) -> Format:
 
 
 def _is_language_text(key: str, value: Any) -> bool:
-    if key in _BITEXT_METADATA or not isinstance(value, str):
-        return False
-    try:
-        check_language(key)
-    except ValueError:
-        return False
-    return True
+    return key not in _BITEXT_METADATA and isinstance(value, str) and is_language_key(key)
 
 
 def supported_kinds(name: Format, own_ids: bool = True) -> tuple[Kind, ...]:

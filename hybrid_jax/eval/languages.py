@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple
 from babel import Locale
 from babel.core import get_global
 
+from hybrid_jax.data.languages import base_language, language_tag, usual_script
+
 RIGHT_TO_LEFT = frozenset({"Adlm", "Arab", "Aran", "Hebr", "Mand", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi"})
 """Scripts in use today; ISO 15924."""
 UNKNOWN = "unknown"
@@ -71,7 +73,8 @@ def language(code: str) -> Language | None:
         return None
     base, canonical, script = parsed
     named = {**_NAMES, **Locale("en").languages}
-    name = next((named[key] for key in (base, _unaliased(base), canonical) if key in named), code)
+    alias = get_global("language_aliases").get(base, base)  # with the script or region it implies: "prs" is "fa_AF"
+    name = next((named[key] for key in (base, alias, canonical) if key in named), code)
     family = _families().get(canonical) or _families().get(base)
     return Language(code, name, script, family, "rtl" if script in RIGHT_TO_LEFT else "ltr")
 
@@ -105,23 +108,13 @@ def _identity(code: str) -> str:
 
 def _parse(code: str) -> tuple[str, str, str] | None:
     """The code's language, the same as CLDR writes it, and the script; None for an unknown language."""
-    match = re.fullmatch(r"([a-z]{2,3})(?:[-_]([a-z]{4}))?(?:[-_]([a-z]{2}|\d{3}))?", code, re.IGNORECASE)
-    if match is None:
+    try:
+        tag = language_tag(code)
+    except ValueError:
         return None
-    base, script, region = match[1].lower(), match[2], match[3]
-    canonical, *implied = _unaliased(base).split("_")
-    likely: Mapping[str, str] = get_global("likely_subtags")
-    usual = likely.get(f"{canonical}_{region.upper()}") if region else None
-    usual = usual or likely.get("_".join([canonical, *implied])) or likely.get(canonical)
-    if usual is None or canonical == "und":
-        return None
-    scripts = [script.title() if script else "", *implied, *usual.split("_")[1:]]
-    return base, canonical, next(part for part in scripts if len(part) == 4)
-
-
-def _unaliased(base: str) -> str:
-    """The code that CLDR uses, with the script or region it implies: "deu" is "de", "prs" is "fa_AF"."""
-    return get_global("language_aliases").get(base, base)
+    base, *subtags = re.split("[-_]", code.strip())
+    script = next((part.title() for part in subtags if len(part) == 4 and part.isalpha()), usual_script(tag))
+    return None if script is None else (base.lower(), base_language(tag), script)
 
 
 @cache

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_jax.data.fields import Place, Repairs
-from hybrid_jax.data.records import DataError, check_language, known_languages
+from hybrid_jax.data.records import DataError
 
 PLACE = Place("file.jsonl:3", "file.jsonl:3", Repairs())
 SURROGATES = st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF)
@@ -63,27 +63,6 @@ def test_a_language_is_a_code(value: object):
     assert "'lang' must be a language code" in refusal(PLACE.language, value, "lang")
 
 
-@given(st.sampled_from(sorted(known_languages())))
-def test_a_language_code_in_another_case_is_refused_with_the_usual_one(code: str):
-    check_language(code)
-    assert PLACE.language(code, "lang") == code
-    assert f"write {code!r}" in refusal(PLACE.language, code.swapcase(), "lang")
-
-
-def test_the_code_to_write_is_named():
-    advice = {
-        "DE": "de",
-        "EN-us": "en-US",
-        "zh_hant": "zh_Hant",
-        "deu": "de",
-        "eng_Latn": "en_Latn",
-        "German": "de",
-        "iw": "he",
-        " de": "de",
-    }
-    for written, usual in advice.items():
-        message = refusal(PLACE.language, written, "lang")
-        assert message.endswith(f"unknown language code {written!r}, write {usual!r}")
-    for code in ("xx", "", "de-Latnn-", "de-XX", "zh-Hanz", "d", "de--AT", "x-private"):
-        message = refusal(PLACE.language, code, "lang")
-        assert message.endswith(f"unknown language code {code!r} (expected ISO 639 such as 'de', 'th' or 'zh-Hant')")
+def test_a_language_is_written_in_one_way_and_an_unknown_one_names_the_nearest():
+    assert [PLACE.language(code, "lang") for code in ("DE", "deu_Latn", "iw", " th ")] == ["de", "de", "he", "th"]
+    assert refusal(PLACE.language, "cz", "lang").endswith("did you mean 'cs' (Czech)? 'cz' is the country Czechia")

@@ -20,7 +20,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from hybrid_jax.data.fields import Place
-from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row, check_language
+from hybrid_jax.data.languages import is_language_key, language_tag
+from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row
 
 _TYDI_LANGUAGES = {
     "arabic": "ar",
@@ -256,11 +257,7 @@ def _language(name: str, config: str | None, split: str, example: dict[str, Any]
         return translated if "translate-train-" in split else _TYDI_LANGUAGES.get(example["id"].decode().split("-")[0])
     if name == "xquad" and split.startswith("translate-test"):
         return "en"  # XTREME's translations of the other languages into English
-    try:
-        check_language(config or "")
-    except ValueError:
-        return None
-    return config
+    return language_tag(config) if config and is_language_key(config) else None
 
 
 def _builder(folder: Path) -> Any:

@@ -5,8 +5,10 @@ import `data` and `disk`; knows no model, metric or report.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from hybrid_jax.data.languages import language_tag
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval.tasks.base import BitextTask, Candidate, Query, RetrievalTask, SearchTask, Task
 from hybrid_jax.eval.tasks.beir import UNKNOWN_LANGUAGE, beir, pooled
@@ -88,6 +90,10 @@ def maker(name: str) -> Maker:
         return lambda data: (FOLDER_TASKS[kind](Path(path)),)
     if path and kind == "belebele":
         return lambda data: (belebele(data(), path.split("+")),)
+    for pool in ("miracl_", "miracl_hn_"):
+        with suppress(ValueError):
+            if name.startswith(pool) and (usual := pool + language_tag(name.removeprefix(pool))) in TASKS:
+                name = usual
     if name not in TASKS:
         single_language = {f"{pool}_{language}" for pool in ("miracl", "miracl_hn") for language in LANGUAGES}
         names = [*(task for task in TASKS if task not in single_language), "miracl_LANG", "miracl_hn_LANG"]

@@ -12,12 +12,12 @@ from hybrid_jax.eval.tasks import Query
 from hybrid_jax.eval.tasks.beir import beir, pooled, read_qrels
 
 CORPUS = [
-    {"_id": "d1", "title": "Title", "text": "one", "lang": "en"},
-    {"_id": "d2", "title": "", "text": "zwei", "lang": "de"},
+    {"_id": "d1", "title": "Title", "text": "one", "lang": "eng_Latn"},
+    {"_id": "d2", "title": "", "text": "zwei", "lang": "DE"},
     {"_id": "q1", "text": "three"},
 ]
 QUERIES = [
-    {"_id": "q2", "text": "b?", "lang": "de"},
+    {"_id": "q2", "text": "b?", "lang": "deu"},
     {"_id": "unjudged", "text": "c?"},
     {"_id": "q1", "text": "a?"},
 ]

@@ -25,6 +25,11 @@ def test_a_folder_is_given_with_its_kind(tmp_path: Path):
             tasks.maker(f"{kind}:{tmp_path}")(no_data)
 
 
+def test_miracl_is_named_by_any_code_of_its_language():
+    for code in ("deu", "de-DE", "deu_Latn"):
+        assert tasks.maker(f"miracl_hn_{code}") is tasks.maker("miracl_hn_de")
+
+
 @pytest.mark.parametrize("name", ["nope", "", "beir", "beir:", "nope:folder", "miracl_xx"])
 def test_an_unknown_name_is_answered_with_the_known_ones(name: str):
     with pytest.raises(DataError, match=f"no task '{name}': choose from demo, .*, miracl_LANG, .*, beir:FOLDER"):
