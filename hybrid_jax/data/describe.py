@@ -40,8 +40,7 @@ def describe(store: Store, heldout_fraction: float) -> list[str]:
     for kind, size in sizes.items():
         drawn = f"{kind} batches draw from {size:,} {'rows' if kind == 'monolingual' else 'records'}"
         lines.append(f"  {store.describe_aligned() if kind == 'aligned' else drawn}")
-    if alone := len(every_record) - sizes.get("cross_lingual", len(every_record)):
-        lines.append(f"  {alone:,} records have no query and passage in two languages: no cross-lingual pairs of them")
+    lines += [f"  {line}" for line in store.describe_uses(store.kinds)]
     if heldout_fraction:
         lines.append(f"  held out of training: {store.held_out(heldout_fraction).sum():,} records, whole groups")
     notes = "\n".join([*summary(store.meta["linked"]), *store.meta["notes"]])

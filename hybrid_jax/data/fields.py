@@ -12,9 +12,12 @@ SURROGATE = re.compile(r"[\ud800-\udfff]")
 """Half of a surrogate pair: JSON can escape one alone, and UTF-8 cannot hold it."""
 
 
+Counted = Literal["cut", "control_characters", "uneven_titles", "blank", "without_text", "without_translation"]
+
+
 @dataclass(slots=True)
 class Repairs:
-    """Counts the texts that were changed while reading, and rows that give their positive away, for reports."""
+    """Counts, for reports, texts that were changed while reading, and rows that serve nothing or betray a positive."""
 
     cut: int = 0
     """Texts cut to MAX_TEXT_CHARS."""
@@ -22,8 +25,14 @@ class Repairs:
     """Texts in which control characters (NUL, backspace, escape, …) became spaces."""
     uneven_titles: int = 0
     """Rows in which only the positive has a title, or only the negatives have."""
+    blank: int = 0
+    """Queries, passages and translations that are white space alone, and so count as missing."""
+    without_text: int = 0
+    """Rows left out because they have neither a query nor a passage."""
+    without_translation: int = 0
+    """Lines of bitext left out because they have a text in fewer than two languages."""
     first: dict[str, str] = field(default_factory=dict)
-    """Where each of the three occurred first."""
+    """Where each of these occurred first."""
 
     def summary(self) -> str:
         """One line; "" if nothing was changed."""
@@ -32,10 +41,13 @@ class Repairs:
             "control_characters": f"{self.control_characters} texts freed of control characters",
             "uneven_titles": f"{self.uneven_titles} rows put a title before the positive and none before the negatives "
             f"(or the reverse): the title gives the positive away; give negatives as objects with a title",
+            "blank": f"{self.blank} blank queries, passages or translations count as missing",
+            "without_text": f"{self.without_text} rows with neither query nor passage left out",
+            "without_translation": f"{self.without_translation} lines with a text in fewer than two languages left out",
         }
         return "; ".join(f"{counts[name]} (first: {where})" for name, where in self.first.items())
 
-    def note(self, name: Literal["cut", "control_characters", "uneven_titles"], where: str, count: int = 1) -> None:
+    def note(self, name: Counted, where: str, count: int = 1) -> None:
         """Counts `count` more cases of `name` at `where`."""
         setattr(self, name, getattr(self, name) + count)
         self.first.setdefault(name, where)
@@ -76,8 +88,15 @@ class Place:
         return self.clean(self.get(record, key), key)
 
     def text_or_null(self, record: dict[str, Any], key: str) -> str | None:
-        """Like `text`, but None if the value is null. The key must be there."""
-        return None if self.get(record, key) is None else self.text(record, key)
+        """Like `text`, but None if the value is null, or if it is blank, which is counted. The key must be there."""
+        return self.clean_or_null(self.get(record, key), key)
+
+    def clean_or_null(self, value: Any, name: str) -> str | None:
+        """Like `clean`, but None if the value is null, or if it is blank, which is counted."""
+        text = None if value is None else self._cut(value, name)
+        if text == "":
+            self.repairs.note("blank", self.where)
+        return text or None
 
     def title(self, record: dict[str, Any]) -> str | None:
         """The title; None if it is absent, null or blank."""
@@ -143,13 +162,16 @@ class Place:
 
     def clean(self, value: Any, name: str) -> str:
         """The value, cleaned as `text` says; `name` is its name in errors."""
+        if text := self._cut(value, name):
+            return text
+        raise self.bad(f"{name!r} is empty, remove the line or fill it in")
+
+    def _cut(self, value: Any, name: str) -> str:
         value = self.check_text(value, name)
         if _UNWANTED.search(value):
             self.repairs.note("control_characters", self.where)
             value = _UNWANTED.sub(" ", value)
         value = value.strip()
-        if not value:
-            raise self.bad(f"{name!r} is empty, remove the line or fill it in")
         if len(value) > MAX_TEXT_CHARS:
             self.repairs.note("cut", self.where)
             value = value[:MAX_TEXT_CHARS].rstrip()

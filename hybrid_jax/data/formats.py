@@ -31,9 +31,7 @@ Indonesian has to be "ind", as `id` is the row's id."""
 def aligned_rows(record: dict[str, Any], place: Place) -> list[Row]:
     """Our own format, see the top of this file."""
     query, passage = place.text_or_null(record, "query"), place.text_or_null(record, "passage")
-    if query is None and passage is None:
-        raise place.bad("query and passage are both null, give the row one of them or remove it")
-    return [_own_row(record, query, passage, place)]
+    return _own_row(record, query, passage, place)
 
 
 def qa_rows(record: dict[str, Any], place: Place) -> list[Row]:
@@ -44,23 +42,21 @@ def qa_rows(record: dict[str, Any], place: Place) -> list[Row]:
     query = place.text_or_null(record, "question")
     key = "passage" if record.get("passage") is not None or "sentence" not in record else "sentence"
     passage = place.text_or_null(record, key)
-    if query is None and passage is None:
-        raise place.bad("neither question nor passage, give the row one of them or remove it")
     also = ()
     if passage is not None and key == "passage" and record.get("sentence"):
         also = (Passage(place.text(record, "sentence"), place.title(record)),)
-    return [_own_row(record, query, passage, place, also)]
+    return _own_row(record, query, passage, place, also)
 
 
 def _own_row(
     record: dict[str, Any], query: str | None, passage: str | None, place: Place, also: tuple[Passage, ...] = ()
-) -> Row:
-    """The row of an object with the keys of `aligned`; `also` are positives beside those that it lists."""
+) -> list[Row]:
+    """The row of an object with the keys of `aligned`, if it has a text; `also` are positives beside those it lists."""
     passage_id = record.get("passage_id")
     positives = place.passages(record, "positives")
     if positives and passage is None:
         raise place.bad("'positives' are further ones beside the passage, which is null: put one of them there")
-    return Row(
+    row = Row(
         id=place.record_id(record),
         lang=place.language(place.get(record, "lang"), "lang"),
         query=query,
@@ -71,36 +67,50 @@ def _own_row(
         where=place.where,
         further_positives=(*also, *positives),
     )
+    if query is None and passage is None:
+        place.repairs.note("without_text", place.where)
+        return []
+    return [row]
 
 
 def bitext_rows(record: dict[str, Any], place: Place) -> list[Row]:
-    """{id, en: text, de: text, …}: one row per language, with the text as both query and passage."""
+    """{id, en: text, de: text, …}: one row per language, with the text as both query and passage.
+
+    A line with a text in fewer than two languages is counted and left out.
+    """
     record_id = place.record_id(record)
     rows: list[Row] = []
     keys: dict[str, str] = {}
     for key, value in record.items():
         if key in _BITEXT_METADATA or value is None or (key == "mt" and isinstance(value, bool)):
             continue
-        lang, text = place.language(key, key), place.clean(value, key)
+        lang, text = place.language(key, key), place.clean_or_null(value, key)
+        if text is None:
+            continue
         if keys.setdefault(lang, key) != key:
             raise place.bad(
                 f"{keys[lang]!r} and {key!r} are the same language {lang!r}, leave one out or write its region"
             )
         rows.append(Row(record_id, lang, text, text, where=place.where))
+    return _translated(rows, place)
+
+
+def _translated(rows: list[Row], place: Place) -> list[Row]:
+    """The rows of a line, or none, which is counted, if they are fewer than a translation needs."""
     if len(rows) < 2:
-        raise place.bad(f"{len(rows)} language, a translation needs two: add one or remove the line")
+        place.repairs.note("without_translation", place.where)
+        return []
     return rows
 
 
 def bitext_pair_rows(record: dict[str, Any], place: Place) -> list[Row]:
     """Tatoeba's {l1, l2, s1, s2}: two rows, whose id is made from file and line."""
-    rows = []
-    for side in "12":
-        lang, text = place.language(place.get(record, f"l{side}"), f"l{side}"), place.text(record, f"s{side}")
-        rows.append(Row(place.line_id, lang, text, text, where=place.where))
-    if rows[0].lang == rows[1].lang:
-        raise place.bad(f"l1 and l2 are both {rows[0].lang!r}, a translation needs two languages: remove the line")
-    return rows
+    left, right = (place.language(place.get(record, key), key) for key in ("l1", "l2"))
+    if left == right:
+        raise place.bad(f"l1 and l2 are both {left!r}, a translation needs two languages: remove the line")
+    texts = {lang: place.text_or_null(record, key) for lang, key in ((left, "s1"), (right, "s2"))}
+    rows = [Row(place.line_id, lang, text, text, where=place.where) for lang, text in texts.items() if text is not None]
+    return _translated(rows, place)
 
 
 def tevatron_rows(record: dict[str, Any], place: Place) -> list[Row]:
@@ -108,20 +118,18 @@ def tevatron_rows(record: dict[str, Any], place: Place) -> list[Row]:
 
     Tevatron's passages are {docid, title?, text} and read as "title text", as Tevatron does, both positive and negative
     ones, so that a title does not reveal the positive. BGE's `pos_id` and `neg_id`, if there, are the texts' document
-    ids. A row's first positive is trained on; the others are its further positives.
+    ids. A row's first positive is trained on; the others are its further positives. Without any, it has no passage.
     """
-    query, lang = place.text(record, "query"), place.file_language()
+    query, lang = place.text_or_null(record, "query"), place.file_language()
     if "positive_passages" in record:
-        key, other = "positive_passages", "negative_passages"
-        positives, negatives = _docs(record, key, place), _docs(record, other, place)
+        positives, negatives = (_docs(record, key, place) for key in ("positive_passages", "negative_passages"))
     else:
         place.get(record, "pos")  # `neg` may be absent, `pos` may not
-        key, other = "pos", "neg"
-        positives, negatives = _texts_with_ids(record, key, place), _texts_with_ids(record, other, place)
-    if not positives:
-        raise place.bad(f"{key!r} is empty, give the query a positive passage or remove the line")
-    first, *further = positives
+        positives, negatives = (_texts_with_ids(record, key, place) for key in ("pos", "neg"))
     record_id = place.record_id(record, "query_id") if "query_id" in record else place.line_id
+    if not positives:
+        return [Row(record_id, lang, query, None, negatives=negatives, where=place.where)]
+    first, *further = positives
     return [
         Row(record_id, lang, query, first.text, first.title, negatives, first.id, place.where, tuple(further)),
     ]

@@ -20,7 +20,6 @@ from hybrid_jax.data.prepare import Report
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Schedule
 from hybrid_jax.data.shares import size_shares
-from hybrid_jax.data.sources import BadRows
 from hybrid_jax.data.store import Store, pool_sizes
 from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.data.tokens import TokenTable
@@ -98,13 +97,11 @@ class Pipeline:
         self.stores: dict[str, Store] = {}
         for dataset in config.datasets:
             store = prepare.open_store(dataset, cache, skip_bad_rows, report)
-            bad_rows = BadRows(skip_bad_rows)
-            if "cross_lingual" in mixture.shares and "cross_lingual" in store.kinds:
-                store.check_cross_lingual(bad_rows)
-            notes = [*summary(store.meta["linked"]), *store.meta["notes"], bad_rows.summary()]
+            uses = store.describe_uses([kind for kind in store.kinds if kind in mixture.shares])
+            notes = [*summary(store.meta["linked"]), *store.meta["notes"], *uses]
             if "aligned" in mixture.shares and "aligned" in store.kinds:
                 notes.append(store.describe_aligned())
-            self.notes += [f"{dataset.name}: {note}" for note in notes if note]
+            self.notes += [f"{dataset.name}: {note}" for note in notes]
             self.stores[dataset.name] = store
         most_negatives = max(int(store.entries["negatives"].max()) for store in self.stores.values())
         if config.hard_negatives > most_negatives:

@@ -6,7 +6,7 @@
     texts.bin, text_offsets.npy   all distinct texts, UTF-8           text_group.npy    int32 per text
     entries.npy                   ENTRY per entry, by record          negatives.npy     int32 text numbers
     record_offsets.npy            first entry of each record          record_hash.npy   uint64 per record
-    single_language.json          records without a translation       ids.json, meta.json
+    ids.json, meta.json
 """
 
 import json
@@ -21,7 +21,7 @@ import numpy as np
 
 from hybrid_jax.data.hashing import hash_ints, mix
 from hybrid_jax.data.links import Links
-from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row
+from hybrid_jax.data.records import DataError, Passage, Row
 from hybrid_jax.data.schedule import KINDS, Kind, Pools
 from hybrid_jax.disk.manifest import sealed_folder
 
@@ -80,6 +80,30 @@ class Store:
         both = (self.entries["query"] >= 0) & (self.entries["passage"] >= 0)
         return np.bincount(self.entries["record"][both], minlength=len(self.record_offsets) - 1)
 
+    @cached_property
+    def in_two_languages(self) -> np.ndarray:
+        """bool[records]: whether a record has a query and a passage in two different languages."""
+        record, size = self.entries["record"], len(self.record_offsets) - 1
+        has_query, has_passage = self.entries["query"] >= 0, self.entries["passage"] >= 0
+        queries, passages, pairs = (
+            np.bincount(record[mask], minlength=size) for mask in (has_query, has_passage, has_query & has_passage)
+        )
+        return queries * passages > pairs
+
+    def describe_uses(self, kinds: Iterable[Kind]) -> list[str]:
+        """Lines that count the records which give pairs of some of `kinds` only, or of none. Aligned ones are apart."""
+        one, two = self.pair_languages > 0, self.in_two_languages
+        in_one, in_two = not {"monolingual", "same_language"}.isdisjoint(kinds), "cross_lingual" in kinds
+        both = in_one and in_two
+        counts = {
+            "serve monolingual only: their query and passage are in one language": both & one & ~two,
+            "serve cross_lingual only: no language has both their query and their passage": both & two & ~one,
+            "serve no batch: a query or a passage is missing": both & ~one & ~two,
+            "serve no batch: no language has both their query and their passage": (in_one and not in_two) & ~one,
+            "serve no batch: no query and passage in two languages": (in_two and not in_one) & ~two,
+        }
+        return [f"{mask.sum():,} records {text}" for text, mask in counts.items() if mask.any()]
+
     def describe_aligned(self) -> str:
         """A line: the number of records in aligned batches, by number of languages, and of those that cannot be."""
         languages, records = np.unique(self.pair_languages, return_counts=True)
@@ -120,20 +144,7 @@ class Store:
             return {None: np.unique(record[both])}
         if kind == "aligned":
             return {None: np.flatnonzero(records & (self.pair_languages >= 2))}
-        return {None: np.setdiff1d(np.flatnonzero(records), _single_language(self.entries, len(records)))}
-
-    def check_cross_lingual(self, on_bad: OnBadRow) -> None:
-        """Passes an error to `on_bad` for every record that cannot give a cross-lingual pair. If `on_bad` returns, the
-        record is left out of that kind only."""
-        for record, where in json.loads((self.folder / "single_language.json").read_text()).items():
-            lang = self.languages[self.entries["lang"][self.record_offsets[int(record)]]]
-            on_bad(
-                DataError(
-                    f"{where}: record {self.ids[int(record)]!r} has no query and passage in two languages (only "
-                    f"{lang!r}), so it cannot be a cross_lingual pair: add a translation, give the dataset "
-                    f"kinds: [monolingual], or pass --skip-bad-rows"
-                )
-            )
+        return {None: np.flatnonzero(records & self.in_two_languages)}
 
 
 class Texts(Sequence[str]):
@@ -175,7 +186,6 @@ def write_store(rows: Iterable[Row], folder: Path, meta: Callable[[], dict[str, 
 
 def _write(rows: Iterable[Row], part: Path, meta: Callable[[], dict[str, Any]]) -> None:
     records: dict[str, int] = {}
-    where: list[str] = []
     languages: dict[str, int] = {}
     entries: list[tuple[int, int, int, int, int, int]] = []
     negatives = array("i")
@@ -184,8 +194,6 @@ def _write(rows: Iterable[Row], part: Path, meta: Callable[[], dict[str, Any]]) 
         texts = _TextWriter(out, links)
         for row in rows:
             record = records.setdefault(row.id, len(records))
-            if record == len(where):
-                where.append(row.where)
             lang = languages.setdefault(row.lang, len(languages))
             query = -1 if row.query is None else texts.add(row.query)
             positive = None if row.passage is None else Passage(row.passage, row.title, row.passage_id)
@@ -198,8 +206,6 @@ def _write(rows: Iterable[Row], part: Path, meta: Callable[[], dict[str, Any]]) 
     table = np.array(entries, ENTRY)
     table = table[np.argsort(table["record"], kind="stable")]
     offsets = np.searchsorted(table["record"], np.arange(len(records) + 1))
-    single = {int(record): where[record] for record in _single_language(table, len(records))}
-    (part / "single_language.json").write_text(json.dumps(single))
     np.save(part / "entries.npy", table)
     np.save(part / "record_offsets.npy", offsets.astype(np.int64))
     np.save(part / "negatives.npy", np.array(negatives, np.int32))
@@ -237,13 +243,3 @@ class _TextWriter:
         number = self.add(passage.with_title)
         self._links.add_passage(number, passage)
         return number
-
-
-def _single_language(table: np.ndarray, records: int) -> np.ndarray:
-    """int[n]: numbers of the records that do not have a query and a passage in two different languages."""
-    has_query, has_passage = table["query"] >= 0, table["passage"] >= 0
-    queries, passages, pairs = (
-        np.bincount(table["record"][mask], minlength=records)
-        for mask in (has_query, has_passage, has_query & has_passage)
-    )
-    return np.flatnonzero(queries * passages == pairs)

@@ -41,7 +41,7 @@ def test_a_dataset_is_described(make_store: MakeStore):
         "  cross_lingual batches draw from 2 records",
         "  aligned batches draw from 1 records (1 in 2 languages); 2 have query and passage in fewer than two "
         "languages",
-        "  1 records have no query and passage in two languages: no cross-lingual pairs of them",
+        "  1 records serve monolingual only: their query and passage are in one language",
         "  groups, records that share a passage and are never each other's negatives: 2, the largest of 2 records "
         "(a and others)",
         "",

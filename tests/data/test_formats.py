@@ -173,12 +173,8 @@ def test_a_bad_squad_question_is_named_and_the_others_are_kept() -> None:
         ("aligned", {"lang": "de", "query": "a", "passage": "b"}, "missing key 'id' (keys here: lang, query, passage)"),
         ("aligned", {"id": "1", "lang": "de", "query": "a"}, "missing key 'passage'"),
         ("aligned", {"id": "1", "query": "a", "passage": "b"}, "missing key 'lang'"),
-        ("aligned", ALIGNED | {"query": ""}, "'query' is empty"),
-        ("aligned", ALIGNED | {"query": " \t\n\u3000"}, "'query' is empty"),
-        ("aligned", ALIGNED | {"query": "\x00"}, "'query' is empty"),
         ("aligned", ALIGNED | {"passage": 3}, "'passage' must be a text, got int 3"),
         ("aligned", ALIGNED | {"passage": ["b"]}, "'passage' must be a text, got list ['b']"),
-        ("aligned", ALIGNED | {"query": None, "passage": None}, "query and passage are both null"),
         ("aligned", ALIGNED | {"query": "\ud800"}, "'query' holds half of a surrogate pair"),
         ("aligned", ALIGNED | {"negatives": "c"}, "'negatives' must be a list of texts, got str 'c'"),
         ("aligned", ALIGNED | {"negatives": ["c", ""]}, "'negatives[1]' is empty"),
@@ -201,18 +197,13 @@ def test_a_bad_squad_question_is_named_and_the_others_are_kept() -> None:
         ("aligned", ALIGNED | {"lang": 1}, "'lang' must be a language code"),
         ("qa", {"id": "1", "lang": "de", "passage": "b"}, "missing key 'question'"),
         ("qa", {"id": "1", "lang": "de", "question": "a"}, "missing key 'passage'"),
-        ("qa", QA | {"question": None, "passage": None}, "neither question nor passage"),
-        ("bitext", {"id": "1", "en": "a"}, "1 language, a translation needs two"),
         ("bitext", BITEXT | {"xx": "a"}, "'xx': unknown language code 'xx'"),
-        ("bitext", BITEXT | {"de": ""}, "'de' is empty"),
+        ("bitext", BITEXT | {"eng": "a"}, "'en' and 'eng' are the same language 'en', leave one out"),
         ("bitext", BITEXT | {"de": {}}, "'de' must be a text"),
         ("bitext_pairs", PAIR | {"l2": "en"}, "l1 and l2 are both 'en'"),
         ("bitext_pairs", PAIR | {"l2": "xx"}, "'l2': unknown language code 'xx'"),
-        ("bitext_pairs", PAIR | {"s2": ""}, "'s2' is empty"),
         ("tevatron", {"query": "a"}, "missing key 'pos'"),
-        ("tevatron", BGE | {"pos": []}, "'pos' is empty"),
         ("tevatron", BGE | {"neg": [1]}, "'neg[0]' must be a text, got int 1"),
-        ("tevatron", TEVATRON | {"positive_passages": []}, "'positive_passages' is empty"),
         ("tevatron", TEVATRON | {"negative_passages": ["x"]}, "'negative_passages' must be a list of objects"),
         ("tevatron", TEVATRON | {"positive_passages": [{"text": "a"}]}, "missing key 'docid'"),
     ],
@@ -223,6 +214,40 @@ def test_a_bad_object_is_one_line_with_its_place(name: str, record: dict[str, An
     message = str(raised.value)
     assert message.startswith(f"rows.jsonl:4: {what}")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "counted"),
+    [
+        ("aligned", ALIGNED | {"query": None, "passage": None}, "1 rows with neither query nor passage left out"),
+        ("qa", QA | {"question": None, "passage": None}, "1 rows with neither query nor passage left out"),
+        ("bitext", {"id": "1", "en": "a", "de": None}, "1 lines with a text in fewer than two languages left out"),
+        ("bitext", {"id": "1"}, "1 lines with a text in fewer than two languages left out"),
+    ],
+)
+def test_a_row_that_serves_nothing_is_counted(name: str, record: dict[str, Any], counted: str) -> None:
+    repairs = Repairs()
+    assert rows(name, record, repairs=repairs) == []
+    assert repairs.summary() == f"{counted} (first: rows.jsonl:4)"
+
+
+@pytest.mark.parametrize("blank", ["", " \t\n\u3000", "\x00"])
+def test_a_blank_side_counts_as_missing(blank: str) -> None:
+    repairs = Repairs()
+    (question,) = rows("aligned", ALIGNED | {"passage": blank}, repairs=repairs)
+    assert (question.query, question.passage) == ("Wer?", None)
+    assert rows("qa", QA | {"question": blank}, repairs=repairs)[0].query is None
+    assert [row.lang for row in rows("bitext", BITEXT | {"de": blank, "fr": "Jour."}, repairs=repairs)] == ["en", "fr"]
+    assert rows("bitext_pairs", PAIR | {"s2": blank}, repairs=repairs) == []
+    assert repairs.blank == 4
+    assert "4 blank queries, passages or translations count as missing (first: rows.jsonl:4)" in repairs.summary()
+    assert "1 lines with a text in fewer than two languages left out" in repairs.summary()
+
+
+def test_a_query_without_a_positive_has_no_passage() -> None:
+    for record, negatives in ((BGE | {"pos": []}, 2), (TEVATRON | {"positive_passages": []}, 1)):
+        (row,) = rows("tevatron", record, lang="en")
+        assert (row.query, row.passage, len(row.negatives)) == ("Who?", None, negatives)
 
 
 def test_a_format_without_languages_asks_for_one() -> None:

@@ -194,20 +194,18 @@ def test_bad_rows_stop_or_are_skipped_and_noted(tmp_path: Path, tiny_config: Dat
         for i in range(6)
         for lang in ("en", "de")
     ]
-    rows[4]["query"] = " "  # the English of record 2, whose German then stands alone
+    rows[4]["query"] = 7  # the English of record 2, whose German then stands alone
     config = _config(tiny_config, write_lines(tmp_path / "a.jsonl", rows), tmp_path / "cache")
-    with pytest.raises(DataError, match=r"a\.jsonl:5: 'query' is empty"):
+    with pytest.raises(DataError, match=r"a\.jsonl:5: 'query' must be a text"):
         Pipeline(config, MixtureConfig(), 4, 0)
     for _ in range(2):  # read, and from the cache
         pipeline = Pipeline(config, MixtureConfig(), 4, 0, skip_bad_rows=True)
-        skipped, single = pipeline.notes
-        assert skipped.startswith(f"a: 1 bad rows skipped:\n  {tmp_path}/a.jsonl:5: 'query' is empty")
-        assert "a.jsonl:6: record '2' has no query and passage in two languages (only 'de')" in single
-        cross_lingual = [pipeline.batch(step) for step in range(20)]
-        assert not any("2" in batch.ids for batch in cross_lingual if batch.plan.kind == "cross_lingual")
+        skipped, alone = pipeline.notes
+        assert skipped.startswith(f"a: 1 bad rows skipped:\n  {tmp_path}/a.jsonl:5: 'query' must be a text")
+        assert alone == "a: 1 records serve monolingual only: their query and passage are in one language"
 
 
-def test_a_record_in_one_language_stops_a_cross_lingual_mixture_only(
+def test_a_record_in_one_language_serves_monolingual_batches_and_is_counted(
     tmp_path: Path, tiny_config: DataConfig, write_lines: Write
 ):
     rows = [
@@ -217,8 +215,10 @@ def test_a_record_in_one_language_stops_a_cross_lingual_mixture_only(
     ]
     path = write_lines(tmp_path / "a.jsonl", [*rows, {**rows[0], "id": "alone"}])
     config = _config(tiny_config, path, tmp_path / "cache")
-    with pytest.raises(DataError, match=r"a\.jsonl:9: record 'alone' has no query and passage in two languages"):
-        Pipeline(config, MixtureConfig(), 4, 0)
+    pipeline = Pipeline(config, MixtureConfig(), 4, 0)
+    assert pipeline.notes == ["a: 1 records serve monolingual only: their query and passage are in one language"]
+    kinds = {batch.plan.kind for batch in map(pipeline.batch, range(40)) if "alone" in batch.ids}
+    assert kinds == {"monolingual"}
     assert Pipeline(config, MONOLINGUAL, 4, 0).notes == []
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from hybrid_jax.data.records import DataError, Passage, Row
 from hybrid_jax.data.schedule import Kind
-from hybrid_jax.data.sources import BadRows
 from hybrid_jax.data.store import ENTRY, Store, pool_sizes, write_store
 
 MakeStore = Callable[[Iterable[Row]], Store]
@@ -188,16 +187,29 @@ def test_two_writers_at_once_leave_one_whole_store(tmp_path: Path):
     assert Store(folder).languages == ["de", "en", "th"]
 
 
-def test_a_record_in_one_language_is_no_cross_lingual_pair(make_store: MakeStore):
-    rows = [
-        Row("both", "de", "q", "p", where="f.jsonl:1"),
-        Row("both", "en", "q", "p", where="f.jsonl:2"),
-        Row("alone", "de", "q", "p", where="f.jsonl:3"),
+def test_records_that_serve_some_kinds_only_are_counted(make_store: MakeStore):
+    store = make_store(
+        [
+            Row("both", "de", "q", "p"),
+            Row("both", "en", "q", "p"),
+            Row("one language", "de", "q", "p"),
+            Row("across", "de", "q", None),
+            Row("across", "en", None, "p"),
+            Row("queries", "de", "q", None),
+            Row("queries", "en", "q", None),
+        ]
+    )
+    assert store.describe_uses(("monolingual", "cross_lingual")) == [
+        "1 records serve monolingual only: their query and passage are in one language",
+        "1 records serve cross_lingual only: no language has both their query and their passage",
+        "1 records serve no batch: a query or a passage is missing",
     ]
-    store = make_store(rows)
-    with pytest.raises(DataError, match=r"f\.jsonl:3: record 'alone' has no query and passage in two lang.*'de'"):
-        store.check_cross_lingual(BadRows(skip=False))
-    bad = BadRows(skip=True)
-    store.check_cross_lingual(bad)
-    assert bad.count == 1
-    assert bad.listed[0].startswith("f.jsonl:3: record 'alone'")
+    assert store.describe_uses(("monolingual", "same_language")) == [
+        "2 records serve no batch: no language has both their query and their passage",
+    ]
+    assert store.describe_uses(("cross_lingual",)) == [
+        "2 records serve no batch: no query and passage in two languages",
+    ]
+    assert store.describe_uses(("aligned",)) == []
+    (across,) = store.pools("cross_lingual", np.ones(4, bool)).values()
+    assert [store.ids[record] for record in across] == ["both", "across"]

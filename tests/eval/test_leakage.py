@@ -111,7 +111,7 @@ def test_the_command_in_a_process_of_its_own_takes_the_datasets_of_configs(pool:
 def test_what_cannot_be_checked_is_neither_clean_nor_leaked(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    train = lines(tmp_path / "train.jsonl", row("a", "b"), {"id": "1", "lang": "en", "query": None, "passage": None})
+    train = lines(tmp_path / "train.jsonl", row("a", "b"), {"id": "1", "lang": "en", "query": 7, "passage": None})
     assert main([option.format(train=train) for option in options]) == FAILED
     errors = capsys.readouterr().err.splitlines()
     assert errors[-1].startswith("error: ")
