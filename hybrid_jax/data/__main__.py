@@ -19,7 +19,9 @@ COMMANDS = {
     "describe": "count each dataset's records, languages, pairs of languages and groups (tokenises nothing)",
     "preview": "print the batches of some steps as a table, exactly as training will see them",
 }
-DESCRIPTION = """Shows what a config's data is made of, before anything is trained.
+DESCRIPTION = """Shows what a config's data is made of, before anything is trained: JSON lines, CSV, TSV,
+Parquet, Arrow, folders of Hugging Face datasets, datasets of its hub, SQuAD, TFDS and the demo. docs/data.md has the
+formats, and says how to name columns.
 
 Any field of the config can be overridden: --mixture.monolingual_fraction 0.3, --data.cache_dir /scratch/cache …
 All fields with their values: COMMAND --help-config.

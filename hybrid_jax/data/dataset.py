@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hybrid_jax.data.formats import Format, supported_kinds
+from hybrid_jax.data.columns import check_columns
+from hybrid_jax.data.formats import BITEXTS, Format, supported_kinds
 from hybrid_jax.data.languages import language_tag
 from hybrid_jax.data.schedule import Kind
 
@@ -17,20 +18,25 @@ class DatasetConfig(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     """The dataset's name in logs and reports: letters, digits, - and _."""
     path: str
-    """Files (a path or a glob; $HYBRID_JAX_DATA and ~ are expanded), "demo", or a prepared TFDS dataset, by name
-    ("tfds:xquad/en") or folder ("tfds:/a/folder"). Several are separated by commas."""
-    format: Literal["auto", "aligned", "qa", "bitext", "bitext_pairs", "tevatron", "squad"] = "auto"
+    """Files (a path or a glob; $HYBRID_JAX_DATA and ~ are expanded) of JSON lines, CSV, TSV, Parquet or Arrow, a folder
+    that Hugging Face `datasets` saved, a dataset of its hub ("hub:NAME" or "hub:NAME:CONFIG"), "demo", or a prepared
+    TFDS dataset, by name ("tfds:xquad/en") or folder ("tfds:/a/folder"). Several are separated by commas."""
+    format: Literal["auto", "aligned", "qa", "bitext", "bitext_pairs", "tevatron", "triplets", "squad"] = "auto"
     """The format of the files' rows (see docs/data.md); auto decides by each file's first row."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our names for the files' columns or keys, where these have others: {query: question, passage: context}, or
+    {de: german} for a bitext; "translation.de" is a key of an object. See docs/data.md."""
     kinds: tuple[Kind, ...] | None = None
     """The kinds of pairs to make from it; None: all that the format allows."""
     languages: tuple[str, ...] | None = None
     """Keep only rows in these languages, by any of their codes ("de", "deu", "zho_Hant"); None: all."""
     lang: str | None = None
-    """The language of rows that do not name theirs (tevatron, squad, TFDS datasets that we do not know)."""
+    """The language of rows that do not name theirs."""
     ids: Literal["given", "line"] = "given"
     """line: ignore the rows' ids; each line is then a record of its own, never a translation of another line."""
     split: str = "train"
-    """The split of "demo" (train, heldout) or of a TFDS dataset ("train", "train[:10%]")."""
+    """The split of "demo" (train, heldout), of a folder of Hugging Face `datasets` or a dataset of the hub, or of a
+    TFDS dataset ("train", "train[:10%]")."""
     licence: str | None = None
     """The licence of the texts, as their source names it; shown on the model card."""
     tfds_dir: str | None = None
@@ -58,12 +64,15 @@ class DatasetConfig(BaseModel):
         if not all(self.parts):
             raise ValueError(f"path {self.path!r} is empty or has an empty part between commas, name a file there")
         has_files = not all(map(is_named, self.parts))
-        if not has_files and (self.format != "auto" or self.ids != "given"):
-            raise ValueError(f"format and ids are for files, but path is {self.path!r}: leave them out")
-        if self.lang is not None and self.format not in ("auto", "tevatron", "squad"):
+        if not has_files and (self.format != "auto" or self.ids != "given" or self.columns):
+            raise ValueError(f"format, ids and columns are for files, but path is {self.path!r}: leave them out")
+        check_columns(self.columns)
+        if self.lang is not None and self.format in BITEXTS:
             raise ValueError(
                 f"lang is {self.lang!r}, but every row of format {self.format} names its own: leave it out"
             )
+        if self.format == "squad" and self.columns:
+            raise ValueError("columns are for rows, but squad has one object per file: leave them out")
         if self.format == "squad" and self.ids == "line":
             raise ValueError("ids is 'line', but squad has one object per file: leave it out")
         if self.format != "auto":

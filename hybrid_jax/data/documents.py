@@ -49,8 +49,8 @@ def read_documents(files: Iterable[Path]) -> Iterator[CorpusDocument]:
 
 
 def optional_language(record: dict[str, Any], place: Place) -> str | None:
-    """The language of a line; None if it has no `lang`. A null one is refused."""
-    return place.language(record["lang"], "lang") if "lang" in record else None
+    """The language of a line; None if it has no `lang`, or "und" (undetermined). A null one is refused."""
+    return place.language(record["lang"], "lang") if record.get("lang", "und") != "und" else None
 
 
 def read_lines_of_objects(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:

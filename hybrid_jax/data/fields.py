@@ -71,6 +71,8 @@ class Place:
     """False: the objects' ids are ignored; each line is a record of its own."""
     if_missing: str = "add it or set the dataset's format"
     """What to do about a missing key, for messages."""
+    noun: Literal["key", "column"] = "key"
+    """What a field's name is called, for messages."""
 
     def bad(self, what: str) -> DataError:
         """The error for this place."""
@@ -79,9 +81,12 @@ class Place:
     def get(self, record: dict[str, Any], key: str) -> Any:
         """record[key]."""
         if key not in record:
-            keys = ", ".join(list(record)[:12]) or "none"
-            raise self.bad(f"missing key {key!r} (keys here: {keys}), {self.if_missing}")
+            raise self.bad(f"missing {self.noun} {key!r} ({self.names(record)}), {self.if_missing}")
         return record[key]
+
+    def names(self, record: dict[str, Any]) -> str:
+        """The record's keys or columns, for messages."""
+        return f"{self.noun}s here: {', '.join(list(record)[:12]) or 'none'}"
 
     def text(self, record: dict[str, Any], key: str) -> str:
         """record[key] as a text: stripped, not empty, without control characters, cut to MAX_TEXT_CHARS."""
@@ -193,7 +198,16 @@ class Place:
 
     def record_id(self, record: dict[str, Any], key: str = "id") -> str:
         """The record's id, or the line's if the file's ids are ignored."""
-        return self.identifier(self.get(record, key), key) if self.own_ids else self.line_id
+        if not self.own_ids:
+            return self.line_id
+        if key not in record:
+            advice = "add it, or set the dataset's ids: line if each row is a record of its own"
+            raise self.bad(f"missing {self.noun} {key!r} ({self.names(record)}), {advice}")
+        return self.identifier(record[key], key)
+
+    def id_or_line(self, record: dict[str, Any], key: str = "id") -> str:
+        """The record's id, or the line's if it has none: for formats whose rows are often whole without one."""
+        return self.line_id if record.get(key) is None else self.record_id(record, key)
 
     def language(self, code: Any, key: str) -> str:
         """The value, any code of a language, as the one tag that we write (`language_tag`)."""
@@ -209,6 +223,20 @@ class Place:
         if self.lang is None:
             raise self.bad("this format does not say its language, set the dataset's lang (e.g. lang: en)")
         return self.lang
+
+    def row_language(self, record: dict[str, Any]) -> str:
+        """The record's `lang`, or the file's language if it has none."""
+        if record.get("lang") is None:
+            if self.lang is None:
+                advice = "add it, or set the dataset's lang if all its rows are in one language (e.g. lang: en)"
+                raise self.bad(f"no 'lang' ({self.names(record)}), {advice}")
+            return self.lang
+        lang = self.language(record["lang"], "lang")
+        if self.lang not in (None, lang):
+            raise self.bad(
+                f"'lang' is {lang!r}, but the dataset's lang is {self.lang!r}: correct the row or leave lang out"
+            )
+        return lang
 
 
 def show(value: Any) -> str:

@@ -11,17 +11,23 @@ passages that answer the query. Negatives and further positives are texts, or ob
 formats are described at their functions.
 """
 
-from collections.abc import Iterator
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hybrid_jax.data.columns import suggestion
 from hybrid_jax.data.fields import Place, show
 from hybrid_jax.data.languages import is_language_key
-from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row
+from hybrid_jax.data.records import DataError, Passage, Row
 from hybrid_jax.data.schedule import KINDS, Kind
 
-Format = Literal["aligned", "qa", "bitext", "bitext_pairs", "tevatron", "squad"]
+Format = Literal["aligned", "qa", "bitext", "bitext_pairs", "tevatron", "triplets", "squad"]
+
+BITEXTS: tuple[Format, ...] = ("bitext", "bitext_pairs")
+"""The formats whose rows name several languages."""
+_ANCHORS = ("anchor", "query", "question")
+_NEGATIVE = re.compile(r"negatives?(_\d+)?")
 
 _BITEXT_METADATA = frozenset({"id", "source", "src", "doc", "split", "url", "license", "answers"})
 """Keys of a bitext row that are not languages. So is `mt` if it is true or false; if it is a text, it is Maltese.
@@ -58,7 +64,7 @@ def _own_row(
         raise place.bad("'positives' are further ones beside the passage, which is null: put one of them there")
     row = Row(
         id=place.record_id(record),
-        lang=place.language(place.get(record, "lang"), "lang"),
+        lang=place.row_language(record),
         query=query,
         passage=passage,
         title=place.title(record),
@@ -67,7 +73,12 @@ def _own_row(
         where=place.where,
         further_positives=(*also, *positives),
     )
-    if query is None and passage is None:
+    return _with_text(row, place)
+
+
+def _with_text(row: Row, place: Place) -> list[Row]:
+    """The row, or none, which is counted, if it has neither query nor passage."""
+    if row.query is None and row.passage is None:
         place.repairs.note("without_text", place.where)
         return []
     return [row]
@@ -78,7 +89,7 @@ def bitext_rows(record: dict[str, Any], place: Place) -> list[Row]:
 
     A line with a text in fewer than two languages is counted and left out.
     """
-    record_id = place.record_id(record)
+    record_id = place.id_or_line(record)
     rows: list[Row] = []
     keys: dict[str, str] = {}
     for key, value in record.items():
@@ -120,19 +131,43 @@ def tevatron_rows(record: dict[str, Any], place: Place) -> list[Row]:
     ones, so that a title does not reveal the positive. BGE's `pos_id` and `neg_id`, if there, are the texts' document
     ids. A row's first positive is trained on; the others are its further positives. Without any, it has no passage.
     """
-    query, lang = place.text_or_null(record, "query"), place.file_language()
+    query, lang = place.text_or_null(record, "query"), place.row_language(record)
     if "positive_passages" in record:
         positives, negatives = (_docs(record, key, place) for key in ("positive_passages", "negative_passages"))
     else:
         place.get(record, "pos")  # `neg` may be absent, `pos` may not
         positives, negatives = (_texts_with_ids(record, key, place) for key in ("pos", "neg"))
-    record_id = place.record_id(record, "query_id") if "query_id" in record else place.line_id
+    record_id = place.id_or_line(record, "query_id")
     if not positives:
         return [Row(record_id, lang, query, None, negatives=negatives, where=place.where)]
     first, *further = positives
     return [
         Row(record_id, lang, query, first.text, first.title, negatives, first.id, place.where, tuple(further)),
     ]
+
+
+def triplet_rows(record: dict[str, Any], place: Place) -> list[Row]:
+    """sentence-transformers' {anchor, positive, negative?, negative_1?, …}, where `anchor` may be called query too.
+
+    `negative` is a text or a list of texts. Optional keys: id, lang, title (of the positive).
+    """
+    anchor = next((key for key in _ANCHORS if key in record), _ANCHORS[0])
+    query, passage = place.text_or_null(record, anchor), place.text_or_null(record, "positive")
+    negatives: list[Passage] = []
+    for key, value in record.items():
+        if not _NEGATIVE.fullmatch(key) or value is None:
+            continue
+        negatives += place.passages(record, key) if isinstance(value, list) else [Passage(place.clean(value, key))]
+    row = Row(
+        id=place.id_or_line(record),
+        lang=place.row_language(record),
+        query=query,
+        passage=passage,
+        title=place.title(record),
+        negatives=tuple(negatives),
+        where=place.where,
+    )
+    return _with_text(row, place)
 
 
 def _docs(record: dict[str, Any], key: str, place: Place) -> tuple[Passage, ...]:
@@ -159,59 +194,15 @@ def _texts_with_ids(record: dict[str, Any], key: str, place: Place) -> tuple[Pas
     )
 
 
-def squad_rows(document: dict[str, Any], place: Place, on_bad: OnBadRow) -> Iterator[Row]:
-    """SQuAD's {data: [{title, paragraphs: [{context, qas: [{id, question}]}]}]}: one row per answerable question.
-
-    A paragraph's smallest question id is its `passage_id`: in XQuAD and MLQA, questions have the same id in every
-    language, so a paragraph and its translations get the same one. Questions marked impossible are left out, and a
-    question that is listed several times in its paragraph (once per answer) is read once.
-
-    Paragraphs and questions that cannot be used are passed to `on_bad`.
-    """
-    for a, article in enumerate(_objects(document, "data", place)):
-        for p, paragraph in enumerate(_objects(article, "paragraphs", place)):
-            here = Place(f"{place.where}: data[{a}].paragraphs[{p}]", place.line_id, place.repairs, place.lang)
-            try:
-                title, context = here.title(article), here.text(paragraph, "context")
-                questions: dict[str, dict[str, Any]] = {}
-                for qa in _objects(paragraph, "qas", here):
-                    questions.setdefault(here.record_id(qa), qa)
-            except DataError as error:
-                on_bad(error)
-                continue
-            for record_id, qa in questions.items():
-                if qa.get("is_impossible") is True:
-                    continue
-                spot = Place(f"{here.where} question {record_id}", place.line_id, place.repairs, place.lang)
-                try:
-                    yield Row(
-                        id=record_id,
-                        lang=spot.file_language(),
-                        query=spot.text(qa, "question"),
-                        passage=context,
-                        title=title,
-                        passage_id=min(questions),
-                        where=spot.where,
-                    )
-                except DataError as error:
-                    on_bad(error)
-
-
-def _objects(record: dict[str, Any], key: str, place: Place) -> list[dict[str, Any]]:
-    values = place.get(record, key)
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise place.bad(f"{key!r} must be a list of objects as in SQuAD, got {show(values)}")
-    return values
-
-
 LINE_FORMATS = {
     "aligned": aligned_rows,
     "qa": qa_rows,
     "bitext": bitext_rows,
     "bitext_pairs": bitext_pair_rows,
     "tevatron": tevatron_rows,
+    "triplets": triplet_rows,
 }
-"""The formats with one object per line; `squad` has one object per file."""
+"""The formats with one object per line or row; `squad` has one object per file."""
 
 
 def detect_format(first: dict[str, Any] | None, path: Path) -> Format:
@@ -229,9 +220,11 @@ def detect_format(first: dict[str, Any] | None, path: Path) -> Format:
         return "squad"
     if "query" in keys and ("pos" in keys or "positive_passages" in keys):
         return "tevatron"
-    if "lang" in keys and "question" in keys:
+    if "positive" in keys and not keys.isdisjoint(_ANCHORS):
+        return "triplets"
+    if "question" in keys and not keys.isdisjoint(("lang", "passage", "sentence")):
         return "qa"
-    if "lang" in keys and ("query" in keys or "passage" in keys):
+    if {"query", "passage"} <= keys or ("lang" in keys and not keys.isdisjoint(("query", "passage"))):
         return "aligned"
     if any(_is_language_text(key, value) for key, value in first.items()):
         if "answers" in keys:
@@ -242,7 +235,10 @@ def detect_format(first: dict[str, Any] | None, path: Path) -> Format:
         return "bitext"
     shown = ", ".join(list(keys)[:12]) or "none"
     names = ", ".join([*LINE_FORMATS, "squad"])
-    raise DataError(f"{path}:1: cannot tell the format from the keys ({shown}), set the dataset's format: {names}")
+    raise DataError(
+        f"{path}:1: cannot tell the format from the keys ({shown}), say which is which, as in "
+        f"{suggestion(list(keys))}, or set the dataset's format: {names}"
+    )
 
 
 def _is_language_text(key: str, value: Any) -> bool:
@@ -255,6 +251,6 @@ def supported_kinds(name: Format, own_ids: bool = True) -> tuple[Kind, ...]:
     A bitext gives cross-lingual pairs only, since a text is no query for itself. Without ids (`own_ids` False), rows
     have no translations, and so no cross-lingual pairs.
     """
-    if name in ("bitext", "bitext_pairs"):
+    if name in BITEXTS:
         return ("cross_lingual",)
     return KINDS if own_ids else ("monolingual", "same_language")

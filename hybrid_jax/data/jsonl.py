@@ -20,7 +20,6 @@ MAX_DOCUMENT = 2**30
 """Bytes of a file that is one object, unzipped."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_BAD_LINES_BEFORE_GIVING_UP = 1000
 
 
 def read_objects(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -31,12 +30,12 @@ def read_objects(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, 
     """
     number = 0
     is_empty = True
-    with _opened(path) as file:
+    with opened(path) as file:
         while True:
             try:
                 raw = _read_line(file.readline)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                on_bad(_broken_gzip(f"{path}:{number + 1}", error))
+                on_bad(broken_gzip(f"{path}:{number + 1}", error))
                 return
             if raw == b"":
                 break
@@ -62,11 +61,11 @@ def read_objects(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, 
 
 def read_document(path: Path) -> dict[str, Any]:
     """The single JSON object of a whole file, as SQuAD has it. Raises DataError."""
-    with _opened(path) as file:
+    with opened(path) as file:
         try:
             raw = file.read(MAX_DOCUMENT + 1)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise _broken_gzip(f"{path}:1", error) from error
+            raise broken_gzip(f"{path}:1", error) from error
     if len(raw) > MAX_DOCUMENT:
         raise DataError(f"{path}:1: more than {MAX_DOCUMENT:,} bytes in one JSON object, split it into several files")
     raw = raw.removeprefix(_BYTE_ORDER_MARK)
@@ -75,27 +74,9 @@ def read_document(path: Path) -> dict[str, Any]:
     return _parse(raw, str(path), is_document=True)
 
 
-def first_object(path: Path) -> dict[str, Any] | None:
-    """The object of the first good line, to recognise the format; None if none, or 1,000 bad ones first."""
-    bad = 0
-
-    def count(error: DataError) -> None:
-        """Ends the search in a file full of bad lines, which are reported when the rows are read."""
-        nonlocal bad
-        bad += 1
-        if bad == _BAD_LINES_BEFORE_GIVING_UP:
-            raise error
-
-    try:
-        return next((value for _, value in read_objects(path, count)), None)
-    except DataError:
-        if bad < _BAD_LINES_BEFORE_GIVING_UP:
-            raise
-        return None
-
-
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The file's bytes, unzipped if it is gzip. Raises DataError if it cannot be opened."""
     try:
         with path.open("rb") as plain:
             is_gzip = plain.read(2) == _GZIP_MAGIC
@@ -120,7 +101,8 @@ def _read_line(readline: Callable[[int], bytes]) -> bytes | None:
     return None
 
 
-def _broken_gzip(where: str, error: Exception) -> DataError:
+def broken_gzip(where: str, error: Exception) -> DataError:
+    """The error for gzip data that ends early or is damaged."""
     cause = "truncated" if isinstance(error, EOFError) else f"damaged ({error})"
     return DataError(f"{where}: gzip data {cause}, fetch the file again (`gzip -t` must accept it)")
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from hybrid_jax.data.dataset import DatasetConfig, is_named
+from hybrid_jax.data.hugging_face import HUB, hub_files, is_saved_dataset, saved_files
 from hybrid_jax.data.records import DataError
 
 DATA_VARIABLE = "HYBRID_JAX_DATA"
@@ -17,20 +18,30 @@ def resolve_files(config: DatasetConfig) -> list[Path]:
 
     Raises DataError if a file does not exist or is listed twice.
     """
-    files = [file for part in config.parts if not is_named(part) for file in find_files(part)]
+    files = [file for part in config.parts if not is_named(part) for file in find_files(part, config.split)]
     repeated = next((file for i, file in enumerate(files) if file in files[:i]), None)
     if repeated is not None:
         raise DataError(f"{repeated}: listed twice in the path of dataset {config.name!r}, name it once")
     return files
 
 
-def find_files(part: str) -> list[Path]:
-    """The files that one part of a path names, sorted. Raises DataError with the nearest names if there are none."""
+def find_files(part: str, split: str) -> list[Path]:
+    """The files that one part of a path names, sorted. Raises DataError with the nearest names if there are none.
+
+    `split` is read of a folder that Hugging Face `datasets` saved, and of a dataset of its hub.
+    """
+    if part.startswith(HUB):
+        return hub_files(part.removeprefix(HUB), split)
     path = _expand(part)
     if path.is_file():
         return [path]
+    if path.is_dir() and is_saved_dataset(path):
+        return saved_files(path, split)
     if path.is_dir():
-        raise DataError(f"{path}: is a folder, name its files (e.g. {path}/*.jsonl.gz)")
+        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+        glob = "**/*" if files and files[0].parent != path else "*"
+        ending = f".{files[0].name.partition('.')[2]}" if files else ".jsonl.gz"
+        raise DataError(f"{path}: is a folder, name its files (e.g. {path}/{glob}{ending})")
     is_glob = any(letter in part for letter in "*?[")
     folder = path.parent
     while any(letter in str(folder) for letter in "*?["):

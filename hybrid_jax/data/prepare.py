@@ -34,7 +34,7 @@ def open_store(dataset: DatasetConfig, cache: Path, skip_bad_rows: bool, report:
     changed.
     """
     source = fingerprint(dataset)
-    how = dataset.model_dump(include={"format", "languages", "lang", "ids"})
+    how = dataset.model_dump(include={"format", "columns", "languages", "lang", "ids"})
     folder = cache / "stores" / f"{dataset.name}-{_key(source, how, skip_bad_rows)}"
     kinds = resolve_kinds(dataset)
     if not is_ready(folder, report):

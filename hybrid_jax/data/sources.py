@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hybrid_jax.data import formats, jsonl
+from hybrid_jax.data import formats, jsonl, tables
+from hybrid_jax.data.columns import renamed
 from hybrid_jax.data.dataset import DatasetConfig, check_kinds, is_named
 from hybrid_jax.data.fields import Place, Repairs
 from hybrid_jax.data.formats import Format
@@ -19,6 +20,7 @@ from hybrid_jax.data.languages import base_language, is_language_key, language_t
 from hybrid_jax.data.locate import find_files, find_tfds, label_files, resolve_files
 from hybrid_jax.data.records import DataError, OnBadRow, Row
 from hybrid_jax.data.schedule import KINDS, Kind
+from hybrid_jax.data.squad import squad_rows
 from hybrid_jax.disk.files import sha256_of
 
 READER_VERSION = 3
@@ -168,7 +170,7 @@ def _lines(config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs) -> Iterato
             clean = partial(Place, line_id="", repairs=repairs)
             yield from ([row] for row in aligned_tfds.read(folder, config.split, config.lang, clean, on_bad))
         else:
-            for file in find_files(part):
+            for file in find_files(part, config.split):
                 yield from _file_rows(file, labels[file], config, on_bad, repairs)
 
 
@@ -184,13 +186,16 @@ def _file_rows(
         except DataError as error:
             on_bad(error)
             return
-        rows = formats.squad_rows(document, Place(str(file), label, repairs, lang), on_bad)
+        rows = squad_rows(document, Place(str(file), label, repairs, lang), on_bad)
         yield from ([row] for row in rows)
         return
     to_rows = formats.LINE_FORMATS[name]
-    for number, record in jsonl.read_objects(file, on_bad):
+    if tables.is_table(file):
+        place = partial(place, noun="column", if_missing="name it with the dataset's columns: {OUR_NAME: YOUR_COLUMN}")
+    for number, record in tables.read_records(file, on_bad):
+        here = place(where=tables.place_of(file, number), line_id=f"{label}:{number}")
         try:
-            rows = to_rows(record, place(where=f"{file}:{number}", line_id=f"{label}:{number}"))
+            rows = to_rows(renamed(record, config.columns, here), here)
         except DataError as error:
             on_bad(error)
         else:
@@ -199,12 +204,16 @@ def _file_rows(
 
 def _format_of(file: Path, config: DatasetConfig) -> Format:
     """The file's format. Raises DataError if it does not fit the config."""
-    name = config.format if config.format != "auto" else formats.detect_format(jsonl.first_object(file), file)
+    name = config.format
+    if name == "auto":
+        first = tables.first_record(file)
+        here = Place(tables.place_of(file, 1), "", Repairs(), noun="column" if tables.is_table(file) else "key")
+        name = formats.detect_format(first and renamed(first, config.columns, here), file)
     try:
         check_kinds(config, name)
     except ValueError as error:
         raise DataError(f"{file}:1: {error}") from None
-    if config.lang is not None and name not in ("tevatron", "squad"):
+    if config.lang is not None and name in formats.BITEXTS:
         raise DataError(
             f"{file}:1: dataset {config.name!r} has lang {config.lang!r}, but the rows of format {name} name "
             f"their own: leave lang out"

@@ -1,7 +1,7 @@
 """Reads the texts that debiasing is fitted on, leaves out those of the evaluation, selects some, and encodes them.
 
-Files are JSON lines of {"lang", "text"}, or in those formats of `data/formats.py` that name languages. All their texts
-are in memory at once.
+Files hold rows of {"lang", "text"}, or of those formats of `data/formats.py` that name languages, as JSON lines, CSV,
+TSV or Parquet. All their texts are in memory at once.
 """
 
 import json
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_jax.data import fields, formats
-from hybrid_jax.data.jsonl import first_object, read_objects
 from hybrid_jax.data.records import DataError, Row
+from hybrid_jax.data.tables import first_record, place_of, read_records
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser, Method
 from hybrid_jax.embed.encoder import TextEncoder
@@ -117,16 +117,16 @@ def _text(row: Row) -> str:
 
 def _rows(path: Path) -> Iterator[Row]:
     """Yields the rows of a file. Raises DataError at the first bad line."""
-    first = first_object(path)
+    first = first_record(path)
     if first is not None and {"lang", "text"} <= first.keys():
         shape = _text_rows
     else:
         shape = formats.LINE_FORMATS[_shape(first, path)]
     repairs = fields.Repairs()
-    for number, record in read_objects(path, _stop):
+    for number, record in read_records(path, _stop):
         # Rows without an id get the hash of their content, so that the order of lines does not matter.
         content = sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-        yield from shape(record, fields.Place(f"{path}:{number}", content, repairs))
+        yield from shape(record, fields.Place(place_of(path, number), content, repairs))
 
 
 def _text_rows(record: dict[str, Any], place: fields.Place) -> list[Row]:

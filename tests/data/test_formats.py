@@ -7,8 +7,9 @@ import pytest
 
 from hybrid_jax.data import formats
 from hybrid_jax.data.fields import Place, Repairs
-from hybrid_jax.data.formats import LINE_FORMATS, detect_format, squad_rows, supported_kinds
+from hybrid_jax.data.formats import LINE_FORMATS, detect_format, supported_kinds
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage, Row
+from hybrid_jax.data.squad import squad_rows
 
 ALIGNED = {"id": "q1", "lang": "de", "query": "Wer?", "passage": "Niemand."}
 QA = {"id": "q1", "lang": "de", "question": "Wer?", "passage": "Niemand."}
@@ -172,7 +173,11 @@ def test_a_bad_squad_question_is_named_and_the_others_are_kept() -> None:
     [
         ("aligned", {"lang": "de", "query": "a", "passage": "b"}, "missing key 'id' (keys here: lang, query, passage)"),
         ("aligned", {"id": "1", "lang": "de", "query": "a"}, "missing key 'passage'"),
-        ("aligned", {"id": "1", "query": "a", "passage": "b"}, "missing key 'lang'"),
+        (
+            "aligned",
+            {"id": "1", "query": "a", "passage": "b"},
+            "no 'lang' (keys here: id, query, passage), add it, or",
+        ),
         ("aligned", ALIGNED | {"passage": 3}, "'passage' must be a text, got int 3"),
         ("aligned", ALIGNED | {"passage": ["b"]}, "'passage' must be a text, got list ['b']"),
         ("aligned", ALIGNED | {"query": "\ud800"}, "'query' holds half of a surrogate pair"),
@@ -250,6 +255,32 @@ def test_a_query_without_a_positive_has_no_passage() -> None:
         assert (row.query, row.passage, len(row.negatives)) == ("Who?", None, negatives)
 
 
+def test_triplets_are_sentence_transformers_rows() -> None:
+    record = {
+        "anchor": "Who?",
+        "positive": "Nobody.",
+        "negative_1": "Somebody.",
+        "negative_2": None,
+        "negative": ["I."],
+    }
+    (row,) = rows("triplets", record, lang="en")
+    assert (row.id, row.lang, row.query, row.passage) == ("rows.jsonl:4", "en", "Who?", "Nobody.")
+    assert row.negatives == (Passage("Somebody."), Passage("I."))
+    assert rows("triplets", {"id": 7, "question": "Who?", "positive": "Nobody.", "lang": "eng"})[0].id == "7"
+    with pytest.raises(DataError, match=r"missing key 'positive' \(keys here: anchor\)"):
+        rows("triplets", {"anchor": "Who?"}, lang="en")
+
+
+def test_the_datasets_language_fills_in_and_contradicts_no_row() -> None:
+    record = {"id": "q1", "query": "Wer?", "passage": "Niemand."}
+    assert rows("aligned", record, lang="de")[0].lang == "de"
+    assert rows("aligned", record | {"lang": "deu"}, lang="de")[0].lang == "de"
+    with pytest.raises(DataError, match=r"'lang' is 'fr', but the dataset's lang is 'de'"):
+        rows("aligned", record | {"lang": "fr"}, lang="de")
+    with pytest.raises(DataError, match=r"missing key 'id' .* set the dataset's ids: line if each row is a record"):
+        rows("aligned", {"query": "Wer?", "passage": "Niemand."}, lang="de")
+
+
 def test_a_format_without_languages_asks_for_one() -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl:4: .* set the dataset's lang"):
         rows("tevatron", BGE)
@@ -280,6 +311,10 @@ def test_texts_are_stripped_cut_and_freed_of_control_characters_and_that_is_coun
         (BITEXT | {"mt": False, "xx": "found only when read"}, "bitext"),
         (PAIR, "bitext_pairs"),
         (BGE, "tevatron"),
+        ({"anchor": "a", "positive": "b"}, "triplets"),
+        ({"query": "a", "positive": "b", "negative_1": "c"}, "triplets"),
+        ({"question": "a", "passage": "b"}, "qa"),
+        ({"query": "a", "passage": "b"}, "aligned"),
         (TEVATRON, "tevatron"),
         (squad(), "squad"),
     ],
@@ -296,6 +331,19 @@ def test_an_object_over_many_lines_is_squad_only_in_a_json_file() -> None:
 def test_what_cannot_be_told_apart_is_said() -> None:
     with pytest.raises(DataError, match=r"rows\.jsonl:1: cannot tell the format from the keys \(id, text\)"):
         detect_format({"id": "1", "text": "a"}, Path("rows.jsonl"))
+    for record, setting in (
+        ({"id": 1, "context": "a", "question": "b", "answers": {}}, "columns: {query: question, passage: context}"),
+        (
+            {"qid": 1, "language": "de", "context": "a", "question": "b"},
+            "columns: {id: qid, lang: language, query: question, passage: context}",
+        ),
+        ({"sentence1": "a", "sentence2": "b"}, "columns: {query: sentence1, passage: sentence2}"),
+        ({"german": "a", "text_en": "b"}, "columns: {de: german, en: text_en}"),
+        ({"x": "a", "y": "b"}, "columns: {query: YOUR_COLUMN, passage: YOUR_COLUMN}"),
+    ):
+        with pytest.raises(DataError) as raised:
+            detect_format(record, Path("rows.csv"))
+        assert f"say which is which, as in {setting}, or" in str(raised.value)
     with pytest.raises(DataError, match=r"no passages \(MKQA\).* set format: bitext"):
         detect_format({"id": "1", "en": "who?", "de": "wer?", "answers": {"en": ["me"]}}, Path("mkqa.jsonl"))
 

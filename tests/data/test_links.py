@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.describe import describe
 from hybrid_jax.data.fields import Place, Repairs
-from hybrid_jax.data.formats import LINE_FORMATS, squad_rows
+from hybrid_jax.data.formats import LINE_FORMATS
 from hybrid_jax.data.hashing import mix
 from hybrid_jax.data.links import plain, text_key
 from hybrid_jax.data.pairing import pair
 from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import Passage, Row
 from hybrid_jax.data.schedule import BatchPlan, Kind, MixtureConfig
+from hybrid_jax.data.squad import squad_rows
 from hybrid_jax.data.store import Store, write_store
 from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig
 
@@ -94,12 +95,13 @@ def records(draw: st.DrawFn, **how: Any) -> list[Record]:
     return [Record(draw(some), draw(other)) for _ in range(draw(st.integers(2, 5)))]
 
 
-def _place(number: int) -> Place:
-    return Place(f"f:{number}", f"f:{number}", Repairs(), "en")
+def _place(number: int, lang: str | None = "en") -> Place:
+    return Place(f"f:{number}", f"f:{number}", Repairs(), lang)
 
 
 def _line_rows(name: str, objects: Iterable[dict[str, Any]]) -> list[Row]:
-    return [row for i, record in enumerate(objects) for row in LINE_FORMATS[name](record, _place(i))]
+    lang = "en" if name == "tevatron" else None
+    return [row for i, record in enumerate(objects) for row in LINE_FORMATS[name](record, _place(i, lang))]
 
 
 def _components(drawn: list[Record]) -> tuple[list[int], dict[str, int]]:

@@ -239,9 +239,12 @@ def test_the_data_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"languages": ()}, "must name something"),
         ({"kinds": ("monolingual", "monolingual")}, "each only once"),
         ({"lang": "xx"}, "unknown language code 'xx'"),
-        ({"lang": "en", "format": "qa"}, "every row of format qa names its own"),
-        ({"path": "demo", "format": "qa"}, "format and ids are for files"),
+        ({"lang": "en", "format": "bitext"}, "every row of format bitext names its own"),
+        ({"path": "demo", "format": "qa"}, "format, ids and columns are for files"),
         ({"format": "squad", "ids": "line"}, "one object per file"),
+        ({"format": "squad", "columns": {"query": "q"}}, "squad has one object per file"),
+        ({"columns": {"pasage": "text"}}, "columns names 'pasage', which no format has: did you mean 'passage'"),
+        ({"columns": {"xyzw": "text"}}, "use id, lang, .* or a language"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(fields: dict[str, Any], what: str) -> None:

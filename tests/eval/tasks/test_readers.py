@@ -20,7 +20,7 @@ from hybrid_jax.eval.tasks.squad_json import paragraphs
 from hybrid_jax.eval.tasks.tydiqa import tydiqa
 
 NOT_IDS: list[Any] = [None, True, 1.5, ["x"], {}, "", "  ", "x\ud83d"]
-NOT_LANGUAGES: list[Any] = [None, 1, ["en"], "", "mul", "und", "en-x-a", "English", "xx", "e\udc00"]
+NOT_LANGUAGES: list[Any] = [None, 1, ["en"], "", "mul", "en-x-a", "English", "xx", "e\udc00"]
 NOT_TEXTS: list[Any] = [None, 7, False, ["x"], {}, "x \ud83d"]
 BLANK: list[Any] = ["", " \n"]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])).filter(str.strip)
