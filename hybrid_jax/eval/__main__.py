@@ -40,6 +40,7 @@ cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals and every m
   beir:FOLDER     the same, searched for nDCG@10, R@100, mAP@100 and MRR@10 of any size of corpus, graded qrels
   miracl, miracl_hn, miracl_LANG, miracl_hn_LANG   MIRACL, 18 languages: the full corpora, or the hard-negatives pool
   flores, ntrex, tatoeba   bitext mining: accuracy, F1, margin-based F1
+  bitext:FILE     the same of your own: a column per language, or a folder with a text file per language (test.en, …)
 
 xquad_r and mlqa_r are measured with sentence + paragraph candidates (the headline, as LAReQA) and with sentences alone.
 Writes report.json, report.md, report.html, and per_query.npz with the values of every query of what is ranked in full;

@@ -14,6 +14,7 @@ from hybrid_jax.eval.tasks.base import BitextTask, Candidate, Query, RetrievalTa
 from hybrid_jax.eval.tasks.beir import UNKNOWN_LANGUAGE, beir, pooled
 from hybrid_jax.eval.tasks.belebele import belebele
 from hybrid_jax.eval.tasks.bitext import flores, ntrex, tatoeba
+from hybrid_jax.eval.tasks.bitext_files import bitext
 from hybrid_jax.eval.tasks.demo import demo
 from hybrid_jax.eval.tasks.lareqa import mlqa_r, xquad_r
 from hybrid_jax.eval.tasks.miracl import LANGUAGES, miracl, miracl_hn
@@ -32,6 +33,7 @@ __all__ = [
     "Task",
     "beir",
     "belebele",
+    "bitext",
     "demo",
     "flores",
     "maker",
@@ -79,8 +81,8 @@ TASKS: Mapping[str, Maker] = {
 }
 """{name on the command line: a function that makes its tasks}. Several tasks of one name are averaged."""
 
-FOLDER_TASKS: Mapping[str, Callable[[Path], Task]] = {"beir": beir, "pooled": pooled}
-"""Tasks that are named with a path: "beir:FOLDER" and "pooled:FOLDER", or a qrels file in the folder."""
+FOLDER_TASKS: Mapping[str, Callable[[Path], Task]] = {"beir": beir, "pooled": pooled, "bitext": bitext}
+"""Tasks that are named with a path: "beir:FOLDER" and "pooled:FOLDER", or a qrels file in the folder; "bitext:FILE"."""
 
 
 def maker(name: str) -> Maker:
