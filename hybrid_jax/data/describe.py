@@ -1,7 +1,7 @@
 """Tables in plain text: what is in a dataset, and what is in the batches of some steps."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -9,9 +9,11 @@ from scipy.sparse import csr_array
 
 from hybrid_jax.data.batch import Batch
 from hybrid_jax.data.links import summary
+from hybrid_jax.data.schedule import MixtureConfig, Pools
 from hybrid_jax.data.store import Store
 from hybrid_jax.disk.tables import aligned
 
+_LANGUAGES_IN_PLAN = 12
 _LANGUAGES_SHOWN, _IDS_SHOWN, _ID_LENGTH = 3, 2, 20
 
 
@@ -49,6 +51,19 @@ def describe(store: Store, heldout_fraction: float) -> list[str]:
     if "cross_lingual" in store.kinds:
         lines += ["", "  cross-lingual pairs, query language down, passage language across:"]
         lines += [f"  {line}" for line in aligned(_by_pair(store))]
+    return lines
+
+
+def plan(sizes: Mapping[str, Pools], mixture: MixtureConfig) -> list[str]:
+    """A line for each kind of batch: its share, and the rows or records that it draws from, by language or dataset."""
+    lines, up_to = [], "up to " if sum(mixture.shares.values()) > 1 else ""  # a curriculum has largest shares
+    for kind, share in mixture.shares.items():
+        counts = Counter[str]()
+        for name, pools in sizes.items():
+            counts.update(pools.monolingual if kind == "monolingual" else {name: pools.size(kind)})
+        unit = "rows" if kind == "monolingual" else "records"
+        shown = _listed(counts, _LANGUAGES_IN_PLAN, "{} {:,}", ", ")
+        lines.append(f"{kind} batches ({up_to}{float(share):.0%}) draw from {counts.total():,} {unit}: {shown}")
     return lines
 
 
@@ -117,9 +132,14 @@ def _alphabetical(store: Store) -> list[int]:
 
 def _short(languages: Sequence[str]) -> str:
     """The most frequent languages with their counts, and the number of further ones: "en 9 ru 8 de 7 +8"."""
-    counts = sorted(Counter(languages).items(), key=lambda item: (-item[1], item[0]))
-    more = [f"+{len(counts) - _LANGUAGES_SHOWN}"] if len(counts) > _LANGUAGES_SHOWN else []
-    return " ".join([*(f"{lang} {count}" for lang, count in counts[:_LANGUAGES_SHOWN]), *more])
+    return _listed(Counter(languages), _LANGUAGES_SHOWN, "{} {}", " ")
+
+
+def _listed(counts: Counter[str], most: int, form: str, between: str) -> str:
+    """The names with the greatest counts, each in the given form, and the number of further ones."""
+    ordered = sorted(((name, count) for name, count in counts.items() if count), key=lambda item: (-item[1], item[0]))
+    more = [f"+{len(ordered) - most}"] if len(ordered) > most else []
+    return between.join([*(form.format(*item) for item in ordered[:most]), *more])
 
 
 def _cut(name: str) -> str:

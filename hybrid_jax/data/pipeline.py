@@ -74,7 +74,8 @@ class Pipeline:
     """`pipeline.batch(step)` is the batch of a step, a pure function of (config, mixture, batch_size, seed, step).
 
     Attributes: `tokenizer`, `schedule`, `heldout_schedule` (None if no records are held out), `stores` by dataset name,
-    and `notes`, what a user should know about the data, such as texts that were cut.
+    `sizes` (`Pools` to train on, by dataset name), and `notes`, what a user should know about the data, such as texts
+    that were cut.
 
     Raises DataError for data that cannot be used, and ValueError for a mixture that the data cannot give. With
     `skip_bad_rows`, bad rows are left out and counted in `notes`.
@@ -114,8 +115,8 @@ class Pipeline:
 
         heldout = {name: store.held_out(config.heldout_fraction) for name, store in self.stores.items()}
         self._pools = {name: _pools(store, ~heldout[name], 1) for name, store in self.stores.items()}
-        sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._pools.items()}
-        self.schedule = Schedule(mixture, sizes, batch_size, seed)
+        self.sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._pools.items()}
+        self.schedule = Schedule(mixture, self.sizes, batch_size, seed)
 
         self.heldout_schedule = None
         if config.heldout_fraction:

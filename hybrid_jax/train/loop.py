@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hybrid_jax.config import Config, ConfigError, differences, dump_config, flat, parse_config
+from hybrid_jax.data import describe
 from hybrid_jax.data.batch import Batch, PackedBatch, prefetch
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
@@ -99,8 +100,8 @@ def _train(
 
     pretrained = None if config.pretrained is None else open_pretrained(config.pretrained)
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
-    for note in pipeline.notes:
-        say(note)
+    for line in [*describe.plan(pipeline.sizes, config.mixture), *pipeline.notes]:
+        say(line)
     if "aligned" in config.mixture.shares and config.loss.positives == "one":
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
