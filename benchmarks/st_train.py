@@ -1,6 +1,8 @@
-"""sentence-transformers' trainer, as a child of benchmarks/training.py: MODEL PAIRS.jsonl STEPS BATCH BF16(0 or 1) OUT.
+"""sentence-transformers' trainer, as a child of the other programs: MODEL PAIRS.jsonl STEPS BATCH BF16(0 or 1) OUT MINI
 
-Prints {"seconds": [seconds of each step after the first]} as its last line.
+MINI is the mini-batch of CachedMultipleNegativesRankingLoss; 0 stands for MultipleNegativesRankingLoss. Prints as its
+last line {"seconds": [of each step after the first], "first": seconds from the start of the process to the end of the
+first step, "text": the share of positions that hold text in the batches as they are padded}.
 """
 
 import itertools
@@ -18,25 +20,40 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.losses import (
+    CachedMultipleNegativesRankingLoss,
+    MultipleNegativesRankingLoss,
+)
 from transformers import TrainerCallback
 
-model, pairs, steps, batch, bf16, out = sys.argv[1:]
+model, pairs, steps, batch, bf16, out, mini = sys.argv[1:]
 torch.set_num_threads(len(os.sched_getaffinity(0)))
 with Path(pairs).open(encoding="utf-8") as lines:
     rows = [json.loads(line) for line in lines][: int(steps) * int(batch)]
-at = []
+at, positions = [], []
 
 
 class Clock(TrainerCallback):
     """Notes the time of every step's end."""
 
     def on_step_end(self, *_, **__):
-        at.append(time.perf_counter())
+        at.append(time.time())
+
+
+def note_positions(module, inputs):
+    """Notes how many positions a batch has, and how many of them hold text."""
+    mask = inputs[0]["attention_mask"]
+    positions.append((mask.numel(), int(mask.sum())))
 
 
 encoder = SentenceTransformer(model, device="cpu")
 encoder.max_seq_length = 256
+encoder[0].register_forward_pre_hook(note_positions)
+loss = (
+    CachedMultipleNegativesRankingLoss(encoder, mini_batch_size=int(mini))
+    if int(mini)
+    else MultipleNegativesRankingLoss(encoder)
+)
 SentenceTransformerTrainer(
     model=encoder,
     args=SentenceTransformerTrainingArguments(
@@ -52,7 +69,12 @@ SentenceTransformerTrainer(
         disable_tqdm=True,
     ),
     train_dataset=Dataset.from_dict({"anchor": [r["query"] for r in rows], "positive": [r["passage"] for r in rows]}),
-    loss=MultipleNegativesRankingLoss(encoder),
+    loss=loss,
     callbacks=[Clock()],
 ).train()
-print("\n" + json.dumps({"seconds": [b - a for a, b in itertools.pairwise(at)]}))
+result = {
+    "seconds": [b - a for a, b in itertools.pairwise(at)],
+    "first": at[0] - float(os.environ["BENCHMARK_START"]),
+    "text": sum(text for _, text in positions) / sum(whole for whole, _ in positions),
+}
+print("\n" + json.dumps(result))

@@ -15,14 +15,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.common import last_json, machine, python, run_child, take_turns
+from benchmarks.common import HUGE_PAGES, last_json, machine, python, run_child, take_turns
 
 if TYPE_CHECKING:
     import numpy as np
 
     from hybrid_jax.data.batch import PackedBatch
 
-HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 ARMS = {"plain": {"GLIBC_TUNABLES": ""}, "forms": {"GLIBC_TUNABLES": ""}, "huge": HUGE_PAGES}
 
 
