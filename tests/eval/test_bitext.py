@@ -108,3 +108,43 @@ def test_a_task_is_the_mean_of_its_pairs_and_encodes_each_sentence_once():
 def test_embeddings_must_have_norm_1():
     with pytest.raises(ValueError, match="right embedding 1 has norm 2"):
         bitext.similarities(np.eye(2, dtype=np.float32), np.diag([1, 2]).astype(np.float32))
+
+
+def test_scores_by_sentence_and_by_csls_equal_dense_numpy():
+    """Whole matrices: argmax of the cosine, and of 2 cos - r(x) - r(y) with the 10 nearest of the other side."""
+    rng = np.random.default_rng(3)
+    left = unit(rng, 60)
+    noisy = {code: left + 0.9 * unit(rng, 60) for code in ("de", "sw")}
+    sides = {
+        code: (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32) for code, rows in noisy.items()
+    }
+
+    class Fixed:
+        def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+            rows = {"en": left, **sides}[texts[0].split()[0]]
+            return rows[[int(text.split()[1]) for text in texts]]
+
+        encode_passages = encode_queries
+
+    lines = {code: tuple(f"{code} {n}" for n in range(60)) for code in ("en", "de", "sw")}
+    pairs = {("en", code): (lines["en"], lines[code]) for code in sides}
+    results = bitext.measure(Fixed(), BitextTask("made up", pairs), csls=True)
+    assert list(results) == ["", "csls"]
+    for name, (result, table) in results.items():
+        for code, right in sides.items():
+            cosine = left.astype(np.float64) @ right.T.astype(np.float64)
+            near = cosine
+            if name:
+                rows, columns = (np.sort(each, axis=1)[:, -10:].mean(axis=1) for each in (cosine, cosine.T))
+                near = 2 * cosine - rows[:, None] - columns
+            forward, backward = ((each.argmax(axis=1) == np.arange(60)) for each in (near, near.T))
+            assert result.pairs[f"en-{code}"]["accuracy"] == pytest.approx((forward.mean() + backward.mean()) / 2)
+            of_pair = np.array(table.languages) == f"en-{code}"
+            np.testing.assert_array_equal(table.part("bitext")["accuracy_forward"][of_pair], forward)
+        low, high = result.intervals["accuracy"]
+        assert low < result["accuracy"] < high
+        assert "margin_f1" not in result.intervals
+        # English sentence n is the same in both pairs, so it is one draw with its translations.
+        assert table.by_question("bitext", "accuracy").shape == (60, 2)
+    assert results["csls"].result["margin_f1"] == results[""].result["margin_f1"]
+    assert results["csls"].result["accuracy"] != results[""].result["accuracy"]
