@@ -61,6 +61,10 @@ def read_objects(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, 
 
 def read_document(path: Path) -> dict[str, Any]:
     """The single JSON object of a whole file, as SQuAD has it. Raises DataError."""
+    return _parse(_read_all(path), str(path), is_document=True)
+
+
+def _read_all(path: Path) -> bytes:
     with opened(path) as file:
         try:
             raw = file.read(MAX_DOCUMENT + 1)
@@ -71,7 +75,32 @@ def read_document(path: Path) -> dict[str, Any]:
     raw = raw.removeprefix(_BYTE_ORDER_MARK)
     if not raw.strip():
         raise DataError(f"{path}:1: the file is empty, remove it from the dataset's path or fetch it again")
-    return _parse(raw, str(path), is_document=True)
+    return raw
+
+
+def is_list(path: Path) -> bool:
+    """Whether the file begins as a list of JSON does. Raises DataError if it cannot be opened."""
+    with opened(path) as file:
+        try:
+            return file.read(4096).removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] == b"["
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            return False  # reported when it is read
+
+
+def read_list(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields (number from 1, object) for every object of a file that is one list; all of it is in memory.
+
+    Items that are no objects, and an empty list, are passed to `on_bad`. Raises DataError for malformed JSON.
+    """
+    values = _loads(_read_all(path), str(path), is_document=True)
+    for number, value in enumerate(values, start=1):
+        if isinstance(value, dict):
+            yield number, value
+        else:
+            shown = json.dumps(value, ensure_ascii=False)[:40]
+            on_bad(DataError(f"{path} row {number}: expected an object such as {{...}}, got {shown}, correct it"))
+    if not values:
+        on_bad(DataError(f"{path}: the list is empty, remove the file from the dataset's path or fetch it again"))
 
 
 @contextmanager
@@ -108,6 +137,14 @@ def broken_gzip(where: str, error: Exception) -> DataError:
 
 
 def _parse(raw: bytes, where: str, is_document: bool = False) -> dict[str, Any]:
+    value = _loads(raw, where, is_document)
+    if not isinstance(value, dict):
+        shown = raw.decode("utf-8").strip()[:40]
+        raise DataError(f'{where}: expected a JSON object such as {{"id": …}}, got {shown!r}, correct the line')
+    return value
+
+
+def _loads(raw: bytes, where: str, is_document: bool = False) -> Any:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -117,14 +154,10 @@ def _parse(raw: bytes, where: str, is_document: bool = False) -> dict[str, Any]:
         message = f"{where}: invalid UTF-8 at byte {error.start} ({raw[error.start : error.start + 4]!r})"
         raise DataError(f"{message}, re-encode the file (`iconv -f latin1 -t utf-8`)") from error
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         if is_document:
             where = f"{where}:{error.lineno}"
         raise DataError(f"{where}: malformed JSON ({error.msg} at column {error.colno}), correct the line") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets thousands deep
         raise DataError(f"{where}: malformed JSON ({str(error)[:80]}), correct the line") from error
-    if not isinstance(value, dict):
-        shown = text.strip()[:40]
-        raise DataError(f'{where}: expected a JSON object such as {{"id": …}}, got {shown!r}, correct the line')
-    return value

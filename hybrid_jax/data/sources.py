@@ -192,8 +192,9 @@ def _file_rows(
     to_rows = formats.LINE_FORMATS[name]
     if tables.is_table(file):
         place = partial(place, noun="column", if_missing="name it with the dataset's columns: {OUR_NAME: YOUR_COLUMN}")
+    place_of = tables.places(file)
     for number, record in tables.read_records(file, on_bad):
-        here = place(where=tables.place_of(file, number), line_id=f"{label}:{number}")
+        here = place(where=place_of(number), line_id=f"{label}:{number}")
         try:
             rows = to_rows(renamed(record, config.columns, here), here)
         except DataError as error:
@@ -207,7 +208,7 @@ def _format_of(file: Path, config: DatasetConfig) -> Format:
     name = config.format
     if name == "auto":
         first = tables.first_record(file)
-        here = Place(tables.place_of(file, 1), "", Repairs(), noun="column" if tables.is_table(file) else "key")
+        here = Place(tables.places(file)(1), "", Repairs(), noun="column" if tables.is_table(file) else "key")
         name = formats.detect_format(first and renamed(first, config.columns, here), file)
     try:
         check_kinds(config, name)

@@ -1,4 +1,6 @@
-"""Records from any file: JSON lines, CSV and TSV (plain or gzip), Parquet and Arrow, each as {column: value}.
+"""Records from any file: JSON, CSV and TSV (plain or gzip), Parquet and Arrow, each as {column: value}.
+
+JSON is an object per line, or one list of objects in a file called .json.
 
 CSV and TSV have the columns' names in their first line, and their empty cells count as null. A CSV may be separated by
 commas, semicolons or tabs. In TSV a cell in quotes stands for what is in them. Parquet and Arrow need pyarrow.
@@ -27,11 +29,14 @@ _BAD_BEFORE_GIVING_UP = 1000
 
 
 def read_records(path: Path, on_bad: OnBadRow) -> Numbered:
-    """Yields (number, record) of every good row: the line's number, or the row's in Parquet and Arrow, both from 1.
+    """Yields (number, record) of every good row: its line's number, or its own in Parquet, Arrow and a list of JSON.
 
     Bad rows and an empty file are passed to `on_bad`. Raises DataError for a file that cannot be opened or is no table.
     """
-    return _READERS.get(_kind(path), jsonl.read_objects)(path, on_bad)
+    if _kind(path) in ("xlsx", "xls", "ods"):
+        raise DataError(f"{path}: a spreadsheet, which is not read: save it as CSV or Parquet")
+    read = jsonl.read_list if _is_list(path) else jsonl.read_objects
+    return _READERS.get(_kind(path), read)(path, on_bad)
 
 
 def first_record(path: Path) -> Record | None:
@@ -58,9 +63,14 @@ def is_table(path: Path) -> bool:
     return _kind(path) in _READERS
 
 
-def place_of(path: Path, number: int) -> str:
-    """The place of a record, for messages: "rows.csv:7", or "rows.parquet row 7" where there are no lines."""
-    return f"{path} row {number}" if _kind(path) in ("parquet", "arrow") else f"{path}:{number}"
+def places(path: Path) -> Callable[[int], str]:
+    """The place of a record by number, for messages: "rows.csv:7", or "rows.parquet row 7" where there are no lines."""
+    between = " row " if _kind(path) in ("parquet", "arrow") or _is_list(path) else ":"
+    return lambda number: f"{path}{between}{number}"
+
+
+def _is_list(path: Path) -> bool:
+    return _kind(path) == "json" and jsonl.is_list(path)
 
 
 def _kind(path: Path) -> str:

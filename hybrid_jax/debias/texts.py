@@ -13,7 +13,7 @@ from typing import Any
 
 from hybrid_jax.data import fields, formats
 from hybrid_jax.data.records import DataError, Row
-from hybrid_jax.data.tables import first_record, place_of, read_records
+from hybrid_jax.data.tables import first_record, places, read_records
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser, Method
 from hybrid_jax.embed.encoder import TextEncoder
@@ -122,11 +122,11 @@ def _rows(path: Path) -> Iterator[Row]:
         shape = _text_rows
     else:
         shape = formats.LINE_FORMATS[_shape(first, path)]
-    repairs = fields.Repairs()
+    repairs, place_of = fields.Repairs(), places(path)
     for number, record in read_records(path, _stop):
         # Rows without an id get the hash of their content, so that the order of lines does not matter.
         content = sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-        yield from shape(record, fields.Place(place_of(path, number), content, repairs))
+        yield from shape(record, fields.Place(place_of(number), content, repairs))
 
 
 def _text_rows(record: dict[str, Any], place: fields.Place) -> list[Row]:

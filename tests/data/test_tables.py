@@ -30,6 +30,10 @@ def jsonl(path: Path, records: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
+def json_list(path: Path, records: list[dict[str, Any]]) -> None:
+    path.write_text(json.dumps(records, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
 def separated(path: Path, records: list[dict[str, Any]], delimiter: str = ",") -> None:
     with path.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, list(records[0]), delimiter=delimiter)
@@ -68,6 +72,7 @@ def tsv(path: Path, records: list[dict[str, Any]]) -> None:
 
 WRITERS = {
     "rows.jsonl": jsonl,
+    "rows.json": json_list,
     "rows.csv": separated,
     "excel.csv": excel,
     "rows.csv.gz": zipped,
@@ -150,6 +155,11 @@ def test_lists_and_objects_of_parquet_are_negatives(tmp_path: Path) -> None:
         ("a.csv", b"x,y\na,b\n", "a.csv:1: cannot tell the format from the keys (x, y), say which is which"),
         ("a.csv.gz", gzip.compress(b"lang,id,query,passage\nen,1,a,b\n")[:-9], "gzip data truncated"),
         ("a.tsv", b"query\tpassage\na\n", "a.tsv:2: 1 values for 2 columns"),
+        ("a.json", b'[{"id": 1}, 7]', "a.json:1: cannot tell the format from the keys (id)"),
+        ("a.json", b' [7, {"id": 1}]', "a.json:1: cannot tell the format from the keys (id)"),
+        ("a.json", b'[{"id": 1, "lang": "en", "query": "a", "passage": "b"}, 7]', "a.json row 2: expected an object"),
+        ("a.json", b'[{"id": 1,\n}]', "a.json:2: malformed JSON ("),
+        ("a.xlsx", b"PK", "a.xlsx: a spreadsheet, which is not read: save it as CSV or Parquet"),
         ("a.parquet", b"PAR1", "a.parquet: cannot be read ("),
         ("a.arrow", b"no arrow at all", "a.arrow: cannot be read ("),
     ],

@@ -17,7 +17,7 @@ from hybrid_jax.data.fields import Place, Repairs
 from hybrid_jax.data.formats import BITEXTS, LINE_FORMATS, detect_format
 from hybrid_jax.data.languages import is_language_key, language_tag
 from hybrid_jax.data.records import DataError
-from hybrid_jax.data.tables import first_record, is_table, place_of, read_records
+from hybrid_jax.data.tables import first_record, is_table, places, read_records
 from hybrid_jax.eval.tasks.base import BitextTask
 from hybrid_jax.eval.tasks.files import read_lines, sha256
 
@@ -57,11 +57,11 @@ def bitext(path: Path) -> BitextTask:
 
 
 def _of_file(path: Path) -> list[_Texts]:
-    first, repairs = first_record(path), Repairs()
+    first, repairs, place_of = first_record(path), Repairs(), places(path)
     noun = "column" if is_table(path) else "key"
 
     def place(number: int) -> Place:
-        where = place_of(path, number)
+        where = place_of(number)
         return Place(where, where, repairs, noun=noun)
 
     try:
