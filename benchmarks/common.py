@@ -128,7 +128,7 @@ def compiled_programs(output: str, function: str) -> int:
 
 
 def compare(name: str, own: Sequence[tuple[float, float]], peer: Sequence[tuple[float, float]]) -> str:
-    """Returns a line: ratios of speed and of memory, with their spread, of turns (seconds, GiB) of ours and the peer's."""
+    """Returns a line: ratios of speed and memory, with their spread, of turns (seconds, GiB) of ours and the peer's."""
     speed = ratio([seconds for seconds, _ in peer], [seconds for seconds, _ in own])
     memory = ratio([gib for _, gib in own], [gib for _, gib in peer])
     return (

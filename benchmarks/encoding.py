@@ -39,11 +39,11 @@ def encode(side: str, file: str, tokens: int | None) -> None:
         from hybrid_jax.runtime.allocator import keep_freed_memory
 
         keep_freed_memory()
-        from hybrid_jax.embed.load import load
         from hybrid_jax.model import kernels
 
         if tokens is not None:
-            kernels.tokens_at_once = lambda: tokens
+            kernels.tokens_at_once = lambda: tokens  # before embed/encoder.py imports it
+        from hybrid_jax.embed.load import load
 
         call = load(str(MODEL), dtype=OURS[side]).encode_passages
     else:

@@ -2,18 +2,19 @@
 
 Prints medians over rounds: seconds by the clock, and seconds of all cores together. Intervals and tests are shown
 beside those of `scipy.stats`; `benchmarks/search.py` compares ranks with the matrix product that they need. Vectors and
-values are random.
+values are random. `--only ir_measures` scores a synthetic run beside ir-measures, and shows both figures.
 """
 
 import argparse
 import functools
+import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
 from scipy.stats import bootstrap, permutation_test
 
-from hybrid_jax.eval.measures import bias, embedding_space, stats
+from hybrid_jax.eval.measures import bias, embedding_space, metrics, stats
 from hybrid_jax.search.ranks import rank_relevant
 
 LANGUAGES = 11
@@ -138,7 +139,54 @@ def ranks(rounds: int) -> None:
     report("rank_relevant", lambda: rank_relevant(queries, candidates, relevance, names, ids), rounds)
 
 
-PARTS = {"intervals": intervals, "bias": bias_metrics, "embeddings": embeddings, "ranks": ranks}
+def beside_ir_measures(rounds: int) -> None:
+    """nDCG@10, R@100 and RR of a run of 1,190 queries, ours and ir-measures' (which calls trec_eval)."""
+    try:
+        import ir_measures
+    except ImportError:
+        sys.exit("error: ir-measures is what this compares with: pip install ir-measures")
+    rng = np.random.default_rng(5)
+    names = np.array([f"d{row:05}" for row in range(CANDIDATES)])
+    run, qrels = {}, {}
+    for number in range(QUESTIONS):
+        retrieved = rng.choice(CANDIDATES, 100, replace=False)
+        scores = np.sort(rng.standard_normal(100))[::-1]
+        run[f"q{number}"] = list(zip(names[retrieved].tolist(), scores.tolist(), strict=True))
+        relevant = np.concatenate([retrieved[rng.choice(100, 6, replace=False)], rng.choice(CANDIDATES, 5)])
+        qrels[f"q{number}"] = {name: int(rng.integers(1, 3)) for name in names[relevant]}
+    formulas: dict[str, Callable[..., np.ndarray]] = {
+        "nDCG@10": lambda ranks, grades: metrics.ndcg(ranks, 10, grades),
+        "R@100": lambda ranks, grades: metrics.recall(ranks, 100),
+        "RR": lambda ranks, grades: metrics.reciprocal_rank(ranks),
+    }
+    peer_run = {query: dict(candidates) for query, candidates in run.items()}
+
+    def ours() -> dict[str, float]:
+        judged = metrics.judge(run, qrels)
+        scores = {name: metrics.per_query(judged, formula).values() for name, formula in formulas.items()}
+        return {name: float(np.mean(list(values))) for name, values in scores.items()}
+
+    def peer() -> dict[str, float]:
+        means = ir_measures.calc_aggregate([ir_measures.parse_measure(name) for name in formulas], qrels, peer_run)
+        return {str(measure): value for measure, value in means.items()}
+
+    print(f"a run of {QUESTIONS:,} queries x 100 candidates, 11 relevant each")
+    report("ours", ours, rounds)
+    report("ir-measures", peer, rounds)
+    mine, theirs = ours(), peer()
+    for name in formulas:
+        print(f"  {name:8} ours {mine[name]:.12f}, ir-measures {theirs[name]:.12f}")
+        if abs(mine[name] - theirs[name]) > 1e-9:
+            sys.exit(f"error: {name} differs from that of ir-measures")
+
+
+PARTS = {
+    "intervals": intervals,
+    "bias": bias_metrics,
+    "embeddings": embeddings,
+    "ranks": ranks,
+    "ir_measures": beside_ir_measures,
+}
 
 
 def main() -> None:
