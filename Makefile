@@ -13,7 +13,7 @@ help:
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
 	@echo "make config-page  write docs/config.md from the config's classes"
-	@echo "make bench   time training, encoding and search beside their peers (QUICK=1: few steps)"
+	@echo "make bench   time all of docs/performance.md beside its peers (QUICK=1: few steps)"
 	@echo "make lint    ruff (check + format) and pyright"
 	@echo "make format  rewrite the code in ruff's format"
 	@echo "EXTRA=cuda12, cuda13 or tpu: what the first of these also installs; PYTHON=python3.13: which Python it uses"
@@ -51,10 +51,20 @@ wheel-test:
 	$(PYTHON) tests/wheel_smoke.py $(PYTHONS)
 
 bench: $(BIN)/.parity
-	$(BIN)/python -m benchmarks.training $(if $(QUICK),--steps 6 --rounds 1)
-	$(BIN)/python -m benchmarks.encoding $(if $(QUICK),--passages 200 --rounds 1)
-	$(BIN)/python -m benchmarks.step $(if $(QUICK),--steps 4 --rounds 1 --dtype bfloat16 --dropout 0.1)
-	$(BIN)/python -m benchmarks.search --rounds 1 $(if $(QUICK),--rows 100000 --queries 200)
+	$(BIN)/python -m benchmarks.training --rounds $(if $(QUICK),1 --steps 4 --skip 1 --ours bfloat16,2 --steps 7)
+ifndef QUICK
+	$(BIN)/python -m benchmarks.training --size small --rounds 2 --steps 7 --ours bfloat16
+	$(BIN)/python -m benchmarks.training --size small --batch 128 --rounds 1 --steps 4 --skip 1 --ours bfloat16
+	$(BIN)/python -m benchmarks.training --size xlmr-base --rounds 1 --steps 3 --skip 1 --ours bfloat16
+endif
+	$(BIN)/python -m benchmarks.cached --size small --steps 3 $(if $(QUICK),--pairs 128 --plain-pairs 32 --peer bfloat16)
+	$(BIN)/python -m benchmarks.encoding --rounds 1 --passages $(if $(QUICK),100,1000)
+	$(BIN)/python -m benchmarks.step --rounds 1 --steps 4 --dtype bfloat16 --dropout 0.1
+	$(BIN)/python -m benchmarks.search --rounds 1 $(if $(QUICK),--rows 50000 --queries 100)
+	$(BIN)/python benchmarks/measures.py --only ir_measures --rounds 3
+	$(BIN)/python -m benchmarks.input --size $(if $(QUICK),small --steps 4 --batches 50,minilm)
+	$(BIN)/python -m benchmarks.growth $(if $(QUICK),--sizes 2 --repeats 1 --only batch corpus languages)
+	$(BIN)/python -m benchmarks.gpu
 
 lint: $(BIN)/.installed
 	$(BIN)/ruff check .
