@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMMA := ,
 SHELL := /bin/bash
 
-.PHONY: demo test parity wheel-test config-page bench lint format clean
+.PHONY: demo test parity wheel-test config-page docs bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
 	@echo "make config-page  write docs/config.md from the config's classes"
 	@echo "make bench   time all of docs/performance.md beside its peers (QUICK=1: few steps)"
+	@echo "make docs    build the documentation site into site/, and check its links"
 	@echo "make lint    ruff (check + format) and pyright"
 	@echo "make format  rewrite the code in ruff's format"
 	@echo "EXTRA=cuda12, cuda13 or tpu: what the first of these also installs; PYTHON=python3.13: which Python it uses"
@@ -45,6 +46,13 @@ parity: $(BIN)/.parity
 
 config-page: $(BIN)/.installed
 	$(BIN)/python -m hybrid_jax.config_page docs/config.md
+
+$(BIN)/.docs: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@
+
+docs: $(BIN)/.docs config-page
+	$(BIN)/mkdocs build --strict
 
 PYTHONS ?= $(PYTHON)
 wheel-test:

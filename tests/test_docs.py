@@ -1,15 +1,18 @@
 """The repository paths and relative links in the Markdown files exist."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("launch/*.md")])
 REPOSITORY_PATH = re.compile(r"(?<![\w./-])(?:hybrid_jax|tests|docs|configs|launch|benchmarks)/[\w./-]*\w/?")
 PLACEHOLDER = "/NAME"  # "a folder hybrid_jax/model/NAME/" stands for any name
 ROOMS_PATH = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py|[a-z_]+/[a-z_]+/)`")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -40,3 +43,23 @@ def test_a_missing_path_is_reported(tmp_path, text):
     page = tmp_path / "page.md"
     page.write_text(text)
     assert len(missing_paths(page)) == 1
+
+
+def test_the_site_has_every_page_once():
+    def pages(entry: object) -> list[str]:
+        inner = entry.values() if isinstance(entry, dict) else entry
+        return [entry] if isinstance(entry, str) else [page for part in inner for page in pages(part)]  # pyright: ignore
+
+    listed = pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md")), "name the page in mkdocs.yml"
+
+
+def test_lists_begin_after_an_empty_line():
+    """Else the site shows them as running text, which GitHub does not."""
+    wrong = [
+        f"{page.name}: {after}"
+        for page in PAGES
+        for before, after in pairwise(FENCED.sub("", page.read_text(encoding="utf-8")).splitlines())
+        if after.startswith("- ") and before.strip() and not before.startswith(("- ", "  "))
+    ]
+    assert wrong == []
