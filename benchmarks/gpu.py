@@ -145,7 +145,9 @@ def main() -> None:
     print(json.dumps(header))
     for lengths in LENGTHS:
         run = (options.pairs, lengths, options.steps)
-        turns = take_turns({side: lambda side=side: turn(side, *run) for side in ("ours", "peer")}, options.rounds)
+        turns = take_turns(
+            {side: lambda side=side, run=run: turn(side, *run) for side in ("ours", "peer")}, options.rounds
+        )
         for side, figures in turns.items():
             seconds, gib = (statistics.median(values) for values in zip(*figures, strict=True))
             used = flop(options.pairs, *lengths) / seconds / options.peak_tflops / 1e12

@@ -75,6 +75,7 @@ class LayerNorm(nnx.LayerNorm):
     """`nnx.LayerNorm` in float32, as `kernels.layer_norm` computes it."""
 
     def __call__(self, values: Float[Array, "*shape width"], **_: object) -> Float[Array, "*shape width"]:
+        assert self.scale is not None  # `layer_norm` makes one
         bias = None if self.bias is None else self.bias[...]
         return kernels.layer_norm(values, self.scale[...], bias, self.epsilon)
 
