@@ -9,7 +9,7 @@ the expected share of false ones among the differences that are called real.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -175,7 +175,7 @@ def _table(sweep: Sweep, task: str, kind: Kind, baseline: str, metrics: Sequence
     tests = [
         PairedTest(
             arm=arm,
-            figure=(row.metric, row.setting),
+            figure=(row.metric, cast("Setting", row.setting)),
             difference=difference,
             q=difference.p,
             recipes=len(sweep.runs[arm]) > 1 and len(sweep.runs[baseline]) > 1,

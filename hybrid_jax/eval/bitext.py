@@ -113,8 +113,8 @@ def _score(similarity: Similarity, nearness: Similarity | None = None) -> Scored
         "weighted_f1_backward": weighted_f1(near.T),
     }
     margin = best_f1(mine(similarity), len(similarity))
-    means = {name: float(values.mean()) for name, values in by_sentence.items()}
-    pair = BitextPair(sentences=len(similarity), margin_threshold=margin.threshold, margin_f1=margin.f1, **means)
+    means = {name: float(values.mean()) for name, values in by_sentence.items()} | {"margin_f1": margin.f1}
+    pair = BitextPair(sentences=len(similarity), margin_threshold=margin.threshold, **means)
     return Scored(pair, by_sentence)
 
 

@@ -71,7 +71,7 @@ def shared_columns(
     A part that the task lacks is left out. Raises ValueError for a metric or part that the runs do not share, and for
     one that exists for some queries in one run and not in another.
     """
-    shared = {
+    shared: dict[Part, list[str]] = {
         part: [
             metric
             for metric in runs[0].part(part)

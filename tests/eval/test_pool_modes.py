@@ -119,7 +119,7 @@ def test_modes_and_first_results_equal_sorting_whole_rows(ties: bool, tmp_path: 
     for name in FIRST_RESULT:
         if not ties:
             np.testing.assert_array_equal(table.part("search")[name], expected[name])
-    assert sum(table.part("search")[name] for name in FIRST_RESULT).tolist() == [1] * 16
+    assert np.sum([table.part("search")[name] for name in FIRST_RESULT], axis=0).tolist() == [1] * 16
     # A store is searched without its texts, and the languages are still those of the corpus.
     recipe = Recipe(model={"name": "numbered"}, rows_per_shard=128)
     store = write_store(tmp_path / "store", pools.documents(asked), encoder.encode_passages, recipe)

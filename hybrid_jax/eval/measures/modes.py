@@ -22,12 +22,12 @@ from jaxtyping import Float, Int
 
 from hybrid_jax.eval.measures import metrics
 from hybrid_jax.eval.measures.catalogue import FULL_RANKING
-from hybrid_jax.eval.measures.parts import Mode
+from hybrid_jax.eval.measures.parts import Mode, Part
 from hybrid_jax.eval.tasks import RetrievalTask
 from hybrid_jax.search.scores import Ranks
 
 PairRanks = Int[np.ndarray, " pairs"]
-ByMode = Mapping[Mode, Mapping[str, Float[np.ndarray, " queries"]]]
+ByMode = Mapping[Part, Mapping[str, Float[np.ndarray, " queries"]]]
 """{mode: {metric: a value per query}}."""
 
 

@@ -226,7 +226,9 @@ def read(path: Path) -> dict[str, Table]:
 
 
 def _table(key: str, task: _TaskHeader, arrays: Mapping[str, np.ndarray]) -> Table:
-    parts = {part: {name: arrays[f"{key}/{part}/{name}"] for name in names} for part, names in task.metrics.items()}
+    parts: dict[Part, Mapping[str, np.ndarray]] = {
+        part: {name: arrays[f"{key}/{part}/{name}"] for name in names} for part, names in task.metrics.items()
+    }
     return Table(
         data_sha256=task.data_sha256,
         ids=task.ids,

@@ -64,7 +64,7 @@ def _modes(
     by_language: Mapping[str, metrics.Run],
     judged_languages: Mapping[str, str],
     depth: int,
-) -> Mapping[Mode, Mapping[str, Float[np.ndarray, " queries"]]]:
+) -> Mapping[Part, Mapping[str, Float[np.ndarray, " queries"]]]:
     runs: dict[Mode, dict[str, Scored]] = {mode: {} for mode in MODES}
     qrels: dict[str, dict[str, int]] = {}
     places: list[int] = []
@@ -84,7 +84,7 @@ def _modes(
             order = round_robin(kept)[:depth]
             runs["balanced"][key] = [(name, float(len(order) - place)) for place, name in enumerate(order)]
     counts = np.bincount(places, minlength=len(task.queries))
-    values: dict[Mode, Mapping[str, np.ndarray]] = {}
+    values: dict[Part, Mapping[str, np.ndarray]] = {}
     for mode, ranked in runs.items():
         judged = metrics.judge(ranked, qrels)
         sums = {

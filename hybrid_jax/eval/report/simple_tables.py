@@ -34,7 +34,7 @@ class SimpleTable(NamedTuple):
     """Of the evaluated model, a row per language or pair of languages."""
     summaries: list[Summary]
     """The mean over all rows: of the evaluated model, then of those beside it."""
-    count: str
+    total: str
     """How many questions or sentences the rows have together."""
     groups: list[list[str]]
     """Means over the languages of one script, of one family, or (not) seen in training."""
@@ -50,7 +50,7 @@ class SimpleTable(NamedTuple):
         """A row of text per model, intervals in brackets."""
         for number, (model, cells) in enumerate(self.summaries):
             shown = [f"{cell.figure} [{cell.interval}]" if cell.interval else cell.figure for cell in cells]
-            yield ["mean" if number == 0 else f"mean, {model}", *shown, self.count]
+            yield ["mean" if number == 0 else f"mean, {model}", *shown, self.total]
 
 
 def simple_tables(report: Report) -> list[SimpleTable]:
@@ -86,7 +86,7 @@ def _pool(report: Report, key: str, result: PoolResult) -> SimpleTable:
         header=["language", *(metric.label for metric in metrics), "questions"],
         rows=rows,
         summaries=[_summary(label, model, model.intervals, metrics) for label, model in models],
-        count=f"{sum(row.questions for row in result.per_language.values()):,}",
+        total=f"{sum(row.questions for row in result.per_language.values()):,}",
         groups=groups,
         published=published,
         notes=notes,
@@ -106,7 +106,7 @@ def _bitext(report: Report, key: str, result: BitextResult) -> SimpleTable:
         header=["pair", *(metric.label for metric in BITEXT_COLUMNS), "sentences"],
         rows=rows,
         summaries=[_summary(label, model, model.intervals, BITEXT_COLUMNS) for label, model in models],
-        count=f"{sum(row.sentences for row in result.pairs.values()):,}",
+        total=f"{sum(row.sentences for row in result.pairs.values()):,}",
         groups=[],
         published=[],
         notes=[],
