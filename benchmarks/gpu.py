@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,33 +40,15 @@ def ours(pairs: int, query: int, passage: int, steps: int) -> list[float]:
     """Seconds of each step; queries and passages share packed rows."""
     import jax
 
-    from hybrid_jax.data.batch import PackedBatch
-    from hybrid_jax.data.layout import Layout
-    from hybrid_jax.data.packing import fill, pack
-    from hybrid_jax.model.bert.encoder import BertConfig
-    from hybrid_jax.model.dual_encoder import ModelConfig
+    from benchmarks.one_step import make_step, random_batch
     from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch
-    from hybrid_jax.train.encode import make_encode
-    from hybrid_jax.train.loss import LossConfig
-    from hybrid_jax.train.objective import make_objective
-    from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
-    from hybrid_jax.train.state import create_state
-    from hybrid_jax.train.step import make_train_step
 
+    mesh = make_mesh(MeshConfig(data=1))
     sizes = {"vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_layers": LAYERS, "num_heads": HEADS}
-    encoder = BertConfig.model_validate({**sizes, "intermediate_size": 4 * WIDTH, "dtype": "bfloat16"})
-    config, optim, mesh = ModelConfig(encoder=encoder), OptimizerConfig(warmup_steps=0), make_mesh(MeshConfig(data=1))
-    optimizer = make_optimizer(optim, steps)
-    random, lengths = np.random.default_rng(0), np.repeat([query, passage], pairs)
-    layout = Layout(passage, passage // query, (), 1.0, 1, 256)
-    places = pack(lengths, layout.length, layout.slots)
-    read = lambda numbers: random.integers(1, VOCABULARY, lengths[numbers].sum())  # noqa: E731
-    texts = fill(places, np.arange(2 * pairs), lengths, read, 2 * pairs, layout.shape(places.rows), 0)
-    group = np.arange(pairs, dtype=np.int32)
-    batch = put_batch(mesh, PackedBatch((texts,), group, group))
-    encode, objective = make_encode(config, mesh), make_objective(LossConfig(), mesh)
-    step = make_train_step(encode, objective, optimizer, make_schedule(optim, steps), 0, mesh)
-    state, seconds = create_state(config, optimizer, 0, mesh), []
+    step, state = make_step({**sizes, "intermediate_size": 4 * WIDTH, "dtype": "bfloat16"}, mesh, steps)
+    lengths = np.repeat([query, passage], pairs)
+    batch = put_batch(mesh, random_batch(np.random.default_rng(0), lengths, VOCABULARY, passage, 256, 1))
+    seconds = []
     for _ in range(steps):
         start = time.perf_counter()
         state, metrics = step(state, batch)
@@ -144,10 +127,9 @@ def main() -> None:
     header, every = {**machine(), "gpu": card}, {}
     print(json.dumps(header))
     for lengths in LENGTHS:
-        run = (options.pairs, lengths, options.steps)
-        turns = take_turns(
-            {side: lambda side=side, run=run: turn(side, *run) for side in ("ours", "peer")}, options.rounds
-        )
+        arguments = (options.pairs, lengths, options.steps)
+        programs = {side: partial(turn, side, *arguments) for side in ("ours", "peer")}
+        turns = take_turns(programs, options.rounds)
         for side, figures in turns.items():
             seconds, gib = (statistics.median(values) for values in zip(*figures, strict=True))
             used = flop(options.pairs, *lengths) / seconds / options.peak_tflops / 1e12

@@ -55,33 +55,16 @@ def step(pairs: int, length: int, devices: int, chunk: int | None, repeats: int)
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     import jax
 
-    from hybrid_jax.data.batch import PackedBatch
-    from hybrid_jax.data.layout import Layout
-    from hybrid_jax.data.packing import fill, pack
-    from hybrid_jax.model.bert.encoder import BertConfig
-    from hybrid_jax.model.dual_encoder import ModelConfig
+    from benchmarks.one_step import make_step, random_batch
     from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch
-    from hybrid_jax.train.encode import make_encode
-    from hybrid_jax.train.loss import LossConfig
-    from hybrid_jax.train.objective import make_objective
-    from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
-    from hybrid_jax.train.state import create_state
-    from hybrid_jax.train.step import make_train_step
 
     sizes = {"vocab_size": 1000, "hidden_size": 128, "num_layers": 2, "num_heads": 4, "intermediate_size": 512}
-    config, optim = ModelConfig(encoder=BertConfig.model_validate(sizes)), OptimizerConfig(warmup_steps=0)
-    mesh, optimizer = make_mesh(MeshConfig()), make_optimizer(optim, 10)
-    random, lengths = np.random.default_rng(0), np.full(2 * pairs, length)
-    layout = Layout(max(length, 256) if chunk else length, 8, (), 1.0, devices, chunk)
-    places = pack(lengths, layout.length, layout.slots)
-    read = lambda numbers: random.integers(1, 1000, lengths[numbers].sum())  # noqa: E731
-    texts = fill(places, np.arange(2 * pairs), lengths, read, 2 * pairs, layout.shape(places.rows), 0)
-    group = np.arange(pairs, dtype=np.int32)
-    batch = put_batch(mesh, PackedBatch((texts,), group, group))
-    encode, objective = make_encode(config, mesh), make_objective(LossConfig(), mesh)
-    train_step = make_train_step(encode, objective, optimizer, make_schedule(optim, 10), 0, mesh)
-    state = create_state(config, optimizer, 0, mesh)
-    compiled = train_step.lower(state, batch).compile()  # pyright: ignore[reportFunctionMemberAccess]
+    mesh = make_mesh(MeshConfig())
+    row = max(length, 256) if chunk else length
+    batch = random_batch(np.random.default_rng(0), np.full(2 * pairs, length), 1000, row, chunk, devices)
+    train_step, state = make_step(sizes, mesh, 10)
+    batch = put_batch(mesh, batch)
+    compiled = train_step.lower(state, batch).compile()
     states = [state]
 
     def once() -> None:

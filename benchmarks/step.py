@@ -13,14 +13,9 @@ import json
 import statistics
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.common import HUGE_PAGES, last_json, machine, python, run_child, take_turns
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from hybrid_jax.data.batch import PackedBatch
 
 ARMS = {"plain": {"GLIBC_TUNABLES": ""}, "forms": {"GLIBC_TUNABLES": ""}, "huge": HUGE_PAGES}
 
@@ -40,28 +35,20 @@ def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
     import jax
     import numpy as np
 
+    from benchmarks.one_step import make_step, random_batch
     from hybrid_jax.model import kernels
-    from hybrid_jax.model.bert.encoder import BertConfig
-    from hybrid_jax.model.dual_encoder import ModelConfig
     from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch
-    from hybrid_jax.train.encode import make_encode
-    from hybrid_jax.train.loss import LossConfig
-    from hybrid_jax.train.objective import make_objective
-    from hybrid_jax.train.optim import OptimizerConfig, make_optimizer, make_schedule
-    from hybrid_jax.train.state import create_state
-    from hybrid_jax.train.step import make_train_step
 
     if arm == "plain":
         kernels.on_cpu = lambda: False
     sizes = {"vocab_size": 30_522, "hidden_size": 384, "num_layers": 6, "num_heads": 12, "intermediate_size": 1536}
-    encoder = BertConfig.model_validate({**sizes, "dropout": rate, "attention_dropout": rate, "dtype": dtype})
-    config, optim, mesh = ModelConfig(encoder=encoder), OptimizerConfig(warmup_steps=0), make_mesh(MeshConfig())
-    optimizer = make_optimizer(optim, steps)
-    state = create_state(config, optimizer, 0, mesh)
-    step = make_train_step(
-        make_encode(config, mesh), make_objective(LossConfig(), mesh), optimizer, make_schedule(optim, steps), 0, mesh
-    )
-    batch = put_batch(mesh, _batch(np.random.default_rng(0), mesh.size))
+    encoder = {**sizes, "dropout": rate, "attention_dropout": rate, "dtype": dtype}
+    mesh = make_mesh(MeshConfig())
+    step, state = make_step(encoder, mesh, steps)
+    # 32 queries of about 19 tokens and 32 passages of about 180, at most 256: the lengths of MLQA's texts.
+    random = np.random.default_rng(0)
+    lengths = np.concatenate([random.poisson(19, 32), np.minimum(random.gamma(9, 20, 32).astype(int), 256)])
+    batch = put_batch(mesh, random_batch(random, lengths, 30_000, 256, None, mesh.size))
     seconds = []
     for _ in range(steps):
         start = time.perf_counter()
@@ -69,23 +56,6 @@ def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - start)
     sys.stdout.write("\n" + json.dumps({"seconds": seconds[1:]}) + "\n")
-
-
-def _batch(random: "np.random.Generator", devices: int) -> "PackedBatch":
-    """32 queries of about 19 tokens and 32 passages of about 180, at most 256: the lengths of MLQA's texts."""
-    import numpy as np
-
-    from hybrid_jax.data.batch import PackedBatch
-    from hybrid_jax.data.layout import Layout
-    from hybrid_jax.data.packing import fill, pack
-
-    lengths = np.concatenate([random.poisson(19, 32), np.minimum(random.gamma(9, 20, 32).astype(int), 256)])
-    layout = Layout(256, 8, (), 1.0, devices, None)
-    places = pack(lengths, layout.length, layout.slots)
-    read = lambda numbers: random.integers(1000, 30_000, lengths[numbers].sum())  # noqa: E731
-    texts = fill(places, np.arange(64), lengths, read, 64, layout.shape(places.rows), 0)
-    group = np.arange(32, dtype=np.int32)
-    return PackedBatch((texts,), group, group)
 
 
 def turn(arm: str, dtype: str, rate: float, steps: int) -> Turn:
