@@ -41,6 +41,10 @@ class Layout:
         chunks, rows = _chunks(total, self.devices, self.microbatch_rows)
         return chunks, rows, self.length, self.slots
 
+    def expects(self, rows: int) -> bool:
+        """Whether batches of so many rows, over all chunks, were expected when the layout was chosen."""
+        return any(rows == math.prod(self.shape(number)[:2]) for number in self.rows)
+
     def __str__(self) -> str:
         shown = [f"{chunks} x {rows}" if chunks > 1 else f"{rows}" for chunks, rows, *_ in map(self.shape, self.rows)]
         counts = ", ".join(shown[:-1]) + " or " * (len(shown) > 1) + shown[-1]

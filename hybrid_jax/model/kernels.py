@@ -33,8 +33,7 @@ def row_length_multiple() -> int:
 def tokens_at_once() -> int:
     """How many tokens are best encoded at a time: on a CPU few enough for its caches.
 
-    all-MiniLM-L6-v2 encodes 200 passages of 180 tokens on 2 cores in 3.1 s with 2,048 tokens, 3.5 with 4,096, 4.5 with
-    16,384 in float32; in bfloat16 2.3, 2.4 and 2.5 s.
+    `python -m benchmarks.encoding --tokens 16384` tries another number.
     """
     return 2_048 if on_cpu() else 16_384
 

@@ -39,7 +39,7 @@ from hybrid_jax.train.hooks import Hooks, completed
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
-from hybrid_jax.train.records import introduction, step_record
+from hybrid_jax.train.records import introduction, more_rows, step_record
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import EvalStep, make_eval_step, make_train_step
 
@@ -150,6 +150,7 @@ def _train(
         divergence = Divergence(workdir, config.divergence, start)
         done, stopping = start, False
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
+        noticed = False
         goodput.started(log.seconds_lost)
         for batch, rows in goodput.waiting(prefetch(make_batch, start, config.steps)):
             done = batch.plan.step + 1
@@ -157,6 +158,9 @@ def _train(
                 state = state._replace(step=state.step + 1)
                 signals.stop_after(done)  # the next step that is trained on is told, too
                 continue
+            if not noticed and (line := more_rows(batch.plan.step, rows, layouts, jax.process_count())):
+                log.say(line)
+                noticed = True
             state, metrics = train_step(state, put_batch(mesh, rows))
             if pending is not None:  # log the step before this one while the devices compute this one
                 _log_step(log, divergence, goodput, hooks, *pending)

@@ -4,10 +4,11 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hybrid_jax.data.batch import Batch
+from hybrid_jax.data.batch import Batch, PackedBatch
+from hybrid_jax.data.layout import Layout
 
 
 def step_record(batch: Batch, numbers: Mapping[str, float]) -> dict[str, Any]:
@@ -36,6 +37,18 @@ def introduction(numbers: Mapping[str, float], devices: int, accumulate: int) ->
     if accumulate > 1:
         lines.append(f"gradients are averaged over {accumulate} batches, which adds no negatives")
     return lines
+
+
+def more_rows(step: int, batch: PackedBatch, layouts: Sequence[Layout], hosts: int) -> str | None:
+    """A line to print once, at the first batch that needs more rows than any from which the layouts were chosen."""
+    for texts, layout in zip(batch.sides, layouts, strict=True):
+        chunks, rows, _ = texts.tokens.shape
+        if not layout.expects(chunks * rows * hosts):
+            return (
+                f"step {step} needs {chunks * rows * hosts} rows of {layout.length} tokens, more than the"
+                f" {max(layout.rows)} of the batches that were looked at: one more program is compiled"
+            )
+    return None
 
 
 def _language_pairs(batch: Batch) -> dict[str, dict[str, int]]:

@@ -8,8 +8,10 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
 from hybrid_jax.config import Config, parse_config
+from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.runs.checkpoint import steps
+from hybrid_jax.train import loop
 from hybrid_jax.train.loop import train
 
 
@@ -87,3 +89,19 @@ def test_a_run_compiles_its_step_once_for_each_number_of_rows(
     assert 1 <= len(compiled) <= 3
     layout = next(line for line in tiny_run.printed.splitlines() if line.startswith("rows of"))
     assert len(compiled) <= layout.count(",") + layout.count(" or ") + 1
+
+
+def test_a_batch_of_more_rows_than_were_expected_is_reported_once(
+    config: Config, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    config = config.model_copy(update={"steps": 8, "checkpoint": config.checkpoint.model_copy(update={"every": 10})})
+    monkeypatch.setattr(loop, "choose_layouts", lambda *_: [Layout(64, 4, (1,), 1.0, 2, None)])
+    train(config, tmp_path / "run")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "rows of 64 tokens, more than the 1" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("step 0 needs ")
+    assert lines[0].endswith("one more program is compiled")
+
+
+def test_batches_of_expected_rows_are_not_reported(tiny_run):
+    assert "one more program" not in tiny_run.printed

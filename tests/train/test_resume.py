@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.runs import assert_equal_runs, train_command
+from support.runs import assert_equal_runs, log_of, train_command
 
 from hybrid_jax.config import Config, parse_config
 from hybrid_jax.runs.checkpoint import steps
@@ -89,6 +89,28 @@ def test_a_half_written_checkpoint_is_passed_over(tiny_run, config: Config, copy
     assert f"resuming {copy} at step 60" in said
     assert_equal_runs(copy, tiny_run.folder, config)
     assert (copy / "checkpoints" / "80.damaged").is_dir()
+
+
+def test_resume_is_exact_with_everything_on(config: Config, tmp_path):
+    """Chunks of rows, lazy embeddings, bfloat16 and dropout together."""
+    encoder = config.model.encoder.model_copy(update={"dtype": "bfloat16", "dropout": 0.2, "attention_dropout": 0.2})
+    whole = config.model_copy(
+        update={
+            "steps": 12,
+            "microbatch_rows": 2,
+            "heldout_every": 0,
+            "model": config.model.model_copy(update={"encoder": encoder}),
+            "optimizer": config.optimizer.model_copy(update={"lazy_embeddings": True}),
+            "checkpoint": config.checkpoint.model_copy(update={"every": 6, "best_metric": "loss"}),
+        }
+    )
+    train(whole, tmp_path / "whole")
+    resumed = Path(shutil.copytree(tmp_path / "whole", tmp_path / "resumed"))
+    shutil.rmtree(resumed / "checkpoints" / "12")
+    (resumed / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in log_of(resumed)[:8]))
+    train(whole, resumed)
+    assert len(json.loads((resumed / "run.json").read_text())["starts"]) == 2
+    assert_equal_runs(resumed, tmp_path / "whole", whole)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

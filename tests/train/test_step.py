@@ -195,3 +195,23 @@ def test_lazy_embeddings_change_the_rows_of_the_batch_only(model_config, rows):
         old, new = (tree["tower"]["encoder"]["embeddings"]["word"]["embedding"] for tree in (before, finals[-1]))
         np.testing.assert_array_equal(np.flatnonzero((old != new).any(axis=1)), tokens)
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-5), *finals)
+
+
+def test_accumulation_of_chunks_is_that_of_whole_batches(model_config, rows):
+    accumulating = OPTIMIZER.model_copy(update={"accumulate": 2})
+    shifted = {name: np.roll(array, 1, axis=0) if name.startswith("query") else array for name, array in rows.items()}
+    mesh, finals = mesh_of(1), []
+    for microbatch_rows in (None, 4):
+        optimizer = make_optimizer(accumulating, 10)
+        encode, objective = make_encode(model_config, mesh), make_objective(LossConfig(), mesh)
+        step = make_train_step(encode, objective, optimizer, make_schedule(accumulating, 10), SEED, mesh)
+        state = create_state(model_config, optimizer, SEED, mesh)
+        before = jax.device_get(state.parameters)
+        batches = [packed(texts, 14, 4, devices=1, microbatch_rows=microbatch_rows) for texts in (rows, shifted)]
+        assert (len(batches[0].sides[0].tokens) > 1) == (microbatch_rows is not None)
+        state, _ = step(state, put_batch(mesh, batches[0]))
+        jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.parameters), before)
+        state, _ = step(state, put_batch(mesh, batches[1]))
+        finals.append(jax.device_get(state.parameters))
+        assert any((old != new).any() for old, new in zip(*map(jax.tree.leaves, (before, finals[-1])), strict=True))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-5), *finals)
