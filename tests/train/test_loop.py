@@ -97,7 +97,7 @@ def test_a_batch_of_more_rows_than_were_expected_is_reported_once(
     config = config.model_copy(update={"steps": 8, "checkpoint": config.checkpoint.model_copy(update={"every": 10})})
     monkeypatch.setattr(loop, "choose_layouts", lambda *_: [Layout(64, 4, (1,), 1.0, 2, None)])
     train(config, tmp_path / "run")
-    lines = [line for line in capsys.readouterr().out.splitlines() if "rows of 64 tokens, more than the 1" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "rows of 64 tokens, more than the 1" in line]
     assert len(lines) == 1
     assert lines[0].startswith("step 0 needs ")
     assert lines[0].endswith("one more program is compiled")

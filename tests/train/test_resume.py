@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -91,7 +92,7 @@ def test_a_half_written_checkpoint_is_passed_over(tiny_run, config: Config, copy
     assert (copy / "checkpoints" / "80.damaged").is_dir()
 
 
-def test_resume_is_exact_with_everything_on(config: Config, tmp_path):
+def test_resume_is_exact_with_everything_on(config: Config, tmp_path, capsys):
     """Chunks of rows, lazy embeddings, bfloat16 and dropout together."""
     encoder = config.model.encoder.model_copy(update={"dtype": "bfloat16", "dropout": 0.2, "attention_dropout": 0.2})
     whole = config.model_copy(
@@ -105,6 +106,7 @@ def test_resume_is_exact_with_everything_on(config: Config, tmp_path):
         }
     )
     train(whole, tmp_path / "whole")
+    assert re.search(r"\d x 2 .*a step", capsys.readouterr().out)  # several chunks
     resumed = Path(shutil.copytree(tmp_path / "whole", tmp_path / "resumed"))
     shutil.rmtree(resumed / "checkpoints" / "12")
     (resumed / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in log_of(resumed)[:8]))

