@@ -54,6 +54,8 @@ def ours(pairs: int, query: int, passage: int, steps: int) -> list[float]:
         state, metrics = step(state, batch)
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - start)
+    if step._cache_size() != 1:
+        sys.exit(f"the step was compiled {step._cache_size()} times, not once")
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
     return [*seconds, peak / 2**30]
 

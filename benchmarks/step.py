@@ -55,6 +55,8 @@ def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
         state, metrics = step(state, batch)
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - start)
+    if step._cache_size() != 1:
+        sys.exit(f"the step was compiled {step._cache_size()} times, not once")
     sys.stdout.write("\n" + json.dumps({"seconds": seconds[1:]}) + "\n")
 
 

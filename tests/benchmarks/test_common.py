@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from benchmarks.common import last_json, peak_gib, ratio, run_child, spread, take_turns
+from benchmarks.common import compare, compiled_programs, last_json, peak_gib, ratio, run_child, spread, take_turns
+from benchmarks.growth import exponent
 
 
 def test_ratios_are_taken_turn_by_turn():
@@ -38,3 +39,22 @@ def test_peak_is_the_childs_own_after_its_memory_is_freed():
 def test_peak_of_a_process_that_is_gone():
     assert (peak_gib(os.getpid()) or 0) > 0
     assert peak_gib(2**22 + 1) is None
+
+
+def test_programs_are_counted_by_function():
+    log = "Compiling jit(train_step) with global shapes\nCompiling jit(train_step) with\nCompiling jit(eval_step) with"
+    assert compiled_programs(log, "train_step") == 2
+
+
+def test_speed_is_the_peers_seconds_over_ours_and_memory_is_ours_over_the_peers():
+    line = compare("a against b", [(2.0, 1.0), (2.0, 3.0)], [(6.0, 2.0), (8.0, 4.0)])
+    assert line == "a against b: 3.50 x the speed (3.00-4.00), 0.62 x the peak memory (0.50-0.75)"
+
+
+def test_the_exponent_of_a_power_is_that_power():
+    assert exponent([1, 2, 4], [3.0, 12.0, 48.0]) == pytest.approx(2)
+
+
+def test_a_child_knows_when_it_was_started():
+    script = "import os, time; print(time.time() - float(os.environ['BENCHMARK_START']))"
+    assert 0 <= float(run_child([sys.executable, "-c", script]).output) < 60
