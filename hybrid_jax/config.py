@@ -83,6 +83,11 @@ def check(config: Config) -> Config:
     try:
         check_steps(config.optimizer, config.steps)
         config.mixture.check_batch_size(config.batch_size)
+        if config.mixture.mix == "pairs" and config.loss.negatives == "local":
+            raise ConfigError(
+                "mixture.mix pairs with loss.negatives local: a device has rows of one kind, which would not compete "
+                "with the other: use global"
+            )
         if mesh.data > 0:  # else the number of devices is not known yet
             name = f"batch_size {config.batch_size} with mesh.data {mesh.data} and mesh.fsdp {mesh.fsdp}"
             check_rows_divide(name, config.batch_size, mesh.data * mesh.fsdp)

@@ -12,19 +12,22 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 ALPHA = "mixture.monolingual_fraction"
 OTHERS = "mixture.others"
 WEIGHTS = "mixture.weights"
+MIX = "mixture.mix"
 MIXTURES = {
     "x-x-mono": "each batch in one language (the paper's baseline; its tables call it X-X): α = 1",
     "x-x": "query and passage in the same language, the languages mixed in a batch (LAReQA's X-X)",
     "x-y": "query and passage in different languages: α = 0",
     "hybrid": "the paper's hybrid batches: α = 0.5",
+    "hybrid-pairs": "half of every batch monolingual and half cross-lingual, instead of half the batches (ours)",
     "mono-then-cross": "α = 1 in the first half of the steps, then 0",
     "cross-then-mono": "α = 0 in the first half of the steps, then 1",
     "mono-to-cross": "α falls linearly from 1 at the first step to 0 at the last",
     "cross-to-mono": "α rises linearly from 0 at the first step to 1 at the last",
 }
 """What `--arms` knows, and what it stands for (paper: arXiv 2408.10536)."""
-_PAPER = {OTHERS: "cross_lingual", WEIGHTS: None}
-"""What α means in the paper, whatever the base config says: the batches that are not monolingual are cross-lingual."""
+_PAPER = {OTHERS: "cross_lingual", WEIGHTS: None, MIX: "batches"}
+"""What α means in the paper, whatever the base config says: the share of whole batches that are monolingual, where the
+others are cross-lingual."""
 LONGEST_NAME = 80
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
@@ -60,6 +63,8 @@ def mixture(name: str, steps: int) -> Arm:
         raise ArmError(f"--arms {name!r}: known are {', '.join(MIXTURES)}; a sweep file can define others")
     if name == "x-x":
         return Arm(name=name, overrides={WEIGHTS: {"same_language": 1.0}}, axis={"mixture": name})
+    if name == "hybrid-pairs":
+        return Arm(name=name, overrides={ALPHA: 0.5, **_PAPER, MIX: "pairs"}, axis={"mixture": name})
     constants = {"x-x-mono": 1.0, "x-y": 0.0, "hybrid": 0.5}
     if name in constants:
         alpha = constants[name]

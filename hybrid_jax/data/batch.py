@@ -11,7 +11,7 @@ import numpy as np
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.packing import Array, PackedTexts, fill, pack
 from hybrid_jax.data.pairing import Pairs
-from hybrid_jax.data.schedule import BatchPlan
+from hybrid_jax.data.schedule import BatchPlan, Part
 from hybrid_jax.data.tokens import TokenTable
 
 T = TypeVar("T")
@@ -41,6 +41,14 @@ class Batch:
     """Tokens of queries and passages."""
     pairs: Pairs
     pad_id: int
+
+    @property
+    def parts(self) -> Iterator[tuple[Part, slice]]:
+        """The parts of the plan, each with its rows of the batch."""
+        last = 0
+        for part in self.plan.parts:
+            first, last = last, last + len(part.rows)
+            yield part, slice(first, last)
 
     @property
     def lengths(self) -> np.ndarray:

@@ -68,11 +68,13 @@ def plan(sizes: Mapping[str, Pools], mixture: MixtureConfig) -> list[str]:
 
 
 def preview(batches: Iterable[Batch]) -> list[str]:
-    """A table with a line for each batch, and a last line with the number of batches of each kind."""
+    """A table with a line for each batch, and a last line with the number of batches of each kind, or of pairs where
+    batches have several."""
     header = ["step", "kind", "dataset", "languages", "tokens", "rows", "first records"]
-    rows, kinds = [header], Counter[str]()
+    rows, kinds, pairs = [header], Counter[str](), Counter[str]()
     for batch in batches:
         kinds[batch.plan.kind] += 1
+        pairs.update({part.kind: len(part.rows) for part in batch.plan.parts})
         rows.append(
             [
                 str(batch.plan.step),
@@ -85,15 +87,23 @@ def preview(batches: Iterable[Batch]) -> list[str]:
             ]
         )
     steps = len(rows) - 1
-    counts = ", ".join(f"{count} {kind} ({count / steps:.1%})" for kind, count in sorted(kinds.items()))
-    return [*aligned(rows, left=range(1, len(header))), f"{steps} batches: {counts}"]
+    mixed = any(" + " in kind for kind in kinds)
+    counted, unit = (pairs, " pairs") if mixed else (kinds, "")
+    counts = [f"{n:,} {kind}{unit} ({n / counted.total():.1%})" for kind, n in sorted(counted.items())]
+    return [*aligned(rows, left=range(1, len(header))), f"{steps} batches: {', '.join(counts)}"]
 
 
 def _languages(batch: Batch) -> str:
-    """The one language, the queries' and the passages' languages, or the languages and the records of aligned pairs."""
-    if batch.plan.kind == "aligned":
-        return f"{_short(batch.query_languages)}, {len(set(batch.ids))} records"
-    return batch.plan.language or f"{_short(batch.query_languages)} -> {_short(batch.passage_languages)}"
+    """Of each part: the one language, the queries' and the passages' languages, or the languages and the records of
+    aligned pairs."""
+    shown: list[str] = []
+    for part, rows in batch.parts:
+        queries, passages = batch.query_languages[rows], batch.passage_languages[rows]
+        if part.kind == "aligned":
+            shown.append(f"{_short(queries)}, {len(set(batch.ids[rows]))} records")
+        else:
+            shown.append(part.language or f"{_short(queries)} -> {_short(passages)}")
+    return " + ".join(shown)
 
 
 def _groups(store: Store) -> str:

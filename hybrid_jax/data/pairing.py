@@ -9,12 +9,12 @@ Works on the numbers of a store's entries and texts, never on the texts themselv
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from hybrid_jax.data.hashing import mix
-from hybrid_jax.data.schedule import BatchPlan
+from hybrid_jax.data.schedule import BatchPlan, Kind, Part
 from hybrid_jax.data.store import Store
 
 
@@ -39,29 +39,43 @@ class Pairs:
 
 def pair(
     store: Store,
-    pool: np.ndarray,
+    pools: Mapping[Kind, Mapping[str | None, np.ndarray]],
     plan: BatchPlan,
     language_weights: Mapping[str, float],
     hard_negatives: int = 0,
 ) -> Pairs:
-    """The pairs of `plan`, whose rows are positions in `pool` (of the store's records, or entries if monolingual).
+    """The pairs of the plan's parts, one part after another (see `pair_part`). `pools` are by kind and language."""
+    parts = [
+        pair_part(store, pools[part.kind][part.language], part, language_weights, hard_negatives) for part in plan.parts
+    ]
+    return Pairs(*(np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(Pairs)))
+
+
+def pair_part(
+    store: Store,
+    pool: np.ndarray,
+    part: Part,
+    language_weights: Mapping[str, float],
+    hard_negatives: int = 0,
+) -> Pairs:
+    """The pairs of `part`, whose rows are positions in `pool` (of the store's records, or entries if monolingual).
 
     Of the (query language, passage language) combinations that a record has, one is chosen at random, with probability
     proportional to the product of the two languages' weights. An aligned record's languages are drawn one after another
     without replacement, each by its weight among those that are left. A row with fewer than `hard_negatives` negatives
     is filled up with its own positive, which the loss masks.
     """
-    rows = pool[plan.rows]
-    if plan.kind == "monolingual":
+    rows = pool[part.rows]
+    if part.kind == "monolingual":
         query_entries = passage_entries = rows
-    elif plan.kind == "aligned":
-        query_entries = passage_entries = _choose_languages(store, rows, plan, language_weights)
+    elif part.kind == "aligned":
+        query_entries = passage_entries = _choose_languages(store, rows, part, language_weights)
     else:
-        query_entries, passage_entries = _choose_entries(store, rows, plan, language_weights)
+        query_entries, passage_entries = _choose_entries(store, rows, part, language_weights)
     queries, passages = store.entries[query_entries], store.entries[passage_entries]
     texts = np.repeat(passages["passage"][:, None], 1 + hard_negatives, axis=1)
     if hard_negatives:
-        texts[:, 1:] = _hard_negatives(store, passages, plan.random, hard_negatives)
+        texts[:, 1:] = _hard_negatives(store, passages, part.random, hard_negatives)
     return Pairs(
         records=queries["record"],
         query_langs=queries["lang"],
@@ -89,23 +103,23 @@ def _weights_by_place(
 
 
 def _choose_entries(
-    store: Store, records: np.ndarray, plan: BatchPlan, language_weights: Mapping[str, float]
+    store: Store, records: np.ndarray, part: Part, language_weights: Mapping[str, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """int[rows] twice: each record's query entry and passage entry."""
     places, as_query, as_passage = _weights_by_place(store, records, language_weights)
     width = places.shape[1]
     chance = as_query[:, :, None] * as_passage[:, None, :]
     same = np.eye(width, dtype=bool)
-    chance[:, ~same if plan.kind == "same_language" else same] = 0
+    chance[:, ~same if part.kind == "same_language" else same] = 0
     bounds = chance.reshape(len(records), -1).cumsum(axis=1)
-    uniform = (plan.random >> np.uint64(11)).astype(float) / 2**53
+    uniform = (part.random >> np.uint64(11)).astype(float) / 2**53
     choice = (bounds <= (uniform * bounds[:, -1])[:, None]).sum(axis=1)
     row = np.arange(len(records))
     return places[row, choice // width], places[row, choice % width]
 
 
 def _choose_languages(
-    store: Store, records: np.ndarray, plan: BatchPlan, language_weights: Mapping[str, float]
+    store: Store, records: np.ndarray, part: Part, language_weights: Mapping[str, float]
 ) -> np.ndarray:
     """int[rows]: an entry with query and passage for each row; rows of one record, which are neighbours, differ in it.
 
@@ -118,7 +132,7 @@ def _choose_languages(
     first = np.maximum.accumulate(np.where(is_first, row, 0))
     places, as_query, as_passage = _weights_by_place(store, records, language_weights)
     weight = np.where(as_passage > 0, as_query, 0)
-    bits = mix(plan.random[first][:, None] ^ mix(np.arange(places.shape[1], dtype=np.uint64)))
+    bits = mix(part.random[first][:, None] ^ mix(np.arange(places.shape[1], dtype=np.uint64)))
     uniform = ((bits >> np.uint64(11)).astype(float) + 0.5) / 2**53
     with np.errstate(divide="ignore"):  # weight 0: an infinite variate, so never among the first
         order = np.argsort(-np.log(uniform) / weight, axis=1, kind="stable")

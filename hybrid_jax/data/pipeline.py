@@ -25,6 +25,8 @@ from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.data.tokens import TokenTable
 from hybrid_jax.disk.manifest import content_digest
 
+KindPools = dict[Kind, dict[str | None, np.ndarray]]
+"""The pools of a dataset's rows, by kind and language."""
 SAMPLED_TEXTS = 16_384
 """The shapes of rows are chosen from batches with about so many queries in all."""
 
@@ -133,21 +135,21 @@ class Pipeline:
                     f"rows: raise it, or set it to 0"
                 )
             heldout_mixture = mixture.model_copy(
-                update={"monolingual_fraction": 0.5, "weights": weights, "draw": "exact"}
+                update={"monolingual_fraction": 0.5, "weights": weights, "draw": "exact", "mix": "batches"}
             )
             self.heldout_schedule = Schedule(heldout_mixture, sizes, batch_size, hash_ints(seed, "heldout"))
 
     def batch(self, step: int) -> Batch:
         """The training batch of `step`."""
         plan = self.schedule(step)
-        return self._assemble(plan, self._pools[plan.dataset][plan.kind][plan.language])
+        return self._assemble(plan, self._pools[plan.dataset])
 
     def heldout_batch(self, step: int) -> Batch:
         """The `step`-th batch of held-out records. Raises ValueError if none are held out."""
         if self.heldout_schedule is None:
             raise ValueError("no records are held out: set data.heldout_fraction")
         plan = self.heldout_schedule(step)
-        return self._assemble(plan, self._heldout_pools[plan.dataset][plan.kind][plan.language])
+        return self._assemble(plan, self._heldout_pools[plan.dataset])
 
     @property
     def digests(self) -> dict[str, str]:
@@ -201,9 +203,9 @@ class Pipeline:
         weights = size_shares(dict(zip(store.languages, counts, strict=True)), exponent)
         return _Dataset(store, queries, passages, {lang: float(weight) for lang, weight in weights.items()})
 
-    def _assemble(self, plan: BatchPlan, pool: np.ndarray) -> Batch:
+    def _assemble(self, plan: BatchPlan, pools: KindPools) -> Batch:
         dataset = self._datasets[plan.dataset]
-        pairs = pair(dataset.store, pool, plan, dataset.language_weights, self.config.hard_negatives)
+        pairs = pair(dataset.store, pools, plan, dataset.language_weights, self.config.hard_negatives)
         languages = np.array(dataset.store.languages)
         return Batch(
             plan,
@@ -216,9 +218,9 @@ class Pipeline:
         )
 
 
-def _pools(store: Store, records: np.ndarray, at_least: int) -> dict[Kind, dict[str | None, np.ndarray]]:
+def _pools(store: Store, records: np.ndarray, at_least: int) -> KindPools:
     """The pools of each kind, among `records`, that have `at_least` rows."""
-    pools: dict[Kind, dict[str | None, np.ndarray]] = {kind: store.pools(kind, records) for kind in KINDS}
+    pools: KindPools = {kind: store.pools(kind, records) for kind in KINDS}
     return {
         kind: {lang: rows for lang, rows in by_language.items() if len(rows) >= at_least}
         for kind, by_language in pools.items()

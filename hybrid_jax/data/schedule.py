@@ -5,9 +5,11 @@ X-X-mono) or cross-lingual (query and passage in different languages, X-Y), in t
 and no state: any step can be asked for at any time, on any host, in well under a millisecond.
 
 In an *aligned* batch (ours) a record stands in `group_size` of its languages, so that its translations are in the batch
-and can be positives (`loss.positives`).
+and can be positives (`loss.positives`). With `mix: pairs` (ours) every batch has every kind, a *part* of each.
 
     step ──kind──▶ n-th batch of this kind ──dataset──▶ n-th of this dataset ──language──▶ n-th of this pool ──▶ rows
+
+    step ──dataset──▶ n-th of this dataset ──language──▶ n-th of this pool ──▶ rows  (each part, `mix: pairs`)
 
 Every arrow is a sequence of choices (`shares.py`). It answers "which choice is made at position n, and how often was it
 made before?", and that count is the position for the next arrow. So every pool of rows is read to its end, in shuffled
@@ -17,9 +19,10 @@ Only names and sizes of pools are needed here, no texts.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import floor
 from typing import Literal, cast
 
 import numpy as np
@@ -48,6 +51,9 @@ class MixtureConfig(BaseModel):
     weights: dict[Kind, float] | None = None
     """A mixture of any kinds by weight, such as {monolingual: 2, same_language: 1, cross_lingual: 1}; it replaces
     monolingual_fraction and others."""
+    mix: Literal["batches", "pairs"] = "batches"
+    """batches: each batch is of one kind, as in the paper. pairs: each batch has every kind, and of B pairs exactly α·B
+    (rounded) are monolingual, in one language; all are one another's negatives. Every dataset needs every kind."""
     group_size: int = Field(default=4, ge=2)
     """k of aligned batches: a record gives a pair in each of k languages, or in all it has if these are fewer; further
     records fill the batch. batch_size must be a multiple of k. The pairs are positives of one another with
@@ -71,6 +77,8 @@ class MixtureConfig(BaseModel):
             raise ValueError(f"monolingual_fraction {self.monolingual_fraction} must lie between 0 and 1")
         if self.weights is not None and (min(self.weights.values(), default=0) < 0 or not any(self.weights.values())):
             raise ValueError(f"weights {self.weights} must be zero or more, and one of them above zero")
+        if self.mix == "pairs" and self.draw == "bernoulli":
+            raise ValueError("draw bernoulli flips a coin for whole batches, and mix pairs has none: use draw exact")
         _kind_choices(self, seed=0)  # raises ValueError for shares that repeat only after too many steps
         return self
 
@@ -92,8 +100,43 @@ class MixtureConfig(BaseModel):
             shares = {"monolingual": max(alphas), self.others: 1 - min(alphas)}
         return {cast(Kind, kind): share for kind, share in shares.items() if share > 0}
 
+    def shares_at(self, step: int) -> dict[Kind, Fraction]:
+        """Each kind's share at a step: `shares`, unless α follows a curriculum."""
+        if self.weights is not None or len(self.curriculum) == 1:
+            return self.shares
+        steps, alphas = zip(*self.curriculum, strict=True)
+        alpha = Fraction(float(np.interp(step, steps, list(map(float, alphas)))))
+        return {kind: alpha if kind == "monolingual" else 1 - alpha for kind in self.shares}
+
+    def pairs_at(self, step: int, batch_size: int) -> dict[Kind, int]:
+        """How many pairs of each kind a batch has with `mix` pairs. The bounds between kinds are rounded, half up."""
+        ends = accumulate(self.shares_at(step).values(), initial=Fraction(0))
+        bounds = [floor(end * batch_size + Fraction(1, 2)) for end in ends]
+        return dict(zip(self.shares, np.diff(bounds).tolist(), strict=True))
+
+    def most_pairs(self, batch_size: int) -> dict[Kind, int]:
+        """The most pairs of each kind in any batch; α is greatest or least at a point of its curriculum."""
+        if self.mix == "batches":
+            return dict.fromkeys(self.shares, batch_size)
+        counts = [self.pairs_at(step, batch_size) for step, _ in self.curriculum]
+        return {kind: max(count[kind] for count in counts) for kind in self.shares}
+
     def check_batch_size(self, batch_size: int) -> None:
-        """Raises ValueError if aligned batches of `batch_size` pairs cannot be made of whole groups."""
+        """Raises ValueError if batches of `batch_size` pairs cannot have a kind, or not in whole aligned groups."""
+        pairs = self.most_pairs(batch_size)
+        if absent := [kind for kind, count in pairs.items() if not count]:
+            raise ValueError(
+                f"mixture.mix pairs: a batch of {batch_size} pairs has no {absent[0]} ones, whose share is too small: "
+                f"raise it or batch_size, or use mix batches"
+            )
+        if self.mix == "pairs" and "aligned" in pairs and len(pairs) > 1:
+            changes = self.weights is None and len(self.curriculum) > 1
+            if changes or pairs["aligned"] % self.group_size:
+                number = "a changing number" if changes else pairs["aligned"]
+                raise ValueError(
+                    f"mixture.mix pairs: {number} of batch_size {batch_size} pairs are aligned, not a multiple of "
+                    f"mixture.group_size {self.group_size}: change the shares"
+                )
         if "aligned" in self.shares and batch_size % self.group_size:
             near = batch_size - batch_size % self.group_size
             sizes = " or ".join(str(size) for size in (near, near + self.group_size) if size)
@@ -125,42 +168,48 @@ class Pools:
 
 
 @dataclass(frozen=True)
-class BatchPlan:
-    """What is in one batch."""
+class Part:
+    """The rows of one kind in a batch."""
 
-    step: int
     kind: Kind
-    dataset: str
     language: str | None
-    """The one language of a monolingual batch; None where languages are mixed."""
+    """That of a monolingual part; None where languages are mixed."""
     rows: np.ndarray
-    """int64[rows]: distinct positions in the pool named by (dataset, kind, language). An aligned batch repeats the
+    """int64[rows]: distinct positions in the dataset's pool of this kind and language. An aligned part repeats the
     position of a record for each of its pairs, which follow one another."""
     random: np.ndarray
     """uint64[rows]: one random number per row, by which pairing chooses languages and hard negatives."""
 
-    def of_host(self, host: int, hosts: int) -> "BatchPlan":
-        """One host's part, the `host`-th of `hosts` equal, contiguous slices. Raises ValueError unless they divide."""
-        if len(self.rows) % hosts:
-            raise ValueError(f"a batch of {len(self.rows)} rows does not divide into {hosts} processes")
-        part = slice(host * len(self.rows) // hosts, (host + 1) * len(self.rows) // hosts)
-        return replace(self, rows=self.rows[part], random=self.random[part])
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """What is in one batch."""
+
+    step: int
+    dataset: str
+    parts: tuple[Part, ...]
+    """One, or with `mix: pairs` one for each kind that has pairs at this step. Their rows follow one another."""
+
+    @property
+    def kind(self) -> str:
+        """That of the batch, or of its parts: "monolingual + cross_lingual"."""
+        return " + ".join(part.kind for part in self.parts)
 
 
 class Schedule:
     """`schedule(step)` is the plan of batch `step`: a pure function of (mixture, pools, batch_size, seed, step).
 
-    Raises ValueError with the dataset and the fix if a kind has no rows, or a pool is smaller than a batch.
+    Raises ValueError with the dataset and the fix if a kind has no rows, or a pool is smaller than what a batch takes.
     """
 
     def __init__(self, mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size: int, seed: int):
         _check_sizes(mixture, pools, batch_size)
-        self.batch_size, self.seed, self.group_size = batch_size, seed, mixture.group_size
+        self.batch_size, self.seed, self.mixture = batch_size, seed, mixture
         self._pools = dict(pools)
         self._rows_read = {
-            (name, kind): _rows_read(pool, kind, batch_size, mixture.group_size)
+            (name, kind): _rows_read(pool, kind, pairs, mixture.group_size)
             for name, pool in pools.items()
-            for kind in mixture.shares
+            for kind, pairs in mixture.most_pairs(batch_size).items()
         }
 
         def choices(sampling: Sampling, sizes: Mapping[str, int], *name: str) -> Choices:
@@ -168,10 +217,10 @@ class Schedule:
             return Quota(shares) if mixture.draw == "exact" else CoinFlips(shares, hash_ints(seed, *name))
 
         self._kind = _kind_choices(mixture, seed)
-        self._dataset: dict[Kind, Choices] = {}
-        for kind in mixture.shares:
-            sizes = {name: pool.size(kind) for name, pool in pools.items() if pool.size(kind)}
-            self._dataset[kind] = choices(mixture.dataset_sampling, sizes, "dataset", kind)
+        self._dataset: dict[tuple[Kind, ...], Choices] = {}
+        for kinds in [tuple(mixture.shares)] if mixture.mix == "pairs" else [(kind,) for kind in mixture.shares]:
+            sizes = {name: sum(map(pool.size, kinds)) for name, pool in pools.items() if any(map(pool.size, kinds))}
+            self._dataset[kinds] = choices(mixture.dataset_sampling, sizes, "dataset", *kinds)
         self._language = {
             name: choices(mixture.language_sampling, pool.monolingual, "language", name)
             for name, pool in pools.items()
@@ -179,24 +228,32 @@ class Schedule:
         }
 
     def __call__(self, step: int) -> BatchPlan:
-        kind, position = cast(tuple[Kind, int], self._kind(step))
-        dataset, position = self._dataset[kind](position)
+        if self.mixture.mix == "pairs":
+            position, pairs = step, self.mixture.pairs_at(step, self.batch_size)
+        else:
+            kind, position = cast(tuple[Kind, int], self._kind(step))
+            pairs = {kind: self.batch_size}
+        dataset, position = self._dataset[tuple(pairs)](position)
+        random = mix(np.arange(self.batch_size, dtype=np.uint64) ^ np.uint64(hash_ints(self.seed, "row", step)))
+        of_kinds = np.split(random, np.cumsum(list(pairs.values()))[:-1])
+        parts = [self._part(dataset, kind, position, part) for kind, part in zip(pairs, of_kinds, strict=True)]
+        return BatchPlan(step, dataset, tuple(part for part in parts if len(part.rows)))
+
+    def _part(self, dataset: str, kind: Kind, position: int, random: np.ndarray) -> Part:
+        """The `position`-th part of this kind from the dataset, with a row for each random number."""
         language, size = None, self._pools[dataset].size(kind)
         if kind == "monolingual":
             language, position = self._language[dataset](position)
             size = self._pools[dataset].monolingual[language]
 
-        # An epoch consists of whole batches; other rows are left over after the next shuffle.
+        # An epoch consists of whole parts; other rows are left over after the next shuffle.
         count = self._rows_read[dataset, kind]
         epoch, batch = divmod(position, size // count)
         key = hash_ints(self.seed, dataset, kind, language, epoch)
         rows = permute(np.arange(count, dtype=np.uint64) + np.uint64(batch * count), size, key).astype(np.int64)
-        if kind == "aligned":  # until the batch is full; records that were read for nothing wait for the next epoch
-            pairs = np.minimum(self._pools[dataset].aligned[rows], self.group_size)
-            rows = np.repeat(rows, pairs)[: self.batch_size]
-        slots = np.arange(self.batch_size, dtype=np.uint64)
-        random = mix(slots ^ np.uint64(hash_ints(self.seed, "row", step)))
-        return BatchPlan(step, kind, dataset, language, rows, random)
+        if kind == "aligned":
+            rows = np.repeat(rows, np.minimum(self._pools[dataset].aligned[rows], self.mixture.group_size))
+        return Part(kind, language, rows[: len(random)], random)  # rows that were read for nothing wait for an epoch
 
 
 def _kind_choices(mixture: MixtureConfig, seed: int) -> Choices:
@@ -204,25 +261,20 @@ def _kind_choices(mixture: MixtureConfig, seed: int) -> Choices:
     if mixture.weights is None and len(points) > 1:
         if mixture.draw == "exact":
             return Curriculum("monolingual", mixture.others, points)
-        return lambda step: CoinFlips(_shares_at(points, step, mixture.others), hash_ints(seed, "kind"))(step)
+        return lambda step: CoinFlips({**mixture.shares_at(step)}, hash_ints(seed, "kind"))(step)
     shares = {str(kind): share for kind, share in mixture.shares.items()}
     return Quota(shares) if mixture.draw == "exact" else CoinFlips(shares, hash_ints(seed, "kind"))
 
 
-def _shares_at(points: list[tuple[int, Fraction]], step: int, others: Kind) -> dict[str, Fraction]:
-    alpha = Fraction(float(np.interp(step, [s for s, _ in points], [float(share) for _, share in points])))
-    return {"monolingual": alpha, others: 1 - alpha}
-
-
-def _rows_read(pool: Pools, kind: Kind, batch_size: int, group_size: int) -> int:
-    """How many rows of a pool each batch reads: its pairs, or as many records as are enough for an aligned batch."""
+def _rows_read(pool: Pools, kind: Kind, pairs: int, group_size: int) -> int:
+    """How many rows of a pool a part reads: its pairs, or as many records as are enough for aligned pairs."""
     fewest = min(group_size, int(pool.aligned.min())) if kind == "aligned" and len(pool.aligned) else 1
-    return -(-batch_size // fewest)
+    return -(-pairs // fewest)
 
 
 def _check_sizes(mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size: int) -> None:
     mixture.check_batch_size(batch_size)
-    for kind in mixture.shares:
+    for kind, pairs in mixture.most_pairs(batch_size).items():
         if not any(pool.size(kind) for pool in pools.values()):
             raise ValueError(
                 f"the mixture asks for {kind} batches, but none of the datasets {', '.join(pools)} has rows for them: "
@@ -230,16 +282,19 @@ def _check_sizes(mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size:
                 f"mixture.{'weights' if mixture.weights else 'monolingual_fraction'}"
             )
         for name, pool in pools.items():
+            if mixture.mix == "pairs" and not pool.size(kind):
+                fix = "leave it out, name the kind in its kinds, or use mix batches"
+                raise ValueError(f"mixture.mix pairs: dataset {name!r} has no rows for {kind} pairs: {fix}")
             if kind != "monolingual":
-                needed = _rows_read(pool, kind, batch_size, mixture.group_size)
+                needed = _rows_read(pool, kind, pairs, mixture.group_size)
                 small = {"": pool.size(kind)} if 0 < pool.size(kind) < needed else {}
             else:
-                small = {f" in {lang}": size for lang, size in pool.monolingual.items() if size < batch_size}
+                small = {f" in {lang}": size for lang, size in pool.monolingual.items() if size < pairs}
             if small:
                 sizes = ", ".join(f"{size} rows{where}" for where, size in small.items())
                 enough = [lang for lang in pool.monolingual if f" in {lang}" not in small]
                 fix = f"languages: [{', '.join(enough)}]" if kind == "monolingual" and enough else "other kinds"
                 raise ValueError(
-                    f"dataset {name!r} has only {sizes} for {kind} batches of {batch_size}: "
+                    f"dataset {name!r} has only {sizes} for {kind} batches of {pairs}: "
                     f"lower batch_size, or give the dataset {fix}"
                 )

@@ -167,10 +167,12 @@ def _matrix(trained_on: TrainedOn) -> Markdown:
 
 def _alpha(mixture: Mapping[str, Any]) -> str:
     """The config's mixture of kinds of batches, in words."""
+    mixed = ", in every batch" if mixture["mix"] == "pairs" else ""
     if mixture["weights"] is not None:
-        return "weights " + ", ".join(f"{kind} {weight:g}" for kind, weight in mixture["weights"].items())
+        return "weights " + ", ".join(f"{kind} {weight:g}" for kind, weight in mixture["weights"].items()) + mixed
     alpha = mixture["monolingual_fraction"]
-    others = f", the other batches {mixture['others']}" if mixture["others"] != "cross_lingual" else ""
+    rest = "pairs" if mixed else "batches"
+    others = (f", the other {rest} {mixture['others']}" if mixture["others"] != "cross_lingual" else "") + mixed
     if isinstance(alpha, int | float):
         return f"monolingual_fraction (the paper's α) {alpha:g}{others}"
     points = ", ".join(f"{share:g} at step {step}" for step, share in alpha)

@@ -22,7 +22,7 @@ class TrainedOn:
     skipped: int = 0
     """Number of batches that were left out, because the loss diverged on them."""
     batches: Counter[str] = field(default_factory=Counter)
-    """Number of batches by kind."""
+    """Number of batches by kind; a batch of several kinds counts for each."""
     pairs: Counter[str] = field(default_factory=Counter)
     """Number of pairs by kind."""
     datasets: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -68,15 +68,11 @@ def _count(trained_on: TrainedOn, record: dict[str, object]) -> None:
         raise TypeError(f"step {step!r}, kind {kind!r}, dataset {dataset!r}")
     if step >= trained_on.steps:
         return
-    queries, passages = (_counts(record[name]) for name in ("query_languages", "passage_languages"))
-    size = sum(queries.values())
     trained_on.logged += 1
-    trained_on.batches[kind] += 1
-    trained_on.pairs[kind] += size
-    batches, pairs = trained_on.datasets.get((dataset, kind), (0, 0))
-    trained_on.datasets[dataset, kind] = batches + 1, pairs + size
-    trained_on.queries.update({(kind, language): count for language, count in queries.items()})
-    trained_on.passages.update({(kind, language): count for language, count in passages.items()})
+    parts = record.get("parts", [record])
+    for part in map(_mapping, parts if isinstance(parts, list) else [parts]):
+        _count_part(trained_on, dataset, str(part["kind"]), part)
+    queries = _counts(record["query_languages"])
     if (together := record.get("language_pairs")) is not None:
         for query_language, passage_counts in _mapping(together).items():
             for passage_language, count in _counts(passage_counts).items():
@@ -84,7 +80,18 @@ def _count(trained_on: TrainedOn, record: dict[str, object]) -> None:
     elif kind != "cross_lingual":
         trained_on.language_pairs.update({(language, language): count for language, count in queries.items()})
     else:
-        trained_on.unpaired += size
+        trained_on.unpaired += sum(queries.values())
+
+
+def _count_part(trained_on: TrainedOn, dataset: str, kind: str, part: dict[str, object]) -> None:
+    queries, passages = (_counts(part[name]) for name in ("query_languages", "passage_languages"))
+    size = sum(queries.values())
+    trained_on.batches[kind] += 1
+    trained_on.pairs[kind] += size
+    batches, pairs = trained_on.datasets.get((dataset, kind), (0, 0))
+    trained_on.datasets[dataset, kind] = batches + 1, pairs + size
+    trained_on.queries.update({(kind, language): count for language, count in queries.items()})
+    trained_on.passages.update({(kind, language): count for language, count in passages.items()})
 
 
 def _mapping(value: object) -> dict[str, object]:

@@ -14,13 +14,15 @@ from hybrid_jax.data.layout import Layout
 def step_record(batch: Batch, numbers: Mapping[str, float]) -> dict[str, Any]:
     """A step's line in metrics.jsonl: which batch it was trained on, then its numbers.
 
-    `tokens` are those that the model encodes of the global batch, prompts included, padding not.
+    `tokens` are those that the model encodes of the global batch, prompts included, padding not. A batch of several
+    kinds has `parts`, with the kind and the languages of each.
     """
+    parts = [{"kind": part.kind, **_languages(batch, rows)} for part, rows in batch.parts]
     return {
         "kind": batch.plan.kind,
         "dataset": batch.plan.dataset,
-        "query_languages": dict(sorted(Counter(batch.query_languages).items())),
-        "passage_languages": dict(sorted(Counter(batch.passage_languages).items())),
+        **_languages(batch, slice(None)),
+        **({"parts": parts} if len(parts) > 1 else {}),
         "language_pairs": _language_pairs(batch),
         "rows": batch.digest,
         "tokens": int(batch.lengths.sum()),
@@ -49,6 +51,11 @@ def more_rows(step: int, batch: PackedBatch, layouts: Sequence[Layout], hosts: i
                 f" {max(layout.rows)} of the batches that were looked at: one more program is compiled"
             )
     return None
+
+
+def _languages(batch: Batch, rows: slice) -> dict[str, dict[str, int]]:
+    sides = {"query_languages": batch.query_languages, "passage_languages": batch.passage_languages}
+    return {side: dict(sorted(Counter(languages[rows]).items())) for side, languages in sides.items()}
 
 
 def _language_pairs(batch: Batch) -> dict[str, dict[str, int]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_jax.ablate.arms import ALPHA, LONGEST_NAME, MIXTURES, OTHERS, WEIGHTS, ArmError, arms, label, mixture
+from hybrid_jax.ablate.arms import ALPHA, LONGEST_NAME, MIX, MIXTURES, OTHERS, WEIGHTS, ArmError, arms, label, mixture
 from hybrid_jax.data.schedule import MixtureConfig, Pools, Schedule
 
 POOLS = {"a": Pools(monolingual={"de": 64, "en": 64}, same_language=128, cross_lingual=64)}
@@ -42,6 +42,13 @@ def kinds(name: str, steps: int) -> str:
 )
 def test_a_named_mixture_gives_these_batches(name: str, steps: int, expected: str):
     assert kinds(name, steps) == expected
+
+
+def test_hybrid_pairs_mixes_in_every_batch_and_the_papers_arms_never_do():
+    assert kinds("hybrid-pairs", 4) == "mmmm"  # monolingual + cross_lingual
+    config = mixture("hybrid-pairs", 4).overrides
+    assert (config[ALPHA], config[OTHERS], config[MIX]) == (0.5, "cross_lingual", "pairs")
+    assert all(mixture(name, 4).overrides[MIX] == "batches" for name in MIXTURES if name not in ("hybrid-pairs", "x-x"))
 
 
 def test_the_hybrid_is_half_monolingual_and_linear_curricula_are_so_on_the_whole():

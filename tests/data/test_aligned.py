@@ -10,10 +10,10 @@ import pytest
 
 from hybrid_jax.data.describe import preview
 from hybrid_jax.data.hashing import mix
-from hybrid_jax.data.pairing import Pairs, pair
+from hybrid_jax.data.pairing import Pairs, pair_part
 from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import Row
-from hybrid_jax.data.schedule import BatchPlan, MixtureConfig, Pools, Schedule
+from hybrid_jax.data.schedule import MixtureConfig, Part, Pools, Schedule
 from hybrid_jax.data.store import Store
 
 MakeStore = Callable[[Iterable[Row]], Store]
@@ -37,7 +37,7 @@ def _runs(rows: np.ndarray) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("group_size", [2, 4, 8])
 def test_each_record_gives_a_pair_in_each_language_up_to_the_group_size(languages: list[int], group_size: int):
     for step in range(STEPS):
-        runs = _runs(_schedule(languages, group_size)(step).rows)
+        runs = _runs(_schedule(languages, group_size)(step).parts[0].rows)
         assert len({record for record, _ in runs}) == len(runs)
         assert sum(pairs for _, pairs in runs) == BATCH
         assert all(pairs == min(languages[record], group_size) for record, pairs in runs[:-1])
@@ -47,7 +47,7 @@ def test_each_record_gives_a_pair_in_each_language_up_to_the_group_size(language
 
 def test_where_every_record_has_enough_languages_an_epoch_reads_each_once():
     schedule = _schedule(SIZES["every record in five languages"])
-    epochs = [np.concatenate([schedule(10 * epoch + batch).rows for batch in range(10)]) for epoch in range(3)]
+    epochs = [np.concatenate([schedule(10 * epoch + batch).parts[0].rows for batch in range(10)]) for epoch in range(3)]
     assert all(np.array_equal(np.sort(epoch), np.repeat(np.arange(80), 4)) for epoch in epochs)
     assert len({epoch.tobytes() for epoch in epochs}) == 3
 
@@ -56,7 +56,7 @@ def test_with_shorter_records_no_epoch_reads_one_twice_and_all_have_their_turn()
     languages = SIZES["two to six languages"]
     schedule, per_epoch = _schedule(languages), len(languages) // (BATCH // 2)
     epochs = [
-        [record for batch in range(per_epoch) for record, _ in _runs(schedule(epoch * per_epoch + batch).rows)]
+        [record for batch in range(per_epoch) for record, _ in _runs(schedule(epoch * per_epoch + batch).parts[0].rows)]
         for epoch in range(30)
     ]
     assert all(len(epoch) == len(set(epoch)) for epoch in epochs)
@@ -77,7 +77,7 @@ def test_others_decides_the_kind_and_nothing_else():
             assert plans[1].kind == "aligned"
         else:
             assert plans[0].kind == plans[1].kind == "monolingual"
-            assert np.array_equal(plans[0].rows, plans[1].rows)
+            assert np.array_equal(plans[0].parts[0].rows, plans[1].parts[0].rows)
 
 
 def test_a_batch_of_broken_groups_is_refused():
@@ -112,7 +112,7 @@ def _pairs(store: Store, weights: dict[str, float], group_size: int, seed: int =
     counts = np.minimum(store.pair_languages[pool], group_size)
     rows = np.repeat(np.arange(len(pool)), counts)
     random = mix(np.arange(len(rows), dtype=np.uint64) + np.uint64(seed * len(rows)))
-    return pair(store, pool, BatchPlan(0, "aligned", "made", None, rows, random), weights), counts
+    return pair_part(store, pool, Part("aligned", None, rows, random), weights), counts
 
 
 def test_a_record_stands_in_languages_that_differ_and_each_pair_in_one(make_store: MakeStore):
@@ -137,8 +137,8 @@ def test_languages_are_drawn_by_weight_without_replacement(make_store: MakeStore
     store = make_store(row for row in _rows(4) if row.id == "r2")  # German, English, Thai, Chinese
     n, counts, both_rows = 4000, Counter[tuple[str, str]](), np.zeros(2, int)
     for random in mix(np.arange(2 * n, dtype=np.uint64)).reshape(n, 2):
-        plan = BatchPlan(0, "aligned", "made", None, both_rows, random)
-        one, two = pair(store, np.zeros(1, int), plan, weights).query_langs
+        part = Part("aligned", None, both_rows, random)
+        one, two = pair_part(store, np.zeros(1, int), part, weights).query_langs
         counts[store.languages[one], store.languages[two]] += 1
     drawn = ("de", "en", "th", "zh")
     total = sum(weights[lang] for lang in drawn)
@@ -154,7 +154,7 @@ def test_a_records_languages_follow_from_the_random_number_of_its_first_row(make
     rows, random = np.repeat(np.arange(len(pool)), 2), mix(np.arange(2 * len(pool), dtype=np.uint64))
 
     def languages(random: np.ndarray) -> np.ndarray:
-        return pair(store, pool, BatchPlan(0, "aligned", "made", None, rows, random), EQUAL).query_langs
+        return pair_part(store, pool, Part("aligned", None, rows, random), EQUAL).query_langs
 
     first = np.arange(len(rows)) % 2 == 0
     assert np.array_equal(languages(random), languages(np.where(first, random, 7)))

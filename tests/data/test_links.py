@@ -18,10 +18,10 @@ from hybrid_jax.data.fields import Place, Repairs
 from hybrid_jax.data.formats import LINE_FORMATS
 from hybrid_jax.data.hashing import mix
 from hybrid_jax.data.links import plain, text_key
-from hybrid_jax.data.pairing import pair
+from hybrid_jax.data.pairing import pair_part
 from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import Passage, Row
-from hybrid_jax.data.schedule import BatchPlan, Kind, MixtureConfig
+from hybrid_jax.data.schedule import Kind, MixtureConfig, Part
 from hybrid_jax.data.squad import squad_rows
 from hybrid_jax.data.store import Store, write_store
 from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig
@@ -129,8 +129,8 @@ def _check(drawn: list[Record], rows: list[Row], kind: Kind = "monolingual", har
         store = Store(Path(folder) / "store")
         lang = "en" if kind == "monolingual" else None
         pool = store.pools(kind, np.ones(len(store.record_offsets) - 1, bool))[lang]
-        plan = BatchPlan(0, kind, "made", lang, np.arange(len(pool)), mix(np.arange(len(pool), dtype=np.uint64)))
-        pairs = pair(store, pool, plan, dict.fromkeys(store.languages, 1.0), hard_negatives)
+        part = Part(kind, lang, np.arange(len(pool)), mix(np.arange(len(pool), dtype=np.uint64)))
+        pairs = pair_part(store, pool, part, dict.fromkeys(store.languages, 1.0), hard_negatives)
         masked = pairs.groups[:, None] == pairs.passage_groups.reshape(-1)[None, :]
         texts = [store.texts[number] for number in pairs.passages.reshape(-1)]
         numbers = [int(store.ids[record].removeprefix("r")) for record in pairs.records]

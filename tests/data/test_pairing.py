@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from hybrid_jax.data.hashing import mix
-from hybrid_jax.data.pairing import Pairs, pair
+from hybrid_jax.data.pairing import Pairs, pair_part
 from hybrid_jax.data.records import Passage, Row
-from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind
+from hybrid_jax.data.schedule import KINDS, Kind, Part
 from hybrid_jax.data.store import Store
 
 MakeStore = Callable[[Iterable[Row]], Store]
@@ -33,8 +33,8 @@ def _pairs(
     pool = store.pools(kind, np.ones(len(store.record_offsets) - 1, bool))["de" if kind == "monolingual" else None]
     rows = np.tile(np.arange(len(pool)), repeats)
     random = mix(np.arange(len(rows), dtype=np.uint64))
-    plan = BatchPlan(0, kind, "made", "de" if kind == "monolingual" else None, rows, random)
-    return pair(store, pool, plan, weights or EQUAL, hard_negatives), pool[rows]
+    part = Part(kind, "de" if kind == "monolingual" else None, rows, random)
+    return pair_part(store, pool, part, weights or EQUAL, hard_negatives), pool[rows]
 
 
 def _check_languages(store: Store, pairs: Pairs) -> None:
@@ -90,9 +90,7 @@ def test_pairs_follow_their_random_numbers(make_store: MakeStore):
     pool = store.pools("cross_lingual", np.ones(12, bool))[None]
 
     def queries(random: np.ndarray) -> list[int]:
-        return pair(
-            store, pool, BatchPlan(0, "cross_lingual", "made", None, np.arange(12), random), EQUAL
-        ).queries.tolist()
+        return pair_part(store, pool, Part("cross_lingual", None, np.arange(12), random), EQUAL).queries.tolist()
 
     random = mix(np.arange(12, dtype=np.uint64))
     assert queries(random) == queries(random) != queries(mix(random))
@@ -106,7 +104,7 @@ def test_the_smallest_and_largest_random_numbers_give_pairs_too(make_store: Make
     store = make_store(_rows(12))
     pool = store.pools("cross_lingual", np.ones(12, bool))[None]
     random = np.full(12, extreme, np.uint64)
-    pairs = pair(store, pool, BatchPlan(0, "cross_lingual", "made", None, np.arange(12), random), EQUAL)
+    pairs = pair_part(store, pool, Part("cross_lingual", None, np.arange(12), random), EQUAL)
     _check_languages(store, pairs)
     assert (pairs.query_langs != pairs.passage_langs).all()
 

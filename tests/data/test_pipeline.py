@@ -275,7 +275,7 @@ def test_real_text_gives_whole_batches(real_data: Path, tmp_path: Path):
     sources = set()
     for step in range(22):
         batch = pipeline.batch(step)
-        sources.add((batch.plan.dataset, batch.plan.kind, batch.plan.language))
+        sources.add((batch.plan.dataset, batch.plan.kind, batch.plan.parts[0].language))
         store = pipeline.stores[batch.plan.dataset]
         assert len(set(batch.ids)) == 32
         keys = [zip(batch.ids, langs, strict=True) for langs in (batch.query_languages, batch.passage_languages)]

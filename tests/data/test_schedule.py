@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Pools, Sampling, Schedule
+from hybrid_jax.data.schedule import BatchPlan, Kind, MixtureConfig, Pools, Sampling, Schedule
 
 POOLS = {
     "parallel": Pools({"de": 96, "en": 160, "th": 64}, 170, 130, aligned=np.arange(100) % 7 + 2),
@@ -34,7 +34,7 @@ import hashlib
 from hybrid_jax.data.schedule import MixtureConfig, Pools, Schedule
 schedule = Schedule(MixtureConfig(), {"one": Pools({"de": 99, "en": 64}, 0, 77)}, 8, 5)
 plans = [schedule(step) for step in (0, 1, 2, 3, 10**9)]
-plans = repr([(p.kind, p.language, p.rows.tolist(), p.random.tolist()) for p in plans])
+plans = repr([(q.kind, q.language, q.rows.tolist(), q.random.tolist()) for p in plans for q in p.parts])
 print(hashlib.sha256(plans.encode()).hexdigest())
 """
 
@@ -46,8 +46,11 @@ def _python(code: str) -> str:
 
 
 def _same(one: BatchPlan, other: BatchPlan) -> bool:
-    named = [(p.step, p.kind, p.dataset, p.language) for p in (one, other)]
-    return named[0] == named[1] and np.array_equal(one.rows, other.rows) and np.array_equal(one.random, other.random)
+    named = [(p.step, p.dataset, [(part.kind, part.language) for part in p.parts]) for p in (one, other)]
+    parts = zip(one.parts, other.parts, strict=False)
+    return named[0] == named[1] and all(
+        np.array_equal(p.rows, q.rows) and np.array_equal(p.random, q.random) for p, q in parts
+    )
 
 
 def _schedule(mixture: MixtureConfig, seed: int = 0) -> Schedule:
@@ -94,23 +97,8 @@ def test_a_plan_does_not_depend_on_the_object_or_the_order_of_asking(name: str):
 def test_a_plan_is_the_same_in_another_process():
     schedule = Schedule(MixtureConfig(), {"one": Pools({"de": 99, "en": 64}, 0, 77)}, 8, 5)
     plans = [schedule(step) for step in (0, 1, 2, 3, 10**9)]
-    here = repr([(p.kind, p.language, p.rows.tolist(), p.random.tolist()) for p in plans])
+    here = repr([(q.kind, q.language, q.rows.tolist(), q.random.tolist()) for p in plans for q in p.parts])
     assert _python(DIGEST).strip() == hashlib.sha256(here.encode()).hexdigest()
-
-
-@pytest.mark.parametrize("hosts", [1, 2, 4, 32])
-@pytest.mark.parametrize("kind", KINDS)
-def test_hosts_divide_a_batch_without_overlap_or_loss(hosts: int, kind: Kind):
-    plan = _schedule(MixtureConfig(weights={kind: 1}))(5)
-    parts = [plan.of_host(host, hosts) for host in range(hosts)]
-    assert np.array_equal(np.concatenate([part.rows for part in parts]), plan.rows)
-    assert np.array_equal(np.concatenate([part.random for part in parts]), plan.random)
-    assert {len(part.rows) for part in parts} == {BATCH // hosts}
-
-
-def test_a_batch_that_does_not_divide_over_hosts_is_refused():
-    with pytest.raises(ValueError, match="a batch of 32 rows does not divide into 5 processes"):
-        _schedule(THREE_KINDS)(0).of_host(0, 5)
 
 
 @pytest.mark.parametrize("name", MIXTURES)
@@ -119,12 +107,13 @@ def test_rows_are_distinct_and_lie_in_the_pool_of_their_plan(name: str):
     for step in [*range(30), 10**9]:
         plan = schedule(step)
         pool = POOLS[plan.dataset]
-        size = pool.monolingual[plan.language] if plan.language is not None else pool.size(plan.kind)
-        assert len(plan.rows) == BATCH
-        assert plan.kind == "aligned" or len(np.unique(plan.rows)) == BATCH
-        assert 0 <= plan.rows.min() <= plan.rows.max() < size
-        assert (plan.kind == "monolingual") == (plan.language is not None)
-        assert len(np.unique(plan.random)) == BATCH
+        for part in plan.parts:
+            size = pool.monolingual[part.language] if part.language is not None else pool.size(part.kind)
+            assert part.kind == "aligned" or len(np.unique(part.rows)) == len(part.rows)
+            assert 0 <= part.rows.min() <= part.rows.max() < size
+            assert (part.kind == "monolingual") == (part.language is not None)
+        assert sum(len(part.rows) for part in plan.parts) == BATCH
+        assert len(np.unique(np.concatenate([part.random for part in plan.parts]))) == BATCH
 
 
 def test_every_row_comes_once_per_epoch_in_another_order_each_time():
@@ -134,7 +123,8 @@ def test_every_row_comes_once_per_epoch_in_another_order_each_time():
     read: dict[tuple[str, Kind, str | None], list[np.ndarray]] = {}
     for step in range(96):
         plan = schedule(step)
-        read.setdefault((plan.dataset, plan.kind, plan.language), []).append(plan.rows)
+        (part,) = plan.parts
+        read.setdefault((plan.dataset, part.kind, part.language), []).append(part.rows)
     assert len(read) == 5
     for (dataset, kind, language), batches in read.items():
         size = pools[dataset].monolingual[language] if language is not None else pools[dataset].size(kind)
@@ -147,7 +137,7 @@ def test_every_row_comes_once_per_epoch_in_another_order_each_time():
 
 def test_rows_left_over_by_one_epoch_come_in_others():
     schedule = Schedule(MixtureConfig(monolingual_fraction=0), {"one": Pools({}, 0, BATCH + 5)}, BATCH, seed=0)
-    assert len(np.unique(np.concatenate([schedule(step).rows for step in range(12)]))) == BATCH + 5
+    assert len(np.unique(np.concatenate([schedule(step).parts[0].rows for step in range(12)]))) == BATCH + 5
 
 
 SIZES = {"parallel": 320, "native": 384}
@@ -164,7 +154,7 @@ def test_datasets_and_languages_come_in_the_shares_asked_for(sampling: Sampling,
     for name in SIZES:
         # Shares are rounded to 1/10,000: over 200 steps that is a fiftieth of a batch.
         assert abs(datasets[name] - n * _share(SIZES, name, power)) < 1.05
-        languages = Counter(str(plan.language) for plan in plans if plan.dataset == name)
+        languages = Counter(str(plan.parts[0].language) for plan in plans if plan.dataset == name)
         for lang in POOLS[name].monolingual:
             assert abs(languages[lang] - datasets[name] * _share(dict(POOLS[name].monolingual), lang, power)) < 1.05
 

@@ -107,6 +107,13 @@ def test_the_card_of_an_aligned_run_counts_its_pairs_by_language(encoder: TextEn
     assert "in up to 4 of their languages; all passages of a record are positives of each of its queries." in card
 
 
+def test_the_card_of_a_run_with_mixed_batches_says_so(encoder: TextEncoder):
+    config = encoder.origin.config or {}
+    mixture = {**config["mixture"], "monolingual_fraction": 0.25, "mix": "pairs"}
+    origin = encoder.origin.model_copy(update={"config": {**config, "mixture": mixture}})
+    assert "(the paper's α) 0.25, in every batch" in written(replace(encoder, origin=origin))
+
+
 def test_the_snippets_are_code_that_runs_through_the_parser(encoder: TextEncoder):
     awkward = replace(encoder, rules=TextRules('say "```" \\ ', "Passage: ", 8, 16))
     for format in ("sentence-transformers", "hf"):

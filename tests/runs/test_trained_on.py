@@ -39,6 +39,21 @@ def test_counts_are_those_of_the_log_up_to_the_step(tmp_path: Path):
     assert counts.unpaired == 0
 
 
+def test_a_batch_of_several_kinds_counts_for_each(tmp_path: Path):
+    parts = [{name: value for name, value in part.items() if name != "dataset"} for part in (MONO, CROSS)]
+    languages = {"query_languages": {"de": 5, "en": 3}, "passage_languages": {"de": 4, "fr": 4}}
+    together = {"de": {"de": 4, "fr": 1}, "en": {"fr": 3}}
+    mixed = {"kind": "monolingual + cross_lingual", "dataset": "a", "parts": parts, "language_pairs": together}
+    counts = read_trained_on(log(tmp_path, {**mixed, **languages}, MONO), 2)
+    assert counts is not None
+    assert counts.logged == 2
+    assert counts.batches == {"monolingual": 2, "cross_lingual": 1}
+    assert counts.pairs == {"monolingual": 8, "cross_lingual": 4}
+    assert counts.datasets == {("a", "monolingual"): (2, 8), ("a", "cross_lingual"): (1, 4)}
+    assert (counts.queries["monolingual", "de"], counts.queries["cross_lingual", "de"]) == (8, 1)
+    assert counts.language_pairs == {("de", "de"): 8, ("de", "fr"): 1, ("en", "fr"): 3}
+
+
 def test_a_log_without_pairs_says_how_many_are_unknown(tmp_path: Path):
     counts = read_trained_on(log(tmp_path, MONO, CROSS), 2)
     assert counts is not None
