@@ -81,6 +81,13 @@ def main() -> int:
         help="evaluate with CSLS scores too, side by side: they lower candidates that are near to many queries",
     )
     parser.add_argument(
+        "--cutoffs",
+        type=_cutoffs,
+        default=(),
+        metavar="1,5,10,100",
+        help="score searched pools (beir, miracl) at these cut-offs too: nDCG, recall, mAP and MRR of the first k",
+    )
+    parser.add_argument(
         "--also",
         type=_also,
         default=(),
@@ -125,6 +132,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from hybrid_jax.embed.load import load_untrained
     from hybrid_jax.embed.run import read_config
     from hybrid_jax.eval import job
+    from hybrid_jax.eval.opened import searched
     from hybrid_jax.eval.pools import Stores
     from hybrid_jax.eval.report.text import headline_table
     from hybrid_jax.eval.report.trec import TrecWriter
@@ -138,6 +146,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
     methods = parse_methods(arguments.debias) if arguments.debias else ()
     opened = job.open_tasks(arguments.tasks, arguments.data_dir, say)
+    if arguments.cutoffs and not searched(opened):
+        raise ValueError("--cutoffs are for searched pools: name one in --tasks, such as beir:FOLDER or miracl_sw")
     encoder = load_from_options(arguments)
     origin = encoder.origin
     if arguments.untrained:
@@ -156,11 +166,24 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         stores = Stores(arguments.stores, embedding_identity(encoder), origin.stated(), *layout)
     warn = partial(print, file=sys.stderr, flush=True)
     evaluation = job.measure(
-        encoder, opened, say, debias=debias, csls=arguments.csls, trec=trec, stores=stores, warn=warn
+        encoder,
+        opened,
+        say,
+        debias=debias,
+        csls=arguments.csls,
+        cutoffs=arguments.cutoffs,
+        trec=trec,
+        stores=stores,
+        warn=warn,
     )
     untrained = None
     if arguments.untrained:
-        untrained = job.measure(load_untrained(origin.folder), opened, lambda line: say(f"untrained, {line}"))
+        untrained = job.measure(
+            load_untrained(origin.folder),
+            opened,
+            lambda line: say(f"untrained, {line}"),
+            cutoffs=arguments.cutoffs,
+        )
     report, paths = job.publish(
         encoder, evaluation, out, title=arguments.title, untrained=untrained, debias=debias, also=arguments.also
     )
@@ -172,6 +195,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             say(f"--also {kind} wrote nothing: {NOTHING[kind]}")
     say("report: " + "  ".join(str(path) for path in paths))
     return 0
+
+
+def _cutoffs(text: str) -> tuple[int, ...]:
+    from hybrid_jax.eval.measures.cutoffs import parse
+
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _also(text: str) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ def measure(
     *,
     debias: Mapping[str, Debiaser] | None = None,
     csls: bool = False,
+    cutoffs: Sequence[int] = (),
     trec: TrecWriter | None = None,
     stores: pools.Stores | None = None,
     warn: Callable[[str], None] = lambda line: None,
@@ -73,6 +74,7 @@ def measure(
     """Evaluates the encoder on all tasks, after each debiasing too, and with `csls` once more by CSLS.
 
     `say` is called with a line of progress, `trec` with every ranking; `stores` keeps the embeddings of searched pools.
+    Searched pools are scored at `cutoffs` too.
     `warn` is called with a line for each task whose every figure is 0, and its result says so too. Raises ValueError
     for embeddings and figures that are not finite.
     """
@@ -91,6 +93,7 @@ def measure(
                 *(encoder, task, variants),
                 store=stores and stores.fill(encoder, task, say),
                 watch=trec and trec.searched,
+                cutoffs=cutoffs,
             )
             for task in group
             if isinstance(task, SearchTask)

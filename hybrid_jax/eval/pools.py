@@ -94,13 +94,14 @@ def measure(
     memory_mib: int = 512,
     report: Callable[[int], None] = lambda _: None,
     watch: Callable[[SearchTask, Run], None] | None = None,
+    cutoffs: Sequence[int] = (),
 ) -> dict[str, Measured]:
     """Searches one pool with all its queries: {"": the model itself, name of a variant: after its change}.
 
     Means are over languages, of the mean over a language's queries. The corpus is read and encoded once,
     `pool_search.CANDIDATES_AT_ONCE` at a time; `report` is called with how many candidates are done, and `watch` with
     the run that is scored. With `store`, a store of `documents(task)`, the corpus is read and not encoded: the store is
-    searched. `memory_mib` bounds the search (see `search.top_k`).
+    searched. `memory_mib` bounds the search (see `search.top_k`). Values at `cutoffs`, up to `DEPTH`, are added.
     Raises DataError as `task.survey` does, before anything is encoded, and ValueError for embeddings that are not
     finite unit vectors.
     """
@@ -111,7 +112,7 @@ def measure(
         if watch is not None and not name:
             watch(task, run)
         several = {language: _run(task, best, found.ids) for language, best in lists.items()} if len(lists) > 1 else {}
-        table = pool_values.table(task, run, several, found.judged_languages, DEPTH)
+        table = pool_values.table(task, run, several, found.judged_languages, DEPTH, cutoffs)
         results[name] = Measured(_result(task, table, store), table)
     return results
 
@@ -193,6 +194,7 @@ def _means(table: Table) -> dict[str, Any]:
         "per_language": per_language,
         "intervals": {name: (estimate.low, estimate.high) for name, estimate in estimates.items()},
         "modes": macro.modes(table),
+        "cutoffs": macro.cutoffs(table),
         "first_result": macro.estimates(table, first),
         **{name: float(np.mean([row[name] for row in per_language.values()])) for name in POOLS},
     }

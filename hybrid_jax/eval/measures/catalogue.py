@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from hybrid_jax.eval.measures import metrics
+from hybrid_jax.eval.measures.cutoffs import CUTOFFS
 from hybrid_jax.eval.measures.metric import Metric, named
 
 Setting = Literal["monolingual", "cross_lingual", "multilingual"]
@@ -295,5 +296,5 @@ FIRST_RESULT: Mapping[str, Metric] = named(
 )
 """The four kinds of first results, by meaning and by language; every query has one of them."""
 
-METRICS: Mapping[str, Metric] = {**BITEXT, **POOLS, **BIAS, **FIRST_RESULT, **HEADLINE}
+METRICS: Mapping[str, Metric] = {**CUTOFFS, **BITEXT, **POOLS, **BIAS, **FIRST_RESULT, **HEADLINE}
 """All of them by name."""

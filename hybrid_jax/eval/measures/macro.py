@@ -26,6 +26,7 @@ from hybrid_jax.eval.measures.catalogue import (
     SETTINGS,
     Setting,
 )
+from hybrid_jax.eval.measures.cutoffs import LABELS, requested
 from hybrid_jax.eval.measures.panel import Measured
 from hybrid_jax.eval.measures.parts import MODES, Mode
 from hybrid_jax.eval.measures.per_query import Table
@@ -147,6 +148,13 @@ def estimates(table: Table, values: Mapping[str, Float[np.ndarray, " queries"]])
 def modes(table: Table) -> dict[Mode, dict[str, Estimate]]:
     """The means of each mode of search that the table has."""
     return {mode: estimates(table, table.part(mode)) for mode in MODES if table.part(mode)}
+
+
+def cutoffs(table: Table) -> dict[str, Estimate]:
+    """The means of a searched pool at the cut-offs that were asked for, by metric ("ndcg@5")."""
+    search = table.part("search")
+    names = [f"{name}@{k}" for k in requested(search.keys()) for name in LABELS]
+    return estimates(table, {name: search[name] for name in names})
 
 
 def ranked_groups(averages: Averages, trained_on: set[str] | None) -> dict[str, dict[str, GroupScores]]:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from hybrid_jax.eval.measures import first_result, metrics
 from hybrid_jax.eval.measures.catalogue import POOLS
+from hybrid_jax.eval.measures.cutoffs import at
 from hybrid_jax.eval.measures.parts import MODES, Mode, Part
 from hybrid_jax.eval.measures.per_query import Table
 from hybrid_jax.eval.tasks.base import SearchTask
@@ -26,13 +27,16 @@ def table(
     by_language: Mapping[str, metrics.Run],
     judged_languages: Mapping[str, str],
     depth: int,
+    cutoffs: Sequence[int] = (),
 ) -> Table:
-    """Every query's values. `run` is the search of all candidates, `by_language` that of each language's.
+    """Every query's values, with those at further `cutoffs`.
 
-    Both hold the first `depth` candidates of every query; `judged_languages` has the language of the judged ones.
+    `run` is the search of all candidates, `by_language` that of each language's. Both hold the first `depth` candidates
+    of every query; `judged_languages` has the language of the judged ones.
     """
     judged = metrics.judge(run, task.qrels)
-    search = {name: _in_order(task, metrics.per_query(judged, metric.values)) for name, metric in POOLS.items()}
+    measured = {**{name: metric for k in cutoffs for name, metric in at(k).items()}, **POOLS}
+    search = {name: _in_order(task, metrics.per_query(judged, metric.values)) for name, metric in measured.items()}
     further: dict[Part, Mapping[str, np.ndarray]] = {"search": search}
     if len(by_language) > 1:
         search |= _first(task, run, by_language)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from hybrid_jax.eval.measures.catalogue import FIRST_RESULT, METRICS
+from hybrid_jax.eval.measures.cutoffs import LABELS
 from hybrid_jax.eval.measures.parts import MODE_LABELS
 from hybrid_jax.eval.report.rows import Cell, amount
 from hybrid_jax.eval.report.schema import Estimate, Headline, PoolResult
@@ -51,6 +52,18 @@ def mode_table(models: Models) -> ModeTable:
         if mode in modes
     ]
     return ModeTable(tuple(METRICS[name].label for name in metrics), rows)
+
+
+def cutoff_table(models: Iterable[tuple[str, PoolResult]]) -> ModeTable:
+    """Values at chosen cut-offs: a row per cut-off and model, a column per metric."""
+    listed = [(label, result.cutoffs) for label, result in models if result.cutoffs]
+    places = sorted({int(name.partition("@")[2]) for _, values in listed for name in values})
+    rows = [
+        ModelRow(str(k), label, _cells(values, [f"{name}@{k}" for name in LABELS]))
+        for k in places
+        for label, values in listed
+    ]
+    return ModeTable(tuple(LABELS.values()), rows)
 
 
 def first_table(models: Models) -> ModeTable:

@@ -175,6 +175,8 @@ class PoolResult(Scores[float]):
     """95 % intervals of the means by metric; queries are resampled."""
     modes: Modes = Field(default_factory=dict)
     first_result: FirstResult = Field(default_factory=dict)
+    cutoffs: dict[str, Estimate] = Field(default_factory=dict)
+    """Means at the cut-offs of `--cutoffs`, by metric ("ndcg@5")."""
 
 
 class BitextPair(Scores[float]):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from hybrid_jax.eval.measures.catalogue import BITEXT, POOLS, Metric
-from hybrid_jax.eval.report.mode_tables import ModeTable, first_table, mode_table
+from hybrid_jax.eval.report.mode_tables import ModeTable, cutoff_table, first_table, mode_table
 from hybrid_jax.eval.report.rows import Cell, amount, cited, sources
 from hybrid_jax.eval.report.schema import BitextResult, PoolResult, PublishedFigures, Report
 from hybrid_jax.eval.report.scores import Scores
@@ -44,6 +44,7 @@ class SimpleTable(NamedTuple):
     """Where those are printed, and where their protocol differs."""
     modes: ModeTable
     first: ModeTable
+    cutoffs: ModeTable
 
     @property
     def means(self) -> Iterator[list[str]]:
@@ -92,6 +93,7 @@ def _pool(report: Report, key: str, result: PoolResult) -> SimpleTable:
         notes=notes,
         modes=mode_table(models),
         first=first_table(models),
+        cutoffs=cutoff_table(models),
     )
 
 
@@ -112,6 +114,7 @@ def _bitext(report: Report, key: str, result: BitextResult) -> SimpleTable:
         notes=[],
         modes=mode_table(()),
         first=first_table(()),
+        cutoffs=cutoff_table(()),
     )
 
 

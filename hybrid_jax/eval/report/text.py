@@ -63,7 +63,11 @@ def markdown(report: Report) -> str:
     for table in simple_tables(report):
         rows = [[_plain(cell) for cell in row] for row in (*table.rows, *table.means, *table.groups, *table.published)]
         lines += [f"## {_plain(table.key)}", "", _plain(table.facts), ""]
-        lines += [*_table(table.header, rows), *_cited(table.notes), *_modes(table.modes, table.first)]
+        lines += [*_table(table.header, rows), *_cited(table.notes)]
+        if table.cutoffs.rows:
+            figures = [[row.label, row.model, *map(_with_interval, row.cells)] for row in table.cutoffs.rows]
+            lines += ["At other cut-offs.", "", *_table(["k", "model", *table.cutoffs.header], figures)]
+        lines += _modes(table.modes, table.first)
     rows = [[name, _plain(value)] for name, value in provenance_rows(report.provenance)]
     return "\n".join([*lines, "## Provenance", "", *_table(["name", "value"], rows)])
 
