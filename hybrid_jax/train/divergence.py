@@ -88,12 +88,10 @@ def roll_back(
     """
     if config.then == "stop":
         raise error
-    if len(skips.skipped) >= config.most_skips or error.step + 1 >= steps:
-        why = (
-            "it is the last step"
-            if error.step + 1 >= steps
-            else f"the run went back {len(skips.skipped)} times already"
-        )
+    why = "it is the last step" if error.step + 1 >= steps else ""
+    if len(skips.skipped) >= config.most_skips:
+        why = f"the run has gone back {len(skips.skipped)} of {config.most_skips} times"
+    if why:
         raise DivergedError(error.step, f"{error.reason}, and {why}", error.path) from error
     first = max((step for step in checkpoint.steps(workdir / "checkpoints") if step <= error.step), default=0)
     skips = Skips(skipped=(*skips.skipped, Skip(first=first, last=error.step, reason=error.reason)))

@@ -91,7 +91,7 @@ def test_a_run_goes_back_leaves_batches_out_and_can_be_resumed(tiny_run, config:
 
 def test_it_stops_when_it_went_back_as_often_as_it_may(config: Config, tmp_path: Path):
     divergence = config.divergence.model_copy(update={"spike": 1.01, "then": "skip", "most_skips": 1})
-    with pytest.raises(DivergedError, match=r"step \d+: loss .*, and the run went back 1 times; its rows"):
+    with pytest.raises(DivergedError, match=r"step \d+: loss .*, and the run has gone back 1 of 1 times; its rows"):
         train(config.model_copy(update={"divergence": divergence}), tmp_path / "run")
     (skip,) = read_skips(tmp_path / "run").skipped
     assert LEAST <= skip.last < max(line["step"] for line in log_of(tmp_path / "run"))

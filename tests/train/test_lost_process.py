@@ -35,7 +35,8 @@ def test_the_others_end_and_name_it(tiny_run, tmp_path: Path, lost: int, number:
         assert time.monotonic() - began < SECONDS
         assert processes[1 - lost].returncode == 1, said
         if number == signal.SIGABRT:  # as C++ code ends a process that finds a mistake of its own
-            assert "error: process 1, which is this one, failed (see above): start all" in processes[1].communicate()[0]
+            own, _ = processes[1].communicate(timeout=10)
+            assert "error: process 1, which is this one, failed (see above): start all again; the last" in own
     last = said.splitlines()[-1]
     assert re.fullmatch(rf"error: process {lost} is gone: start all again; the last checkpoint is step \d+", last), said
 
