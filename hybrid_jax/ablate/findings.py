@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hybrid_jax.ablate.charts import pareto_front
+from hybrid_jax.ablate.folder import LEAKAGE
 from hybrid_jax.ablate.results import Sweep
 from hybrid_jax.ablate.statistics import Figure, PairedTest, Statistics, Table
 from hybrid_jax.eval.measures import stats
@@ -36,6 +37,15 @@ def not_supported(sweep: Sweep, statistics: Statistics) -> list[str]:
         *_costs(sweep),
         *_limits(sweep, statistics),
     ]
+
+
+def leakage(sweep: Sweep) -> str | None:
+    """What leakage.json says, and what follows, in a sentence; None where it was not checked."""
+    if sweep.leakage is None:
+        return None
+    sentence = sweep.leakage.sentence()
+    follows = ": figures of what was found may be too high" if sweep.leakage.leaked else ""
+    return f"{sentence[0].upper()}{sentence[1:]}{follows} ({LEAKAGE})."
 
 
 def figure_label(figure: Figure) -> str:

@@ -20,7 +20,7 @@ from hybrid_jax.ablate.arms import Arm, Names
 from hybrid_jax.disk.files import write_text
 from hybrid_jax.runs.workdir import read_log
 
-PLAN, COST, CONFIG = "sweep.json", "cost.json", "config.yaml"
+PLAN, COST, CONFIG, LEAKAGE = "sweep.json", "cost.json", "config.yaml", "leakage.json"
 
 
 class SweepError(ValueError):

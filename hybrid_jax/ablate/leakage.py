@@ -3,11 +3,11 @@
 import signal
 from pathlib import Path
 
-from hybrid_jax.ablate.folder import CONFIG, Plan, SweepError, runs
+from hybrid_jax.ablate.folder import CONFIG, LEAKAGE, Plan, SweepError, runs
 from hybrid_jax.ablate.phases import last_line, start, stop
 from hybrid_jax.eval.leakage.result import read_leakage
 
-LEAKAGE, LOG = "leakage.json", "leakage.log"
+LOG = "leakage.log"
 ALLOW = "--allow-leakage"
 
 

@@ -77,6 +77,7 @@ def _html(sweep: Sweep, statistics: Statistics, axis: Axis, tasks: Sequence[dict
             tasks=tasks,
             supported=findings.supported(sweep, statistics),
             not_supported=findings.not_supported(sweep, statistics),
+            leakage=findings.leakage(sweep),
             others=others(sweep),
             costs=_costs(sweep),
             commits=sorted(commits),

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hybrid_jax.ablate.arms import Arm
-from hybrid_jax.ablate.folder import PLAN, Cost, Plan, Run, read_cost, read_plan, runs, steps_done
+from hybrid_jax.ablate.folder import LEAKAGE, PLAN, Cost, Plan, Run, read_cost, read_plan, runs, steps_done
+from hybrid_jax.eval.leakage.result import Leakage, read_leakage
 from hybrid_jax.eval.measures import per_query
 from hybrid_jax.eval.report.schema import Report
 
@@ -46,6 +47,8 @@ class Sweep:
     runs: Mapping[str, tuple[Evaluated, ...]]
     """The evaluated runs of every arm that has some, in the sweep's order."""
     missing: tuple[Missing, ...]
+    leakage: Leakage | None
+    """Whether training had evaluation texts; None where it was not checked, as of a sweep on the demo alone."""
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -74,7 +77,9 @@ def read_sweep(folder: Path) -> Sweep:
             missing.append(Missing(run.arm, run.seed, _state(run)))
     if len(missing) == len(plan.arms) * len(plan.seeds):
         raise ValueError(f"{folder}: none of its {len(missing)} runs is evaluated yet: finish one first")
-    return Sweep(folder, plan, {arm: tuple(group) for arm, group in evaluated.items() if group}, tuple(missing))
+    leakage = read_leakage(folder / LEAKAGE) if (folder / LEAKAGE).is_file() else None
+    with_runs = {arm: tuple(group) for arm, group in evaluated.items() if group}
+    return Sweep(folder, plan, with_runs, tuple(missing), leakage)
 
 
 def _evaluated(run: Run) -> Evaluated:

@@ -16,6 +16,7 @@ from hybrid_jax.ablate.folder import read_plan
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.results import read_sweep
 from hybrid_jax.ablate.summary import record_measured
+from hybrid_jax.eval.leakage.result import Leakage, Side
 
 ARMS = {"alpha=0": 0.1, "alpha=0.5": 0.6, "alpha=1": 2.5}
 
@@ -118,6 +119,34 @@ def test_the_page_is_one_file_and_every_figure_is_there_in_three_formats(finishe
     for name in names:
         for form, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
             assert (finished / "page" / "figures" / f"{name}.{form}").read_bytes().startswith(start)
+
+
+def test_the_page_quotes_the_leakage_check(finished: Path, tmp_path: Path):
+    assert "Leakage:" not in text(finished / "page" / "index.html")
+    sweep = made_up_sweep(tmp_path / "s", {"alpha=0": 0.1}, seeds=(0,))
+    side = Side(
+        task="records",
+        language="de",
+        side="queries",
+        texts=1200,
+        short=3,
+        exact=0,
+        normalised=0,
+        partial=0,
+        examples=[],
+    )
+    for found, sentence in (
+        (0, "Leakage: none of the 1,200 evaluation texts is in the 5,000 training texts (leakage.json)."),
+        (
+            2,
+            "Leakage: 2 exact of the 1,200 evaluation texts in training (records): figures of what was found may be "
+            "too high (leakage.json).",
+        ),
+    ):
+        sides = [side.model_copy(update={"exact": found})]
+        result = Leakage(training=["a: a.jsonl"], training_texts=5000, sides=sides)
+        (sweep / "leakage.json").write_text(result.model_dump_json(), encoding="utf-8")
+        assert sentence in text(write_page(sweep))
 
 
 def test_an_unfinished_sweep_says_what_is_missing(tmp_path: Path):
