@@ -37,6 +37,7 @@ ALSO = {
 words; `python -m hybrid_jax.data leakage` compares with tasks; every command's usage line names the program."""
 COMPOSITION_ROOTS = {
     "ablate/plan.py",
+    "ablate/search.py",
     "data/__main__.py",
     "embed/run.py",
     "eval/leakage/command.py",

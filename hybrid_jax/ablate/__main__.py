@@ -9,7 +9,7 @@ from typing import Any
 
 from hybrid_jax.ablate.arms import MIXTURES
 from hybrid_jax.ablate.folder import Plan, read_plan, runs
-from hybrid_jax.ablate.request import Request, parse_fields, parse_grid, parse_seeds, read_sweep, request
+from hybrid_jax.ablate.request import Request, parse_fields, parse_grid, parse_ranges, parse_seeds, read_sweep, request
 from hybrid_jax.runtime.program import program
 
 DESCRIPTION = """Trains and evaluates a config with a few fields varied: every arm with every seed, at equal budgets.
@@ -62,6 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--grid", action="append", default=[], metavar="FIELD=V1,V2", help="a field's values, as in a YAML list"
     )
+    parser.add_argument(
+        "--search", type=int, metavar="N", help="N trials of values that Optuna chooses by held-out accuracy, no sweep"
+    )
+    parser.add_argument(
+        "--range",
+        action="append",
+        default=[],
+        metavar="FIELD=LOW:HIGH[:log]",
+        help="what --search chooses from; FIELD=[A,B] for choices",
+    )
     parser.add_argument("--arms", metavar="NAME,…", help="arms that have names, see above")
     parser.add_argument("--seeds", help="how many seeds, from the config's on, or which: 3, or 0,7 (default: 1)")
     parser.add_argument("--tasks", help="what each run is evaluated on, as in hybrid_jax.eval (default: demo)")
@@ -79,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
 def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
     sweep = arguments.workdir
     requested_fields = _requested_fields(arguments, words)
+    if requested_fields.keys() & {"search", "ranges"} or (not requested_fields and (sweep / "search.json").exists()):
+        return _search(requested_fields, arguments)
     if requested_fields or arguments.dry_run:
         plan = _planned(request(requested_fields, str(arguments.sweep or "options")), arguments)
     else:
@@ -92,10 +104,27 @@ def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
     return 1 if failed else 0
 
 
+def _search(requested_fields: dict[str, Any], arguments: argparse.Namespace) -> int:
+    from hybrid_jax.ablate.search import make_plan, read_search, search
+
+    for option, given in (("--dry-run", arguments.dry_run), ("--page-only", arguments.page_only)):
+        if given:
+            raise ValueError(f"{option} is for sweeps: a search writes its page after each trial")
+    command = f"python -m hybrid_jax.ablate {shlex.join(sys.argv[1:])}"
+    if requested_fields:
+        plan = make_plan(request(requested_fields, str(arguments.sweep or "options")), command)
+    else:
+        plan = read_search(arguments.workdir)
+        assert plan is not None
+    search(arguments.workdir, plan, lambda line: print(line, flush=True))
+    return 0
+
+
 def _requested_fields(arguments: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     """The request's fields as given: those of the sweep file, and those of the command line over them."""
     content = read_sweep(arguments.sweep) if arguments.sweep else {}
     given: dict[str, Any] = {"config": arguments.config}
+    given["search"] = arguments.search
     given["seeds"] = parse_seeds(arguments.seeds) if arguments.seeds is not None else None
     for name in ("arms", "tasks", "baseline"):
         text = getattr(arguments, name)
@@ -103,7 +132,8 @@ def _requested_fields(arguments: argparse.Namespace, words: list[str]) -> dict[s
     if arguments.skip_bad_rows:
         given["skip_bad_rows"] = True
     content |= {name: value for name, value in given.items() if value is not None}
-    for name, fields in (("grid", parse_grid(arguments.grid)), ("set", parse_fields(words))):
+    options = {"grid": parse_grid(arguments.grid), "ranges": parse_ranges(arguments.range), "set": parse_fields(words)}
+    for name, fields in options.items():
         if fields:
             content[name] = {**(content.get(name) or {}), **fields}
     return content

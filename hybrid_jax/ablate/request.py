@@ -8,6 +8,11 @@ seeds: 3                                  # a number of seeds, or a list of them
 tasks: [demo]                             # --tasks demo,xquad_r
 baseline: alpha=0.5                       # --baseline; several: [alpha=0, alpha=1], --baseline alpha=0,alpha=1
 skip_bad_rows: false                      # --skip-bad-rows
+
+A search has no grid, arms, seeds, tasks and baseline, but:
+
+search: 20                                # --search 20
+ranges: {optimizer.learning_rate: "1e-5:1e-3:log", model.pooling: [mean, cls]}     # --range FIELD=LOW:HIGH:log
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,6 +43,10 @@ class Request(BaseModel):
     """The values of each field that varies."""
     arms: list[str | dict[str, dict[str, Any]]] = []
     """Names of mixtures, and arms of one's own: {name: {field: value}}."""
+    search: int | None = None
+    """How many trials a search makes, instead of a sweep."""
+    ranges: dict[str, str | list[Any]] = {}
+    """What a search chooses from, by field: "LOW:HIGH", "LOW:HIGH:log" or a list of choices."""
     seeds: int | list[int] = 1
     """How many seeds, from the base config's on; or which."""
     tasks: list[str] = Field(default=["demo"], min_length=1)
@@ -113,6 +122,18 @@ def parse_grid(options: Sequence[str]) -> dict[str, list[Any]]:
             raise RequestError(f"--grid {option!r}: {text!r} is no list of YAML values")
         grid[field] = values
     return grid
+
+
+def parse_ranges(options: Sequence[str]) -> dict[str, str | list[Any]]:
+    """{field: "LOW:HIGH" or choices} of options FIELD=LOW:HIGH[:log] or FIELD=[A,B]. Raises RequestError for others."""
+    ranges: dict[str, str | list[Any]] = {}
+    for option in options:
+        field, _, text = option.partition("=")
+        choices = _yaml(text, f"--range {option!r}") if text.startswith("[") else text
+        if not field or not text or field in ranges or not isinstance(choices, str | list):
+            raise RequestError(f"--range {option!r}: give FIELD=LOW:HIGH, FIELD=LOW:HIGH:log or FIELD=[A,B], each once")
+        ranges[field] = choices
+    return ranges
 
 
 def parse_fields(words: Sequence[str]) -> dict[str, Any]:
