@@ -15,6 +15,7 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttr
 from tqdm import tqdm
 
 from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.runs.window import Window, peak_memory
 from hybrid_jax.runs.workdir import read_log
 
 BAR = "{percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}  {desc}"
@@ -24,7 +25,9 @@ class RunLog:
     """Writes one record per step. Does nothing on a process that is not `primary`.
 
     metrics.jsonl has all fields of a record, with null for a number that is not finite. TensorBoard has the finite
-    numbers, and so has the Weights & Biases `project`, if one is named. Lines that an interrupted run logged from
+    numbers, loss and accuracy under their kind of batch too (loss/monolingual), and throughput/pairs_per_second; so has
+    the Weights & Biases `project`, if one is named. Printed lines, one in `every` steps, show means since the last line
+    by kind, and epochs: pairs seen per row of the `pool`. Lines that an interrupted run logged from
     `first_step` on are removed at the start, so that metrics.jsonl has every step once; `seconds_lost` is how long
     those steps took.
 
@@ -32,11 +35,18 @@ class RunLog:
     """
 
     def __init__(
-        self, folder: Path, first_step: int, steps: int, every: int, primary: bool, project: str | None = None
+        self,
+        folder: Path,
+        first_step: int,
+        steps: int,
+        every: int,
+        primary: bool,
+        project: str | None = None,
+        pool: int | None = None,
     ):
         self._primary, self._steps, self._every = primary, steps, every
         self._terminal = sys.stderr.isatty()
-        self._rate = _Rate()
+        self._rate, self._window, self._pool = _Rate(), Window(), pool
         self.seconds_lost = 0.0
         if not primary:
             return
@@ -81,16 +91,23 @@ class RunLog:
         line = {"step": step, **record, "pairs_per_second": rate}
         self._file.write(json.dumps({name: _finite(value) for name, value in line.items()}) + "\n")
         numbers = {name: v for name, v in record.items() if isinstance(v, float) and math.isfinite(v)}
+        numbers |= {f"{name}/{record['kind']}": numbers[name] for name in ("loss", "accuracy") if name in numbers}
+        numbers |= {} if rate is None else {"throughput/pairs_per_second": rate}
         self._board.write(step, numbers)
         if self._wandb is not None:
             self._wandb.log(numbers, step=step)
-        shown = f"loss {record['loss']:.4f}  accuracy {record['accuracy']:.3f}  {record['kind']}"
+        self._window.add(record["kind"], record["loss"], record["accuracy"])
+        shown = self._window.text()
+        if self._pool:
+            shown += f"  epochs {(step + 1) * rows / self._pool:.2f}"
+        shown += f"  {peak_memory()}"
         if per_second is not None:
             shown += f"  {per_second * rows:.0f} pairs/s  {_clock((self._steps - step - 1) / per_second)} left"
         self._bar.set_description_str(shown, refresh=False)
         self._bar.update(1)
         if step % self._every == 0 or step + 1 == self._steps:
             self._board.flush()
+            self._window.clear()
             if not self._terminal:
                 self.say(f"step {step + 1}/{self._steps}  {shown}")
 

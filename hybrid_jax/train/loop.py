@@ -141,10 +141,11 @@ def _train(
         batch = pipeline.batch(step)
         return batch, part(batch)
 
+    pool = sum(len(store.entries) for store in pipeline.stores.values())
     with (
         signals.while_stepping(),
         checkpoint.Checkpoints(folder, config.checkpoint, start) as checkpoints,
-        RunLog(workdir, start, config.steps, config.log_every, primary, config.wandb_project) as log,
+        RunLog(workdir, start, config.steps, config.log_every, primary, config.wandb_project, pool) as log,
         Watchdog(log.say, start) as watchdog,
     ):
         divergence = Divergence(workdir, config.divergence, start)

@@ -2,12 +2,15 @@
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from hybrid_jax.data.schedule import KINDS
 from hybrid_jax.runs.log import RunLog
+from hybrid_jax.runs.window import SHORT
 
 
 def log_steps(folder: Path, first: int, last: int, primary: bool = True, every: int = 1, **fields) -> None:
@@ -48,6 +51,21 @@ def test_plain_lines_as_often_as_asked(tmp_path: Path, capsys):
     printed = capsys.readouterr().err
     assert [line.split()[1] for line in printed.splitlines()] == ["1/10", "5/10", "9/10", "10/10"]
     assert "\r" not in printed
+
+
+def test_a_line_shows_the_means_by_kind_since_the_last_line(tmp_path: Path, capsys):
+    kinds = ["cross_lingual", "monolingual", "monolingual", "cross_lingual", "monolingual"]
+    with RunLog(tmp_path, 0, 10, 4, True, pool=80) as log:
+        for step, kind in enumerate(kinds):
+            log.record(step, 8, {"loss": float(step), "accuracy": step / 10, "kind": kind})
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.match(r"step 1/10  loss cross 0\.0000  accuracy cross 0\.000  epochs 0\.10  peak \d+\.\d GiB$", first)
+    means = r"loss mono 2\.3333 · cross 3\.0000  accuracy mono 0\.233 · cross 0\.300  epochs 0\.50"
+    assert re.match(rf"step 5/10  {means}  peak \d+\.\d GiB  \d+ pairs/s  \d+:\d\d left$", second)
+
+
+def test_every_kind_of_batch_has_a_short_name():
+    assert list(SHORT) == list(KINDS)
 
 
 def test_other_processes_write_nothing(tmp_path: Path, capsys):

@@ -66,6 +66,8 @@ def test_there_are_plain_lines_where_there_is_no_terminal(tiny_run, config: Conf
     assert len(lines) == config.steps
     assert all("loss" in line for line in lines)
     assert all("pairs/s" in line and line.endswith(" left") for line in lines[1:])
+    assert "  epochs 0.07  peak " in lines[0]  # 8 pairs of 108 rows
+    assert "  epochs 5.93  peak " in lines[79]
 
 
 def test_tensorboard_shows_the_numbers_of_the_log(tiny_run, log):
@@ -75,8 +77,15 @@ def test_tensorboard_shows_the_numbers_of_the_log(tiny_run, log):
         length = int.from_bytes(content[:8], "little")
         events.append(Event.FromString(content[12 : 12 + length]))
         content = content[16 + length :]
-    found = {event.step: value.simple_value for event in events for value in event.summary.value if value.tag == "loss"}
-    assert found == pytest.approx({line["step"]: line["loss"] for line in log}, rel=1e-6)
+    found: dict[str, dict[int, float]] = {}
+    for event in events:
+        for value in event.summary.value:
+            found.setdefault(value.tag, {})[event.step] = value.simple_value
+    losses = {line["step"]: line["loss"] for line in log}
+    assert found["loss"] == pytest.approx(losses, rel=1e-6)
+    by_kind = {**found["loss/monolingual"], **found["loss/cross_lingual"]}
+    assert (by_kind, len(found["throughput/pairs_per_second"])) == (found["loss"], 79)
+    assert {"learning_rate", "accuracy/monolingual"} <= set(found)
 
 
 def test_a_run_compiles_its_step_once_for_each_number_of_rows(

@@ -47,7 +47,10 @@ def test_a_terminal_shows_progress_and_a_stopped_run_says_how_to_go_on(tiny_run,
         process.wait()
         os.close(controller)
     assert "each query sees 7 negatives" in shown
-    assert re.search(r"%\|.*\| step \d+/80 +loss \d\.\d+ +accuracy \d\.\d+ .*\d+ pairs/s +\d+:\d\d left", shown)
+    assert re.search(
+        r"%\|.*\| step \d+/80 +loss mono \d\.\d+.*  accuracy mono \d\.\d+.*  peak .* GiB  \d+ pairs/s +\d+:\d\d left",
+        shown,
+    )
     assert "\r" in shown
     said = rf"stopped after \d+ of 80 steps, all of them saved; the same command resumes {re.escape(str(run))}"
     assert re.search(said, shown)
