@@ -13,9 +13,7 @@ and can be positives (`loss.positives`). With `mix: pairs` (ours) every batch ha
 
 Every arrow is a sequence of choices (`shares.py`). It answers "which choice is made at position n, and how often was it
 made before?", and that count is the position for the next arrow. So every pool of rows is read to its end, in shuffled
-epochs, without state.
-
-Only names and sizes of pools are needed here, no texts.
+epochs, without state. Only names and sizes of pools are needed here, no texts.
 """
 
 from collections.abc import Callable, Mapping
@@ -218,7 +216,8 @@ class Schedule:
 
         self._kind = _kind_choices(mixture, seed)
         self._dataset: dict[tuple[Kind, ...], Choices] = {}
-        for kinds in [tuple(mixture.shares)] if mixture.mix == "pairs" else [(kind,) for kind in mixture.shares]:
+        single: list[tuple[Kind, ...]] = [(kind,) for kind in mixture.shares]
+        for kinds in [tuple(mixture.shares)] if mixture.mix == "pairs" else single:
             sizes = {name: sum(map(pool.size, kinds)) for name, pool in pools.items() if any(map(pool.size, kinds))}
             self._dataset[kinds] = choices(mixture.dataset_sampling, sizes, "dataset", *kinds)
         self._language = {
@@ -232,7 +231,7 @@ class Schedule:
             position, pairs = step, self.mixture.pairs_at(step, self.batch_size)
         else:
             kind, position = cast(tuple[Kind, int], self._kind(step))
-            pairs = {kind: self.batch_size}
+            pairs = dict[Kind, int]({kind: self.batch_size})
         dataset, position = self._dataset[tuple(pairs)](position)
         random = mix(np.arange(self.batch_size, dtype=np.uint64) ^ np.uint64(hash_ints(self.seed, "row", step)))
         of_kinds = np.split(random, np.cumsum(list(pairs.values()))[:-1])

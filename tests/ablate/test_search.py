@@ -115,10 +115,12 @@ def test_what_a_search_cannot_obey_is_one_line(config: Path, changes: dict[str, 
 
 
 def test_a_field_or_an_end_that_the_config_refuses_is_found_before_any_run(config: Path):
-    unknown, below = {"optimizer.lr": "1:2"}, {"optimizer.learning_rate": "-1.0:2.0"}
-    for ranges, message in ((unknown, "unknown field optimizer.lr"), (below, "learning_rate = -1.0: ")):
+    for field, low, message in (
+        ("optimizer.lr", 1.0, "unknown field optimizer.lr"),
+        ("optimizer.learning_rate", -1.0, "learning_rate = -1.0: "),
+    ):
         with pytest.raises(ConfigError, match=message):
-            make_plan(Request(config=config, set=SET, search=2, ranges=ranges), "")
+            make_plan(Request(config=config, set=SET, search=2, ranges={field: f"{low}:2.0"}), "")
 
 
 def test_another_search_or_a_sweep_in_the_folder_is_refused(config: Path, tmp_path: Path):

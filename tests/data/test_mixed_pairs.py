@@ -82,7 +82,8 @@ def test_with_one_kind_the_batches_are_those_of_whole_batches(alpha: int):
 
 
 def test_datasets_come_in_turns_by_their_rows_of_all_kinds():
-    datasets = Counter(_schedule(MIXTURE)(step).dataset for step in range(100))
+    schedule = _schedule(MIXTURE)
+    datasets = Counter(schedule(step).dataset for step in range(100))
     assert abs(datasets["a"] - 100 * 264 / (264 + 203)) < 1.05
 
 
