@@ -107,11 +107,19 @@ def test_the_card_of_an_aligned_run_counts_its_pairs_by_language(encoder: TextEn
     assert "in up to 4 of their languages; all passages of a record are positives of each of its queries." in card
 
 
-def test_the_card_of_a_run_with_mixed_batches_says_so(encoder: TextEncoder):
+def test_the_card_of_a_run_with_mixed_batches_counts_the_pairs_of_each_kind(encoder: TextEncoder, tmp_path: Path):
+    sides = [{"query_languages": {"de": n}, "passage_languages": {lang: n}} for n, lang in ((2, "de"), (6, "en"))]
+    parts = [{"kind": kind, **side} for kind, side in zip(("monolingual", "cross_lingual"), sides, strict=True)]
+    whole = {"query_languages": {"de": 8}, "passage_languages": {"de": 2, "en": 6}}
+    record = {"step": 0, "kind": "monolingual + cross_lingual", "dataset": "tiny", **whole, "parts": parts}
+    record["language_pairs"] = {"de": {"de": 2, "en": 6}}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
     config = encoder.origin.config or {}
     mixture = {**config["mixture"], "monolingual_fraction": 0.25, "mix": "pairs"}
     origin = encoder.origin.model_copy(update={"config": {**config, "mixture": mixture}})
-    assert "(the paper's α) 0.25, in every batch" in written(replace(encoder, origin=origin))
+    card = written(replace(encoder, origin=origin), trained_on=read_trained_on(tmp_path / "metrics.jsonl", 1))
+    assert "0.25, in every batch" in card
+    assert cells(card, "kind of batch") == [["monolingual", "1", "1.0000", "2"], ["cross_lingual", "1", "1.0000", "6"]]
 
 
 def test_the_snippets_are_code_that_runs_through_the_parser(encoder: TextEncoder):
