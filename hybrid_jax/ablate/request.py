@@ -9,8 +9,7 @@ tasks: [demo]                             # --tasks demo,xquad_r
 baseline: alpha=0.5                       # --baseline; several: [alpha=0, alpha=1], --baseline alpha=0,alpha=1
 skip_bad_rows: false                      # --skip-bad-rows
 
-A search has no grid, arms, seeds, tasks and baseline, but:
-
+# A search has no grid, arms, seeds, tasks and baseline, but:
 search: 20                                # --search 20
 ranges: {optimizer.learning_rate: "1e-5:1e-3:log", model.pooling: [mean, cls]}     # --range FIELD=LOW:HIGH:log
 """

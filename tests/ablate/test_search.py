@@ -143,8 +143,8 @@ def test_a_failed_trial_is_listed_last(tmp_path: Path):
     ]
     source = write_trials(tmp_path, trials, "python").read_text()
     assert [row["trial"] for row in rows(tmp_path)] == ["2", "0", "1"]
-    assert [source.index(shown) for shown in ("0.7500", "0.5000", "failed")] == sorted(
-        source.index(shown) for shown in ("0.7500", "0.5000", "failed")
+    assert [source.index(shown) for shown in (">0.7500<", ">0.5000<", ">failed<")] == sorted(
+        source.index(shown) for shown in (">0.7500<", ">0.5000<", ">failed<")
     )
     assert "1e-05" in source
     assert "&lt;x&gt;" in source
