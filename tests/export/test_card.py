@@ -119,7 +119,10 @@ def test_the_card_of_a_run_with_mixed_batches_counts_the_pairs_of_each_kind(enco
     origin = encoder.origin.model_copy(update={"config": {**config, "mixture": mixture}})
     card = written(replace(encoder, origin=origin), trained_on=read_trained_on(tmp_path / "metrics.jsonl", 1))
     assert "0.25, in every batch" in card
-    assert cells(card, "kind of batch") == [["monolingual", "1", "1.0000", "2"], ["cross_lingual", "1", "1.0000", "6"]]
+    assert cells(card, "kind of batch") == [
+        ["monolingual", "1", "1.0000", "2"],
+        ["cross\\_lingual", "1", "1.0000", "6"],
+    ]
 
 
 def test_the_snippets_are_code_that_runs_through_the_parser(encoder: TextEncoder):
