@@ -83,7 +83,11 @@ def shared_columns(
     wrong = [part for part in parts or () if part not in shared]
     if wrong:
         raise ValueError(f"--parts {wrong[0]!r}: on task {key} the runs share {', '.join(shared) or 'none'}")
-    chosen = {part: names for part, names in shared.items() if part in (parts or DEFAULT_PARTS)}
+    chosen: dict[Part, list[str]] = {
+        part: names
+        for part, names in shared.items()
+        if (parts or DEFAULT_PARTS).count(part)  # `in` would narrow its type
+    }
     metric_names = list(dict.fromkeys(metric for names in chosen.values() for metric in names))
     unknown = [metric for metric in metrics or () if metric not in metric_names]
     if unknown:

@@ -44,6 +44,7 @@ def write(data: Path, change: Callable[[list[Row]], list[Row]] = lambda rows: ro
 def test_a_passage_is_relevant_to_its_questions_in_every_language(tmp_path: Path, folder: str):
     data = write(tmp_path, folder=folder)
     (task,) = tasks.maker("belebele:eng_Latn+swh_Latn+zho_Hans")(lambda: data)
+    assert isinstance(task, tasks.RetrievalTask)
     assert task.name == "belebele:eng_Latn+swh_Latn+zho_Hans"
     assert (len(task.queries), len(task.candidates)) == (3 * QUESTIONS, 3 * PASSAGES)
     assert len(task.relevance) == 3 * QUESTIONS * 3
