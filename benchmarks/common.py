@@ -57,8 +57,8 @@ def ratio(peer: Sequence[float], ours: Sequence[float]) -> Spread:
     return spread([a / b for a, b in zip(peer, ours, strict=True)])
 
 
-def peak_gib(pid: int) -> float | None:
-    """Returns the peak resident memory of a running process in GiB, or None once it has ended.
+def peak_gib(pid: int | str) -> float | None:
+    """Returns the peak resident memory of a running process ("self": this one) in GiB, or None once it has ended.
 
     VmHWM, since getrusage's ru_maxrss survives exec and so begins at the parent's size.
     """

@@ -31,6 +31,9 @@ def plain(text: str) -> str:
     drops it, and BERT's puts spaces around every Chinese character. Without any white space all of them agree. Case and
     accents are kept, although uncased tokenizers drop them. A text of nothing but such characters stays as it is.
     """
+    if text.isascii():
+        visible = "".join(text.split())
+        return (visible if visible.isprintable() else "".join(filter(str.isprintable, visible))) or text
     visible = INVISIBLE.sub("", "".join(unicodedata.normalize("NFKC", text).split()))
     if not visible.isprintable():
         visible = "".join(letter for letter in visible if unicodedata.category(letter) not in ("Cc", "Cf", "Co"))
@@ -93,8 +96,13 @@ class Links:
         did he do?") would chain a third of a dataset into one group.
         """
         edges = (self._untitled, self._ids, self._further)
-        numbers, keys = _number(b"".join([self._texts, *(edge.keys for edge in edges)]))
         ends = np.cumsum([len(self._texts) // KEY_BYTES, *(len(edge.owners) for edge in edges)])
+        joined = self._texts
+        for edge in edges:
+            joined += edge.keys
+            edge.keys.clear()
+        numbers, keys = _number(joined)
+        self._texts = joined = bytearray()  # frees the keys
         text, untitled, ids, further, _ = np.split(numbers, ends)
         passages = entries[entries["passage"] >= 0]
         untitled_links = np.stack([untitled, text[self._untitled.owners]])
@@ -107,10 +115,11 @@ class Links:
         ]
         components = _components(np.concatenate(links, axis=1), keys + records)
         group_of_record = components[keys:]
+        del links
 
-        passage_texts = np.unique(np.concatenate([passages["passage"], negatives]))
-        passage_keys = np.unique(text[passage_texts])
-        bare = passage_keys[np.isin(passage_keys, untitled)]
+        is_passage = _marked(len(text), passages["passage"], negatives)
+        is_passage_key = _marked(keys, text[is_passage])
+        bare = np.flatnonzero(is_passage_key & _marked(keys, untitled))
         owners = np.repeat(entries["record"], entries["negatives"])
         negatives_by_owner = negatives[_ranges(entries["first_negative"], entries["negatives"])]
         queries = entries[entries["query"] >= 0]
@@ -118,12 +127,13 @@ class Links:
         counts = {
             "further_positives": self._further_positives,
             "own_negatives": int((components[text[negatives_by_owner]] == group_of_record[owners]).sum()),
-            "plain": len(passage_texts) - len(passage_keys),
+            "plain": int(is_passage.sum() - is_passage_key.sum()),
             "untitled": _in_common(np.concatenate([untitled_links, np.stack([bare, bare])], axis=1)),
             "ids": _in_common(id_links),
             "queries": _in_common(query_groups),
         }
-        return np.unique(components[text], return_inverse=True)[1].astype(np.int32), counts
+        groups = components[text]
+        return (np.cumsum(_marked(len(components), groups), dtype=np.int32) - 1)[groups], counts
 
 
 def summary(counts: dict[str, int]) -> list[str]:
@@ -156,15 +166,26 @@ class _Edges:
         self.keys += key
 
 
-def _number(keys: bytes) -> tuple[np.ndarray, int]:
-    """int64[n]: a number from 0 for each key of 16 bytes, equal for equal keys; and the count of different keys."""
+def _number(keys: bytes | bytearray) -> tuple[np.ndarray, int]:
+    """int32[n]: a number from 0 for each key of 16 bytes, equal for equal keys; and the count of different keys."""
     halves = np.frombuffer(keys, np.uint64).reshape(-1, 2)
     order = np.lexsort(halves.T)
     is_new = np.ones(len(order), bool)
-    is_new[1:] = (halves[order[1:]] != halves[order[:-1]]).any(axis=1)
-    numbers = np.empty(len(order), np.int64)
-    numbers[order] = np.cumsum(is_new) - 1
+    is_new[1:] = False
+    for half in halves.T:
+        values = half[order]
+        is_new[1:] |= values[1:] != values[:-1]
+    numbers = np.empty(len(order), np.int32)
+    numbers[order] = np.cumsum(is_new, dtype=np.int32) - 1
     return numbers, int(is_new.sum())
+
+
+def _marked(size: int, *places: np.ndarray) -> np.ndarray:
+    """bool[size]: True at all the places."""
+    marked = np.zeros(size, bool)
+    for some in places:
+        marked[some] = True
+    return marked
 
 
 def _components(links: np.ndarray, nodes: int) -> np.ndarray:
@@ -181,6 +202,6 @@ def _ranges(first: np.ndarray, length: np.ndarray) -> np.ndarray:
 
 def _in_common(links: np.ndarray) -> int:
     """How many different links (int[2, n]) have a left end that another one before them has."""
-    size = links.max(initial=0) + 1
-    pairs = np.unique(links[0] * size + links[1])
+    size = int(links.max(initial=0)) + 1
+    pairs = np.unique(links[0].astype(np.int64) * size + links[1])
     return len(pairs) - len(np.unique(pairs // size))

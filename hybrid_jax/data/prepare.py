@@ -15,12 +15,13 @@ import numpy as np
 from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.fields import Repairs
 from hybrid_jax.data.sources import BadRows, fingerprint, read_rows, resolve_kinds
-from hybrid_jax.data.store import Store, write_store
+from hybrid_jax.data.store import Store
+from hybrid_jax.data.store_writer import write_store
 from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig, train_unigram
 from hybrid_jax.data.tokens import TokenTable, write_tokens
 from hybrid_jax.data.verify import is_ready
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 """Part of every folder's name: raised when the format or meaning of the cached files changes."""
 
 Report = Callable[[str], None]

@@ -1,7 +1,6 @@
 """Reading a dataset: the rows of its files, prepared TFDS datasets or demo corpus through one function.
 
-Rows are streamed. Memory holds one line at a time, and for each row 16 bytes (plus Python's overhead) to recognise
-duplicates.
+Rows are streamed. Memory holds one line at a time, and for each row about 30 bytes to recognise duplicates.
 """
 
 import hashlib
@@ -14,6 +13,7 @@ from typing import Any
 from hybrid_jax.data import formats, jsonl, tables
 from hybrid_jax.data.columns import renamed
 from hybrid_jax.data.dataset import DatasetConfig, check_kinds, is_named
+from hybrid_jax.data.digests import DigestNumbers
 from hybrid_jax.data.fields import Place, Repairs
 from hybrid_jax.data.formats import Format
 from hybrid_jax.data.languages import base_language, is_language_key, language_tag
@@ -63,35 +63,41 @@ def read_rows(config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs | None =
     """
     repairs = Repairs() if repairs is None else repairs
     requested = None if config.languages is None else frozenset(config.languages)
-    keys: set[bytes] = set()
     all_languages: set[str] = set()
     used_languages: set[str] = set()
-    for line in _lines(config, on_bad, repairs):
-        all_languages.update(row.lang for row in line)
-        kept = [row for row in line if requested is None or row.lang in requested]
-        if len(kept) < 2 <= len(line):
-            continue  # the filter removed one side of a translation
-        for row in kept:
-            # 128 bits: the probability of a false duplicate among a billion rows is below 1e-20
-            key = hashlib.blake2b(f"{row.lang}\0{row.id}".encode(), digest_size=16).digest()
-            if key in keys:
-                on_bad(
-                    DataError(
-                        f"{row.where}: duplicate id {row.id[:80]!r} in {row.lang!r}, remove one of the rows, or set "
-                        f"the dataset's ids: line if its ids mean nothing"
-                    )
-                )
-                continue
-            keys.add(key)
-            used_languages.add(row.lang)
-            if _titles_are_uneven(row):
-                repairs.note("uneven_titles", row.where)
-            yield row
+
+    def requested_rows() -> Iterator[Row]:
+        for line in _lines(config, on_bad, repairs):
+            all_languages.update(row.lang for row in line)
+            kept = [row for row in line if requested is None or row.lang in requested]
+            if not len(kept) < 2 <= len(line):  # else the filter removed one side of a translation
+                yield from kept
+
+    for row in without_duplicates(requested_rows(), on_bad):
+        used_languages.add(row.lang)
+        if _titles_are_uneven(row):
+            repairs.note("uneven_titles", row.where)
+        yield row
     missing = sorted(requested - used_languages) if requested else []
     if missing or not used_languages:
         shown = ", ".join(sorted(all_languages)) or "nothing usable"
         lack = f"no usable row in language {', '.join(missing)}" if missing else "no usable row"
         raise DataError(f"{config.path}: {lack} (dataset {config.name!r} holds {shown}), correct languages or path")
+
+
+def without_duplicates(rows: Iterable[Row], on_bad: OnBadRow) -> Iterator[Row]:
+    """The rows, without those that have id and language of an earlier one, which are passed to `on_bad`."""
+    seen = DigestNumbers()
+    for row in rows:
+        if seen.add(f"{row.lang}\0{row.id}".encode()).is_new:
+            yield row
+        else:
+            on_bad(
+                DataError(
+                    f"{row.where}: duplicate id {row.id[:80]!r} in {row.lang!r}, remove one of the rows, or set "
+                    f"the dataset's ids: line if its ids mean nothing"
+                )
+            )
 
 
 def stream_rows(config: DatasetConfig, on_bad: OnBadRow) -> Iterator[Row]:

@@ -1,29 +1,25 @@
 """The store: a dataset's rows as memory-mapped arrays, for random access whatever the dataset's format was.
 
-`write_store` reads a dataset once; `Store` opens the folder in milliseconds and reads from disk only what is used. A
-*record* is all rows of one id, an *entry* a record in one language, a *text* a distinct string.
+`write_store` (store_writer.py) reads a dataset once; `Store` opens the folder in milliseconds and reads from disk only
+what is used. A *record* is all rows of one id, an *entry* a record in one language, a *text* a distinct string.
 
-    texts.bin, text_offsets.npy   all distinct texts, UTF-8           text_group.npy    int32 per text
+    texts.bin, texts_offsets.npy  all distinct texts, UTF-8           text_group.npy    int32 per text
+    ids.bin, ids_offsets.npy      the records' ids, likewise          record_hash.npy   uint64 per record
     entries.npy                   ENTRY per entry, by record          negatives.npy     int32 text numbers
-    record_offsets.npy            first entry of each record          record_hash.npy   uint64 per record
-    ids.json, meta.json
+    record_offsets.npy            first entry of each record          meta.json         counts and notes
 """
 
 import json
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from hybrid_jax.data.hashing import hash_ints, mix
-from hybrid_jax.data.links import Links
-from hybrid_jax.data.records import DataError, Passage, Row
+from hybrid_jax.data.hashing import mix
+from hybrid_jax.data.on_disk import Strings
 from hybrid_jax.data.schedule import KINDS, Kind, Pools
-from hybrid_jax.disk.manifest import sealed_folder
 
 ENTRY = np.dtype(
     [
@@ -38,11 +34,11 @@ ENTRY = np.dtype(
 
 
 class Store:
-    """A dataset on disk: `store.texts[i]`, `store.entries`, `store.pools(...)`.
+    """A dataset on disk: `store.texts[i]`, `store.ids[i]`, `store.entries`, `store.pools(...)`.
 
-    Attributes: `languages` (codes; entries have their numbers), `entries` (ENTRY[entries], sorted by record),
-    `record_offsets` (int64[records + 1]), `text_group` (int32[texts]), `negatives` (int32), `meta`, and `kinds` (of
-    pairs that the dataset is used for).
+    Attributes: `texts` and `ids` (of records), read from disk one at a time; `languages` (codes; entries have their
+    numbers), `entries` (ENTRY[entries], sorted by record), `record_offsets` (int64[records + 1]), `text_group`
+    (int32[texts]), `negatives` (int32), `meta`, and `kinds` (of pairs that the dataset is used for).
 
     A *group* is a passage with its translations, its copies and whatever else answers the same record's query: two
     texts are in one group if they are positives of the same record, have the same document id, are equal in plain form
@@ -59,12 +55,7 @@ class Store:
             np.load(folder / f"{name}.npy", mmap_mode="r")
             for name in ("entries", "record_offsets", "text_group", "negatives")
         )
-        self.texts = Texts(folder)
-
-    @cached_property
-    def ids(self) -> list[str]:
-        """The records' ids."""
-        return json.loads((self.folder / "ids.json").read_text())
+        self.texts, self.ids = Strings(folder, "texts"), Strings(folder, "ids")
 
     @cached_property
     def record_group(self) -> np.ndarray:
@@ -147,21 +138,6 @@ class Store:
         return {None: np.flatnonzero(records & self.in_two_languages)}
 
 
-class Texts(Sequence[str]):
-    """The distinct texts of a store, decoded one at a time."""
-
-    def __init__(self, folder: Path):
-        self._offsets = np.load(folder / "text_offsets.npy", mmap_mode="r")
-        path = folder / "texts.bin"
-        self._bytes = np.memmap(path, np.uint8, mode="r") if path.stat().st_size else np.zeros(0, np.uint8)
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def __getitem__(self, i):  # pyright: ignore[reportIncompatibleMethodOverride]
-        return self._bytes[self._offsets[i] : self._offsets[i + 1]].tobytes().decode()
-
-
 def pool_sizes(store: Store, pools: dict[Kind, dict[str | None, np.ndarray]]) -> Pools:
     """The sizes of the store's pools, for the schedule."""
     monolingual = {str(lang): len(rows) for lang, rows in pools.get("monolingual", {}).items() if len(rows)}
@@ -173,73 +149,3 @@ def pool_sizes(store: Store, pools: dict[Kind, dict[str | None, np.ndarray]]) ->
         mixed.get("cross_lingual", 0),
         np.concatenate([np.zeros(0, np.int64), *aligned]),
     )
-
-
-def write_store(rows: Iterable[Row], folder: Path, meta: Callable[[], dict[str, Any]]) -> None:
-    """Reads all rows and writes their store to `folder` atomically.
-
-    `meta()` is called after the last row, so that it can report on the reading. Raises DataError if there are no rows.
-    """
-    with sealed_folder(folder) as part:
-        _write(rows, part, meta)
-
-
-def _write(rows: Iterable[Row], part: Path, meta: Callable[[], dict[str, Any]]) -> None:
-    records: dict[str, int] = {}
-    languages: dict[str, int] = {}
-    entries: list[tuple[int, int, int, int, int, int]] = []
-    negatives = array("i")
-    links = Links()
-    with (part / "texts.bin").open("wb") as out:
-        texts = _TextWriter(out, links)
-        for row in rows:
-            record = records.setdefault(row.id, len(records))
-            lang = languages.setdefault(row.lang, len(languages))
-            query = -1 if row.query is None else texts.add(row.query)
-            positive = None if row.passage is None else Passage(row.passage, row.title, row.passage_id)
-            passage = -1 if positive is None else texts.add_passage(positive)
-            entries.append((record, lang, query, passage, len(negatives), len(row.negatives)))
-            negatives.extend(texts.add_passage(negative) for negative in row.negatives)
-            links.add_record(record, row)
-    if not entries:
-        raise DataError(f"{part.name.split('-')[0]}: a dataset without rows")
-    table = np.array(entries, ENTRY)
-    table = table[np.argsort(table["record"], kind="stable")]
-    offsets = np.searchsorted(table["record"], np.arange(len(records) + 1))
-    np.save(part / "entries.npy", table)
-    np.save(part / "record_offsets.npy", offsets.astype(np.int64))
-    np.save(part / "negatives.npy", np.array(negatives, np.int32))
-    np.save(part / "text_offsets.npy", np.array(texts.offsets, np.int64))
-    text_group, linked = links.groups(table, np.array(negatives, np.int32), len(records))
-    np.save(part / "text_group.npy", text_group)
-    np.save(part / "record_hash.npy", np.array([hash_ints(name) for name in records], np.uint64))
-    (part / "ids.json").write_text(json.dumps(list(records)))
-    counts = {"records": len(records), "entries": len(table), "texts": len(texts)}
-    (part / "meta.json").write_text(json.dumps({**meta(), **counts, "linked": linked, "languages": list(languages)}))
-
-
-class _TextWriter:
-    """Gives each distinct text a number, appends new ones to a file, and links those that are one passage."""
-
-    def __init__(self, out: BinaryIO, links: Links):
-        self._out, self._links, self._numbers = out, links, dict[bytes, int]()
-        self.offsets = array("q", [0])
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def add(self, text: str) -> int:
-        """The text's number."""
-        data = text.encode()
-        number = self._numbers.setdefault(blake2b(data, digest_size=16).digest(), len(self))
-        if number == len(self):
-            self._out.write(data)
-            self.offsets.append(self.offsets[-1] + len(data))
-            self._links.add_text(text)
-        return number
-
-    def add_passage(self, passage: Passage) -> int:
-        """The number of the passage's text with its title."""
-        number = self.add(passage.with_title)
-        self._links.add_passage(number, passage)
-        return number

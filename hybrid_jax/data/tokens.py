@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hybrid_jax.data.on_disk import writing
 from hybrid_jax.data.store import Store
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.disk.manifest import content_digest, sealed_folder
@@ -53,19 +54,22 @@ def write_tokens(
     max_length: int,
     folder: Path,
 ) -> TokenTable:
-    """Tokenises the texts with these numbers (sorted), each after `prompt`, and writes `folder` atomically."""
+    """Tokenises the texts with these numbers (sorted), each after `prompt`, and writes `folder` atomically.
+
+    Tokens go to disk in pieces, as uint16 or uint32; memory holds 8 bytes per text of the store.
+    """
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    lengths = np.zeros(len(store.texts) + 1, np.int64)
+    offsets = np.zeros(len(store.texts) + 1, np.int64)
     truncated = 0
-    chunks = [np.zeros(0, dtype)]
-    for start in range(0, len(texts), _CHUNK):
-        numbers = texts[start : start + _CHUNK]
-        ids, cut = tokenizer.encode([prompt + store.texts[i] for i in numbers], max_length)
-        truncated += cut
-        lengths[numbers + 1] = [len(row) for row in ids]
-        chunks.append(np.concatenate(ids).astype(dtype))
     with sealed_folder(folder) as part:
-        np.save(part / "tokens.npy", np.concatenate(chunks))
-        np.save(part / "offsets.npy", np.cumsum(lengths))
+        with writing(part) as columns:
+            tokens = columns.array("tokens", dtype)
+            for start in range(0, len(texts), _CHUNK):
+                numbers = texts[start : start + _CHUNK]
+                ids, cut = tokenizer.encode([prompt + store.texts[i] for i in numbers], max_length)
+                truncated += cut
+                offsets[numbers + 1] = [len(row) for row in ids]
+                tokens.add(np.concatenate(ids).astype(dtype).data)
+        np.save(part / "offsets.npy", np.cumsum(offsets, out=offsets))
         (part / "meta.json").write_text(json.dumps({"texts": len(texts), "truncated": truncated}))
     return TokenTable(folder)

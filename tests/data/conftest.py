@@ -11,7 +11,8 @@ from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import Row
 from hybrid_jax.data.schedule import MixtureConfig
-from hybrid_jax.data.store import Store, write_store
+from hybrid_jax.data.store import Store
+from hybrid_jax.data.store_writer import write_store
 from hybrid_jax.data.tokenizer import TokenizerConfig
 
 LANGUAGES = ("de", "en", "th")

@@ -23,7 +23,8 @@ from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import Passage, Row
 from hybrid_jax.data.schedule import Kind, MixtureConfig, Part
 from hybrid_jax.data.squad import squad_rows
-from hybrid_jax.data.store import Store, write_store
+from hybrid_jax.data.store import Store
+from hybrid_jax.data.store_writer import write_store
 from hybrid_jax.data.tokenizer import Tokenizer, TokenizerConfig
 
 MakeStore = Callable[[Iterable[Row]], Store]

@@ -8,7 +8,8 @@ import pytest
 
 from hybrid_jax.data.records import DataError, Passage, Row
 from hybrid_jax.data.schedule import Kind
-from hybrid_jax.data.store import ENTRY, Store, pool_sizes, write_store
+from hybrid_jax.data.store import ENTRY, Store, pool_sizes
+from hybrid_jax.data.store_writer import write_store
 
 MakeStore = Callable[[Iterable[Row]], Store]
 
