@@ -28,7 +28,7 @@ from benchmarks.common import last_json, machine, peak_gib, python, run_child
 from hybrid_jax.data.hashing import mix
 from hybrid_jax.data.pairing import pair
 from hybrid_jax.data.records import Row
-from hybrid_jax.data.schedule import MixtureConfig, Schedule
+from hybrid_jax.data.schedule import Kind, MixtureConfig, Schedule
 from hybrid_jax.data.sources import BadRows, without_duplicates
 from hybrid_jax.data.store import Store, pool_sizes
 from hybrid_jax.data.store_writer import write_store
@@ -84,13 +84,15 @@ def measure(count: int) -> None:
         if last[0] != f"r{count - 1}" or store.meta["records"] != count:
             sys.exit(f"error: the store ends with {last}")
 
-        rows_of_language = store.pools("monolingual", np.ones(count, bool))
+        pools: dict[Kind, dict[str | None, np.ndarray]] = {
+            "monolingual": store.pools("monolingual", np.ones(count, bool))
+        }
         mixture = MixtureConfig(weights={"monolingual": 1})
-        schedule = Schedule(mixture, {"made": pool_sizes(store, {"monolingual": rows_of_language})}, BATCH, seed=0)
+        schedule = Schedule(mixture, {"made": pool_sizes(store, pools)}, BATCH, seed=0)
         seeks = []
         for step in range(10**6, 10**6 + SEEKS):
             clock = time.perf_counter()
-            pair(store, rows_of_language["en"], schedule(step), {"en": 1.0})
+            pair(store, pools, schedule(step), {"en": 1.0})
             seeks.append(time.perf_counter() - clock)
 
         texts = np.unique(store.entries["passage"][:TOKENISED])

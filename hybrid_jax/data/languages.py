@@ -36,7 +36,7 @@ def language_tag(code: str) -> str:
         raise ValueError(f"unknown language code {code!r}, {_advice(code)}")
     base, script, region = language.language or "", language.script, language.territory
     alias = get_global("language_aliases").get(base, base)
-    base = base if "_" in alias else alias  # babel's table is the newer of the two: "ajp" is "apc" since 2023
+    base = base if "_" in alias else alias  # babel's is newer here, too: "ajp" is "apc" since 2023
     script = "Kore" if (base, script) == ("ko", "Hang") else script  # Hangul is how Korean is written, says FLORES
     full = _likely(base, script, region)
     tags = ((base, None, None), (base, full[1], None), (base, None, region), (base, script, region))
@@ -74,7 +74,10 @@ def _parsed(code: str) -> langcodes.Language | None:
     if not code.isascii() or not _SHAPE.fullmatch(text):
         return None
     try:
-        if not langcodes.tag_is_valid(text):
+        base, *subtags = text.split("-")
+        if base.lower() in Locale("en").languages:  # babel's table is the newer of the two: it has "tok"
+            base = "en"
+        if not langcodes.tag_is_valid("-".join([base, *subtags])):
             return None
         language = langcodes.Language.get(langcodes.standardize_tag(text, macro=True), normalize=False)
     except ValueError:
