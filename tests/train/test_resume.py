@@ -34,7 +34,8 @@ def copy(tiny_run, tmp_path) -> Path:
 def test_killed_and_resumed_equals_uninterrupted(tiny_run, config: Config, tmp_path):
     # Nobody reads the run's lines: with the pipe full, after about 50 of its 80 steps, it stands still to be killed.
     reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 8192)
+    os.write(writing, b"-" * 3000)  # the rest holds about 50 lines
     command = train_command(tiny_run.yaml, tmp_path)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing)
     os.close(writing)
