@@ -1,6 +1,8 @@
 """Runs of tests: the command that trains one as a process, and whether two ended equal."""
 
+import fcntl
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +21,14 @@ def train_command(yaml: str, tmp_path: Path) -> list[str]:
     (tmp_path / "tiny.yaml").write_text(yaml, encoding="utf-8")
     arguments = ["--config", str(tmp_path / "tiny.yaml"), "--workdir", str(tmp_path / "run")]
     return [sys.executable, "-m", "hybrid_jax.train", *arguments]
+
+
+def narrow_pipe() -> tuple[int, int]:
+    """The two ends of a pipe that holds about 50 lines of a run, which then stands still. Linux only."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 8192)
+    os.write(writing, b"-" * 3000 + b"\n")
+    return reading, writing
 
 
 def log_of(run: Path) -> list[dict]:

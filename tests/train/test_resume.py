@@ -1,6 +1,5 @@
 """A run that was killed and started again equals, bit by bit, one that never stopped; and what is refused."""
 
-import fcntl
 import json
 import os
 import re
@@ -12,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.runs import assert_equal_runs, log_of, train_command
+from support.runs import assert_equal_runs, log_of, narrow_pipe, train_command
 
 from hybrid_jax.config import Config, parse_config
 from hybrid_jax.runs.checkpoint import steps
@@ -33,9 +32,7 @@ def copy(tiny_run, tmp_path) -> Path:
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe, which only Linux does")
 def test_killed_and_resumed_equals_uninterrupted(tiny_run, config: Config, tmp_path):
     # Nobody reads the run's lines: with the pipe full, after about 50 of its 80 steps, it stands still to be killed.
-    reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 8192)
-    os.write(writing, b"-" * 3000)  # the rest holds about 50 lines
+    reading, writing = narrow_pipe()
     command = train_command(tiny_run.yaml, tmp_path)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing)
     os.close(writing)

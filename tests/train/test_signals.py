@@ -1,6 +1,5 @@
 """Runs that are told to stop, as real processes: nothing is lost, nothing good is called damaged, and they do end."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.runs import assert_equal_runs, train_command
+from support.runs import assert_equal_runs, narrow_pipe, train_command
 
 from hybrid_jax.config import Config, parse_config
 from hybrid_jax.runs.checkpoint import steps
@@ -31,8 +30,7 @@ def config(tiny_run) -> Config:
 @contextmanager
 def stalled(command: list[str], log: Path, at_least: int) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """The process, and the end of a pipe that is full of its lines: it stands still after `at_least` steps or more."""
-    reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    reading, writing = narrow_pipe()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing)
     os.close(writing)
     try:
