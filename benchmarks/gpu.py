@@ -40,7 +40,7 @@ def ours(pairs: int, query: int, passage: int, steps: int) -> list[float]:
     """Seconds of each step; queries and passages share packed rows."""
     import jax
 
-    from benchmarks.one_step import make_step, random_batch
+    from benchmarks.one_step import make_step, random_batch, time_steps
     from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch
 
     mesh = make_mesh(MeshConfig(data=1))
@@ -48,14 +48,7 @@ def ours(pairs: int, query: int, passage: int, steps: int) -> list[float]:
     step, state = make_step({**sizes, "intermediate_size": 4 * WIDTH, "dtype": "bfloat16"}, mesh, steps)
     lengths = np.repeat([query, passage], pairs)
     batch = put_batch(mesh, random_batch(np.random.default_rng(0), lengths, VOCABULARY, passage, 256, 1))
-    seconds = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        state, metrics = step(state, batch)
-        jax.block_until_ready(metrics)
-        seconds.append(time.perf_counter() - start)
-    if step._cache_size() != 1:
-        sys.exit(f"the step was compiled {step._cache_size()} times, not once")
+    seconds = time_steps(step, state, batch, steps)
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
     return [*seconds, peak / 2**30]
 

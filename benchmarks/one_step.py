@@ -1,7 +1,10 @@
 """A training step with random weights and tokens, for the programs that time it alone. Imports jax: for children."""
 
+import sys
+import time
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -37,3 +40,16 @@ def random_batch(
     rows = fill(places, np.arange(texts), lengths, read, texts, layout.shape(places.rows), 0)
     group = np.arange(texts // 2, dtype=np.int32)
     return PackedBatch((rows,), group, group)
+
+
+def time_steps(step: Any, state: TrainState, batch: PackedBatch, steps: int) -> list[float]:
+    """Seconds of each step. Ends the program if the step was compiled more than once."""
+    seconds = []
+    for _ in range(steps):
+        start = time.perf_counter()
+        state, metrics = step(state, batch)
+        jax.block_until_ready(metrics)
+        seconds.append(time.perf_counter() - start)
+    if step._cache_size() != 1:
+        sys.exit(f"the step was compiled {step._cache_size()} times, not once")
+    return seconds

@@ -12,7 +12,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from typing import NamedTuple
 
 from benchmarks.common import HUGE_PAGES, last_json, machine, python, run_child, take_turns
@@ -32,10 +31,9 @@ def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
     from hybrid_jax.runtime.allocator import keep_freed_memory
 
     keep_freed_memory()
-    import jax
     import numpy as np
 
-    from benchmarks.one_step import make_step, random_batch
+    from benchmarks.one_step import make_step, random_batch, time_steps
     from hybrid_jax.model import kernels
     from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch
 
@@ -49,14 +47,7 @@ def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
     random = np.random.default_rng(0)
     lengths = np.concatenate([random.poisson(19, 32), np.minimum(random.gamma(9, 20, 32).astype(int), 256)])
     batch = put_batch(mesh, random_batch(random, lengths, 30_000, 256, None, mesh.size))
-    seconds = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        state, metrics = step(state, batch)
-        jax.block_until_ready(metrics)
-        seconds.append(time.perf_counter() - start)
-    if step._cache_size() != 1:
-        sys.exit(f"the step was compiled {step._cache_size()} times, not once")
+    seconds = time_steps(step, state, batch, steps)
     sys.stdout.write("\n" + json.dumps({"seconds": seconds[1:]}) + "\n")
 
 

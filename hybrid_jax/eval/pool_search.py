@@ -34,8 +34,8 @@ Lists = Mapping[str, TopK]
 
 
 @dataclass
-class Found:
-    """What the searches of one corpus found."""
+class SearchResults:
+    """What the searches of one corpus results."""
 
     lists: dict[str, Lists]
     """{variant: its lists}; "" is the model itself."""
@@ -83,7 +83,7 @@ def search(
     store: EmbeddingStore | None = None,
     memory_mib: int = 512,
     report: Callable[[int], None] = lambda _: None,
-) -> Found:
+) -> SearchResults:
     """The best candidates of every query in every language, of the model itself and of each variant.
 
     See `pools.evaluate` for the arguments and errors.
@@ -94,7 +94,7 @@ def search(
     changed: dict[str, Changed] = {"": Changed(queries, lambda vectors, _: vectors)}
     changed |= {name: variant(queries, query_languages) for name, variant in variants.items()}
     judged = {candidate for graded in task.qrels.values() for candidate in graded}
-    found = Found({}, Ids())
+    results = SearchResults({}, Ids())
     share = max(LEAST_MIB, memory_mib // (len(changed) * len(survey.languages)))
     # One more where the query's own document may take a place before it is dropped.
     depth = DEPTH + task.drop_same_id
@@ -108,27 +108,27 @@ def search(
         }
         rows_of: dict[str, list[np.ndarray]] = {language: [] for language in survey.languages}
         for candidates, vectors in _encoded(encoder, task, store):
-            first = len(found.ids)
-            found.ids.add([candidate.id for candidate in candidates])
-            found.judged_languages |= {row.id: row.language for row in candidates if row.id in judged}
+            first = len(results.ids)
+            results.ids.add([candidate.id for candidate in candidates])
+            results.judged_languages |= {row.id: row.language for row in candidates if row.id in judged}
             languages = [candidate.language for candidate in candidates]
             places = _places(languages, rows_of.keys(), task.name)
             for language, at in places.items():
                 rows_of[language].append(first + at)
             for name, each in changed.items():
                 _add(searches[name], np.asarray(each.passages(vectors, languages), np.float32), places)
-            report(len(found.ids))
-        if len(found.ids) != survey.candidates:
+            report(len(results.ids))
+        if len(results.ids) != survey.candidates:
             raise DataError(
-                f"task {task.name}: {len(found.ids):,} candidates were encoded, but the corpus had "
+                f"task {task.name}: {len(results.ids):,} candidates were encoded, but the corpus had "
                 f"{survey.candidates:,} before: it changed meanwhile, or the store is of another corpus; evaluate again"
             )
         numbers = {language: np.concatenate(rows) for language, rows in rows_of.items()}
         for name, by_language in searches.items():
-            found.lists[name] = {
+            results.lists[name] = {
                 language: _renumbered(each.result(), numbers[language]) for language, each in by_language.items()
             }
-    return found
+    return results
 
 
 def _encoded(

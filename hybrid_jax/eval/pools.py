@@ -105,14 +105,16 @@ def measure(
     Raises DataError as `task.survey` does, before anything is encoded, and ValueError for embeddings that are not
     finite unit vectors.
     """
-    found = search(encoder, task, variants or {}, store=store, memory_mib=memory_mib, report=report)
+    searched = search(encoder, task, variants or {}, store=store, memory_mib=memory_mib, report=report)
     results: dict[str, Measured] = {}
-    for name, lists in found.lists.items():
-        run = _run(task, found.pooled(name), found.ids)
+    for name, lists in searched.lists.items():
+        run = _run(task, searched.pooled(name), searched.ids)
         if watch is not None and not name:
             watch(task, run)
-        several = {language: _run(task, best, found.ids) for language, best in lists.items()} if len(lists) > 1 else {}
-        table = pool_values.table(task, run, several, found.judged_languages, DEPTH, cutoffs)
+        several = (
+            {language: _run(task, best, searched.ids) for language, best in lists.items()} if len(lists) > 1 else {}
+        )
+        table = pool_values.table(task, run, several, searched.judged_languages, DEPTH, cutoffs)
         results[name] = Measured(_result(task, table, store), table)
     return results
 

@@ -65,7 +65,7 @@ def _kept(words: UInt32[Array, "*shape"], rate: float) -> Bool[Array, "*shape"]:
 
 def _stored(words: UInt32[Array, "*shape"]) -> UInt32[Array, "*shape"]:
     """`words`, in memory: XLA would fuse their hash into the loop over features or pairs of tokens, and compute a
-    token's word anew for each. It stores what a gather reads and returns; a barrier it ignores on a CPU."""
+    token's word again for each. What a gather reads and returns is stored; XLA drops optimization barriers on a CPU."""
     return words.reshape(-1)[jnp.arange(words.size)].reshape(words.shape)
 
 

@@ -196,7 +196,7 @@ _layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 def activate(function: Callable[[jax.Array], jax.Array], values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """An activation function of each value, computed in float32 and returned in the dtype of `values`.
 
-    On a CPU the backward pass computes the derivative from `values` anew: GELU written plainly keeps three more arrays
+    On a CPU the backward pass computes the derivative again from `values`: GELU written plainly keeps three more arrays
     of this size.
     """
     if not on_cpu():

@@ -119,8 +119,8 @@ class SearchTask:
                 languages.add(candidate.language)
                 yield candidate.id, candidate.where or f"task {self.name}, candidate {number}"
 
-        found = survey(self.name, places, self.qrels, size=self.size, drop_same_id=self.drop_same_id)
-        return replace(found, languages=tuple(sorted(languages)))
+        surveyed = survey(self.name, places, self.qrels, size=self.size, drop_same_id=self.drop_same_id)
+        return replace(surveyed, languages=tuple(sorted(languages)))
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -51,9 +51,9 @@ def belebele(data_dir: Path, languages: Sequence[str] = LANGUAGES) -> RetrievalT
             link, number = place.exact(record, "link"), _number(place, record)
             queries.append(Query(f"{link}#{number}", language, place.exact(record, "question"), place.where))
             text = place.exact(record, "flores_passage")
-            known = passages.setdefault((language, link), Candidate(link, language, (text,), place.where))
-            if known.texts != (text,):
-                raise place.bad(f"link {link!r} has another passage than at {known.where}; {FIX}")
+            candidate = passages.setdefault((language, link), Candidate(link, language, (text,), place.where))
+            if candidate.texts != (text,):
+                raise place.bad(f"link {link!r} has another passage than at {candidate.where}; {FIX}")
         counts = len(queries) - before[0], len(passages) - before[1]
         if counts != (QUESTIONS, PASSAGES):
             raise DataError(
