@@ -59,7 +59,8 @@ data:
   max_passage_length: 16
   heldout_fraction: 0.25
 mixture: {monolingual_fraction: [[0, 0.8], [60, 0.2]]}
-model: {encoder: {vocab_size: 300, hidden_size: 16, num_layers: 1, num_heads: 2, intermediate_size: 32, max_length: 16}}
+model: {encoder: {vocab_size: 300, hidden_size: 16, num_layers: 1, num_heads: 2, intermediate_size: 32, max_length: 16,
+                  dtype: float32}}
 optimizer: {learning_rate: 0.01, warmup_steps: 4}
 mesh: {data: 2}
 checkpoint: {every: 20, best_metric: heldout_loss}

@@ -18,6 +18,7 @@ from hybrid_jax.embed.run import Run, is_run, read_run
 from hybrid_jax.hub.weights import Pretrained, PretrainedError, load_parameters, load_tower, open_pretrained
 from hybrid_jax.hub.weights import weights_digest as digest_of
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, initialize
+from hybrid_jax.model.precision import compute_dtype
 from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.best import read_best
 from hybrid_jax.runtime.compilation import keep_compiled
@@ -149,7 +150,7 @@ def _adjusted(
         limit if max_length is not None else rules.max_query_length,
         limit if max_length is not None else rules.max_passage_length,
     )
-    if dtype is not None:
-        model = model.model_copy(update={"encoder": model.encoder.model_copy(update={"dtype": dtype})})
+    precision = compute_dtype(model.encoder.dtype).name if dtype is None else dtype
+    model = model.model_copy(update={"encoder": model.encoder.model_copy(update={"dtype": precision})})
     stated = {"texts": asdict(rules)} | ({"dtype": dtype} if dtype is not None else {})
     return replace(encoder, rules=rules, model=model, origin=encoder.origin.model_copy(update=stated))

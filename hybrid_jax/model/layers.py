@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 
 from hybrid_jax.model import kernels
 from hybrid_jax.model.dropout import Noise, kept_weights
+from hybrid_jax.model.precision import Dtype, compute_dtype
 
 
 def split_heads(values: Float[Array, "rows length hidden"], heads: int) -> Float[Array, "rows heads length size"]:
@@ -56,14 +57,14 @@ class Linear(nnx.Linear):
 
 
 def linear(
-    inputs: int, outputs: int, *, dtype: str, init: nnx.Initializer, rngs: nnx.Rngs, bias: bool = True
+    inputs: int, outputs: int, *, dtype: Dtype, init: nnx.Initializer, rngs: nnx.Rngs, bias: bool = True
 ) -> Linear:
     """A linear layer that multiplies in `dtype` and keeps its parameters in float32."""
     return Linear(
         inputs,
         outputs,
         use_bias=bias,
-        dtype=jnp.dtype(dtype),
+        dtype=compute_dtype(dtype),
         param_dtype=jnp.float32,
         kernel_init=init,
         dot_general=kernels.dot_general,

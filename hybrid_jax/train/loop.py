@@ -39,6 +39,7 @@ from hybrid_jax.train.hooks import Hooks, completed
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
+from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.records import introduction, more_rows, step_record
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import EvalStep, make_eval_step, make_train_step
@@ -65,6 +66,7 @@ def train(
     Raises ValueError with a one-line message: a ConfigError, DataError, WorkdirError, CheckpointError or DivergedError,
     or what `make_mesh` says about the devices.
     """
+    config = with_dtype(config, workdir)
     signals = Signals() if signals is None else signals
     with one_trainer(workdir) as lock, signals.before_leaving(lock.release):
         skips = read_skips(workdir)
@@ -114,6 +116,7 @@ def _train(
     layouts = choose_layouts(pipeline, config, mesh)
     for layout in layouts:
         say(str(layout))
+    say(f"matrix products in {config.model.encoder.dtype}, parameters in float32")
     part = partial(Batch.pack, layouts=layouts, host=jax.process_index(), hosts=jax.process_count())
 
     encode = make_encode(config.model, mesh)

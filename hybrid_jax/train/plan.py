@@ -22,6 +22,7 @@ from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loop import choose_layouts
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
+from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.state import TrainState, abstract_state
 from hybrid_jax.train.step import make_train_step
 
@@ -46,6 +47,7 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
 
     `memory` is what a device has, in bytes; by default it is asked. Raises ConfigError if a program needs more.
     """
+    config = with_dtype(config)
     mesh = make_mesh(config.mesh)
     memory = _memory(mesh) if memory is None else memory
     say(f"{mesh.size} x {mesh.devices.flat[0].platform}, {_size(memory)} each")
@@ -53,6 +55,7 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
     layouts = choose_layouts(pipeline, config, mesh)
     for layout in layouts:
         say(str(layout))
+    say(f"matrix products in {config.model.encoder.dtype}, parameters in float32")
 
     state = abstract_state(config.model, make_optimizer(config.optimizer, config.steps), mesh)
     count = sum(leaf.size for leaf in jax.tree.leaves(state.parameters))

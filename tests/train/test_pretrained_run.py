@@ -23,7 +23,7 @@ data:
   max_query_length: 16
   max_passage_length: 16
   cache_dir: CACHE
-model: {encoder: {attention_dropout: 0.0}, learn_temperature: true}
+model: {encoder: {attention_dropout: 0.0, dtype: float32}, learn_temperature: true}
 optimizer: {learning_rate: 0.01, warmup_steps: 1}
 mesh: {data: 2}
 checkpoint: {every: 2}

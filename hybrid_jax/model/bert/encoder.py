@@ -15,6 +15,7 @@ from hybrid_jax.model import kernels
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
 from hybrid_jax.model.dropout import Noise, dropout, fold
 from hybrid_jax.model.layers import LayerNorm, Linear, attend, layer_norm, linear, split_heads
+from hybrid_jax.model.precision import Dtype, compute_dtype
 from hybrid_jax.model.segments import positions, positions_between_padding_tokens, same_text
 
 
@@ -54,8 +55,9 @@ class BertConfig(BaseModel):
     """Share of hidden values dropped after the embeddings, attention and feed-forward, in training."""
     attention_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of attention weights dropped, in training."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the matrix products. Parameters, LayerNorm and softmax are float32 either way."""
+    dtype: Dtype = "auto"
+    """Precision of the matrix products. Parameters, sums, LayerNorm and softmax are float32 either way. auto: a run
+    takes bfloat16 if its devices are faster in it, and its config.yaml says which; a published model takes float32."""
     remat: bool = False
     """Recompute each layer in the backward pass instead of storing its values: less memory, about 1.3x the time."""
 
@@ -99,7 +101,7 @@ class BertEmbeddings(nnx.Module):
         else:
             position = positions(segments)
         summed = self.word(tokens) + self.position(position + offset) + self.token_type.embedding[0]
-        return dropout(self.norm(summed).astype(self.config.dtype), self.config.dropout, noise)
+        return dropout(self.norm(summed).astype(compute_dtype(self.config.dtype)), self.config.dropout, noise)
 
 
 class SelfAttention(nnx.Module):

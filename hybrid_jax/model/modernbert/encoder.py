@@ -22,6 +22,7 @@ from hybrid_jax.model import kernels
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
 from hybrid_jax.model.dropout import Noise, dropout, fold
 from hybrid_jax.model.layers import LayerNorm, Linear, attend, layer_norm, linear, split_heads
+from hybrid_jax.model.precision import Dtype, compute_dtype
 from hybrid_jax.model.segments import positions, same_text
 
 Kind = Literal["global", "local"]
@@ -74,9 +75,10 @@ class ModernBertConfig(BaseModel):
     """Share of attention weights dropped, and of the values that attention returns, in training."""
     mlp_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the gated values dropped inside the feed-forward layer, in training."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "auto"
     """Precision of the matrix products and of the result. Parameters, positions, residual sums, LayerNorm and softmax
-    are float32 either way."""
+    are float32 either way. auto: a run takes bfloat16 if its devices are faster in it, and its config.yaml says which;
+    a published model takes float32."""
     remat: bool = False
     """Recompute each layer in the backward pass instead of storing its values: less memory, about 1.3x the time."""
 
@@ -270,4 +272,4 @@ class ModernBert(nnx.Module):
         for number, (layer, kind) in enumerate(zip(self.layers, kinds, strict=True), start=1):
             apply = jax.checkpoint(ModernBertLayer.__call__) if self.config.remat else ModernBertLayer.__call__
             hidden = apply(layer, hidden, views[kind], fold(noise, number))
-        return self.final_norm(hidden).astype(self.config.dtype)
+        return self.final_norm(hidden).astype(compute_dtype(self.config.dtype))
