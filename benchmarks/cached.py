@@ -47,7 +47,7 @@ def main() -> None:
         turns = take_turns(programs, options.rounds)
         print(f"ours, {options.plain_pairs} pairs, with and without", flush=True)
         smaller = {
-            chunks: lambda: ours(folder, model, options.plain_pairs, steps + 2, "bfloat16", skip, max(rows // 4, 1)),
+            chunks: lambda: ours(folder, model, options.plain_pairs, steps + 2, "bfloat16", skip, rows),
             plain: lambda: ours(folder, model, options.plain_pairs, steps + 2, "bfloat16", skip),
         }
         chunks_and_plain = take_turns(smaller, options.rounds)
