@@ -24,6 +24,7 @@ from hybrid_jax.hub.folders import open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.runs.checkpoint import CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
+from hybrid_jax.train.distillation import DistillationConfig
 from hybrid_jax.train.divergence import DivergenceConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig, check_steps
@@ -55,6 +56,7 @@ class Config(BaseModel):
     mixture: MixtureConfig = MixtureConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    distillation: DistillationConfig = DistillationConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     divergence: DivergenceConfig = DivergenceConfig()
     mesh: MeshConfig = MeshConfig()

@@ -37,6 +37,7 @@ _MEANS = {
     "pretrained": "so that they start from other weights",
     "model": "so that they do not start from the same weights",
     "optimizer": "so that they are not optimised alike",
+    "distillation": "so that they do not learn from the same teacher",
     "data": "so that they do not read the same text",
     "divergence": "so that they may leave out other batches",
     "seed": "so that they start from other weights and read other rows",

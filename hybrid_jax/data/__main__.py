@@ -1,4 +1,4 @@
-"""python -m hybrid_jax.data prepare|describe|preview|leakage --config FILE [--mixture.monolingual_fraction 0.3 …]"""
+"""python -m hybrid_jax.data prepare|describe|preview|texts|leakage --config FILE [--data.cache_dir /scratch …]"""
 
 import argparse
 import sys
@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 from hybrid_jax.runtime.program import program
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hybrid_jax.config import Config
     from hybrid_jax.data.batch import Batch
     from hybrid_jax.data.pipeline import Pipeline
     from hybrid_jax.data.prepare import Report
+    from hybrid_jax.data.store import Store
 
 COMMANDS = {
     "prepare": "read the datasets, train the tokenizer, tokenise: what training would do first, kept in its cache",
     "describe": "count each dataset's records, languages, pairs of languages and groups (tokenises nothing)",
+    "texts": "write the queries and passages in distillation.language as a corpus, for a teacher to encode",
     "preview": "print the batches of some steps as a table, exactly as training will see them",
 }
 DESCRIPTION = """Shows what a config's data is made of, before anything is trained: JSON lines, CSV, TSV,
@@ -37,7 +41,7 @@ def main() -> int:
     arguments, overrides = _parser().parse_known_args()
     from hybrid_jax.config import load_config, show_fields  # jax and all of it: not needed to answer --help
 
-    command = {"prepare": _prepare, "describe": _describe, "preview": _preview}[arguments.command]
+    command = {"prepare": _prepare, "describe": _describe, "preview": _preview, "texts": _texts}[arguments.command]
     prog = program(f"data {arguments.command}")
     try:
         if arguments.help_config:
@@ -84,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     subparsers["preview"].add_argument(
         "--texts", action="store_true", help="print each batch's first query and passage, as the model reads them"
     )
+    subparsers["texts"].add_argument(
+        "--out", type=Path, required=working, metavar="FILE", help="the corpus: JSON lines, gzip if it ends in .gz"
+    )
     return parser
 
 
@@ -118,15 +125,29 @@ def _prepare(config: "Config", arguments: argparse.Namespace) -> None:
 
 def _describe(config: "Config", arguments: argparse.Namespace) -> None:
     from hybrid_jax.data.describe import describe
+
+    for i, store in enumerate(_stores(config, arguments)):
+        print("\n".join([*([""] if i else []), *describe(store, config.data.heldout_fraction)]))
+
+
+def _texts(config: "Config", arguments: argparse.Namespace) -> None:
+    from hybrid_jax.data.texts import write_texts
+
+    language = config.distillation.language
+    count = write_texts(_stores(config, arguments), language, arguments.out)
+    print(f"{count:,} distinct texts in {language} in {arguments.out}")
+    print(f"next: python -m hybrid_jax.eval embed --ckpt TEACHER --corpus {arguments.out} --out STORE --dtype float16")
+
+
+def _stores(config: "Config", arguments: argparse.Namespace) -> "Iterator[Store]":
     from hybrid_jax.data.prepare import open_store
     from hybrid_jax.data.records import DataError
 
     if not config.data.datasets:
         raise DataError("data.datasets is empty: name at least one dataset in the config")
     cache = Path(config.data.cache_dir).expanduser()
-    for i, dataset in enumerate(config.data.datasets):
-        store = open_store(dataset, cache, arguments.skip_bad_rows, _to_stderr)
-        print("\n".join([*([""] if i else []), *describe(store, config.data.heldout_fraction)]))
+    for dataset in config.data.datasets:
+        yield open_store(dataset, cache, arguments.skip_bad_rows, _to_stderr)
 
 
 def _preview(config: "Config", arguments: argparse.Namespace) -> None:

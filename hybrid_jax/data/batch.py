@@ -17,6 +17,14 @@ from hybrid_jax.data.tokens import TokenTable
 T = TypeVar("T")
 
 
+class TeacherVectors(NamedTuple):
+    """What a teacher makes of a host's records: float32[rows, dim] each, of length 1; zeros where it knows no text."""
+
+    queries: Array
+    passages: Array
+    """Of the positives."""
+
+
 class PackedBatch(NamedTuple):
     """One host's part of a batch, as the devices take it."""
 
@@ -26,6 +34,8 @@ class PackedBatch(NamedTuple):
     """int32[rows]: this host's rows of the batch."""
     passage_group: Array
     """int32[rows x (1 + hard negatives)]"""
+    teacher: TeacherVectors | None = None
+    """To which the model's vectors regress, with distillation."""
 
 
 @dataclass(frozen=True)

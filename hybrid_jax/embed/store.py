@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from hybrid_jax.disk.files import sha256_of
 from hybrid_jax.embed.quantization import dequantize
@@ -64,6 +64,16 @@ class EmbeddingStore:
             self._check(vectors_path(self.folder, number), shard.vectors_sha256)
             for start in range(0, len(vectors), rows):
                 yield dequantize(vectors[start : start + rows])
+
+    def vectors(self, rows: Int[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
+        """The vectors with these row numbers, which may come in any order and repeat."""
+        vectors = np.empty((len(rows), self.dim), np.float32)
+        shards, places = np.divmod(rows, self.manifest.recipe.rows_per_shard)
+        for number in np.unique(shards).tolist():
+            self._check(vectors_path(self.folder, number), self.manifest.shards[number].vectors_sha256)
+            here = shards == number
+            vectors[here] = dequantize(self._shards[number][places[here]])
+        return vectors
 
     def _open_shard(self, number: int) -> np.ndarray:
         path = vectors_path(self.folder, number)

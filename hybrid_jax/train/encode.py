@@ -42,6 +42,7 @@ def make_encode(config: ModelConfig, mesh: Mesh) -> Encode:
             jax.lax.with_sharding_constraint(vectors[:queries], batch_sharding(mesh)),
             jax.lax.with_sharding_constraint(vectors[queries:], replicated(mesh)),
             model.temperature,
+            batch.teacher,
         )
 
     return encode

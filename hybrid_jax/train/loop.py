@@ -32,6 +32,7 @@ from hybrid_jax.runtime.agreement import check_processes_agree, check_step_agree
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
 from hybrid_jax.runtime.signals import Signals
 from hybrid_jax.runtime.watchdog import Watchdog
+from hybrid_jax.train.distillation import with_teacher
 from hybrid_jax.train.divergence import DivergedError, Divergence, roll_back
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.goodput import Goodput
@@ -43,6 +44,7 @@ from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.records import introduction, more_rows, step_record
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import EvalStep, make_eval_step, make_train_step
+from hybrid_jax.train.teacher import Teacher
 
 NO_HOOKS = Hooks()
 OF_A_HOST = ("log_every", "wandb_project", "data.cache_dir")
@@ -102,12 +104,16 @@ def _train(
 
     pretrained = None if config.pretrained is None else open_pretrained(config.pretrained)
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
-    for line in [*describe.plan(pipeline.sizes, config.mixture), *pipeline.notes]:
+    teacher = None
+    if config.distillation.store is not None:
+        teacher = Teacher(config.distillation, pipeline.stores, config.model.dim)
+    taught = [] if teacher is None else teacher.notes
+    for line in [*describe.plan(pipeline.sizes, config.mixture), *pipeline.notes, *taught]:
         say(line)
     if "aligned" in config.mixture.shares and config.loss.positives == "one":
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
-    sources = {**_sources(pipeline, pretrained), **hooks.sources}
+    sources = {**_sources(pipeline, pretrained, teacher), **hooks.sources}
     check_processes_agree({**sources, **pipeline.digests}, "before the first step", "give all the same files")
     if primary:
         check_same_sources(workdir, sources, provenance())
@@ -117,10 +123,15 @@ def _train(
     for layout in layouts:
         say(str(layout))
     say(f"matrix products in {config.model.encoder.dtype}, parameters in float32")
-    part = partial(Batch.pack, layouts=layouts, host=jax.process_index(), hosts=jax.process_count())
+    host, hosts = jax.process_index(), jax.process_count()
+
+    def part(batch: Batch) -> PackedBatch:
+        packed = batch.pack(layouts, host, hosts)
+        return packed if teacher is None else packed._replace(teacher=teacher.vectors(batch, host, hosts))
 
     encode = make_encode(config.model, mesh)
     objective = make_objective(config.loss, mesh) if hooks.objective is None else completed(hooks.objective)
+    objective = with_teacher(objective, config.distillation)
     schedule = make_schedule(config.optimizer, config.steps)
     optimizer = make_optimizer(config.optimizer, config.steps)
     train_step = make_train_step(encode, objective, optimizer, schedule, config.seed, mesh)
@@ -259,10 +270,12 @@ def _check_vocabulary(tokenizer: Tokenizer, config: Config) -> None:
         )
 
 
-def _sources(pipeline: Pipeline, pretrained: Pretrained | None) -> dict[str, Any]:
-    """Digests of everything that the run reads, by name: each dataset, the tokenizer, the pretrained weights."""
+def _sources(pipeline: Pipeline, pretrained: Pretrained | None, teacher: Teacher | None) -> dict[str, Any]:
+    """Digests of all that the run reads, by name: each dataset, the tokenizer, pretrained weights, a teacher."""
     sources = {name: store.meta["source"] for name, store in pipeline.stores.items()}
     sources["the tokenizer"] = pipeline.tokenizer.digest
     if pretrained is not None:
         sources["the pretrained weights"] = weights_digest(pretrained)
+    if teacher is not None:
+        sources["the teacher's vectors"] = teacher.digest
     return sources

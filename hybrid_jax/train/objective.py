@@ -10,6 +10,7 @@ from typing import NamedTuple
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
+from hybrid_jax.data.batch import TeacherVectors
 from hybrid_jax.train.loss import LossConfig, Metrics, contrastive_loss
 
 
@@ -22,6 +23,8 @@ class Vectors(NamedTuple):
     """Unit vectors; with n = candidates / rows, row i's positive is passages[i * n] and its hard negatives follow."""
     temperature: Float[Array, ""]
     """What scores are divided by; it belongs to the model, which may learn it."""
+    teacher: TeacherVectors | None = None
+    """A teacher's vectors of the queries' and the positives' records, with distillation."""
 
 
 class Groups(NamedTuple):

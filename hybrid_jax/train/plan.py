@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from hybrid_jax.config import Config, ConfigError
-from hybrid_jax.data.batch import PackedBatch
+from hybrid_jax.data.batch import PackedBatch, TeacherVectors
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.packing import PackedTexts
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.runtime.mesh import make_mesh, rows_sharding
+from hybrid_jax.train.distillation import with_teacher
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loop import choose_layouts
 from hybrid_jax.train.objective import make_objective
@@ -79,7 +80,7 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
 def _programs(config: Config, mesh: Mesh, state: TrainState, layouts: Sequence[Layout]) -> Iterator[Program]:
     step = make_train_step(
         make_encode(config.model, mesh),
-        make_objective(config.loss, mesh),
+        with_teacher(make_objective(config.loss, mesh), config.distillation),
         make_optimizer(config.optimizer, config.steps),
         make_schedule(config.optimizer, config.steps),
         config.seed,
@@ -107,7 +108,12 @@ def _batch(config: Config, mesh: Mesh, shapes: Sequence[tuple[int, int, int, int
         PackedTexts(rows(chunks, count, length), rows(chunks, count, length), rows(chunks, count, slots))
         for chunks, count, length, slots in shapes
     )
-    return PackedBatch(sides, rows(config.batch_size), rows(config.batch_size * (1 + config.data.hard_negatives)))
+    groups = rows(config.batch_size), rows(config.batch_size * (1 + config.data.hard_negatives))
+    if config.distillation.store is None:
+        return PackedBatch(sides, *groups)
+    shape = config.batch_size, config.model.dim
+    vectors = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=rows_sharding(mesh, len(shape)))
+    return PackedBatch(sides, *groups, TeacherVectors(vectors, vectors))
 
 
 def _bytes_on_one(tree: Any) -> int:
