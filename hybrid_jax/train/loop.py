@@ -68,7 +68,7 @@ def train(
     Raises ValueError with a one-line message: a ConfigError, DataError, WorkdirError, CheckpointError or DivergedError,
     or what `make_mesh` says about the devices.
     """
-    config = with_dtype(config, workdir)
+    config = config.model_copy(update={"model": with_dtype(config.model, workdir)})
     signals = Signals() if signals is None else signals
     with one_trainer(workdir) as lock, signals.before_leaving(lock.release):
         skips = read_skips(workdir)

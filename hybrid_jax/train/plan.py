@@ -48,7 +48,7 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
 
     `memory` is what a device has, in bytes; by default it is asked. Raises ConfigError if a program needs more.
     """
-    config = with_dtype(config)
+    config = config.model_copy(update={"model": with_dtype(config.model)})
     mesh = make_mesh(config.mesh)
     memory = _memory(mesh) if memory is None else memory
     say(f"{mesh.size} x {mesh.devices.flat[0].platform}, {_size(memory)} each")

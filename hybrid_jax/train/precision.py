@@ -1,26 +1,31 @@
 """Settles the precision of a run's matrix products before its first step, so that its config.yaml says which."""
 
 from pathlib import Path
+from typing import get_args
 
-from hybrid_jax.config import Config, parse_config
+import yaml
+
+from hybrid_jax.disk.yaml_text import parse_yaml
+from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.kernels import faster_dtype
-from hybrid_jax.model.precision import Dtype
+from hybrid_jax.model.precision import ComputeDtype
 
 
-def with_dtype(config: Config, workdir: Path | None = None) -> Config:
-    """`config` with a `model.encoder.dtype` that is "auto" replaced by the one that the run in `workdir` began with.
+def with_dtype(model: ModelConfig, workdir: Path | None = None) -> ModelConfig:
+    """`model` with an encoder's `dtype` that is "auto" replaced by the one that the run in `workdir` began with.
 
     Where no run has begun, by the one in which these devices are faster.
     """
-    if config.model.encoder.dtype != "auto":
-        return config
-    dtype = _begun_with(workdir) if workdir is not None else "auto"
-    encoder = config.model.encoder.model_copy(update={"dtype": faster_dtype() if dtype == "auto" else dtype})
-    return config.model_copy(update={"model": config.model.model_copy(update={"encoder": encoder})})
+    if model.encoder.dtype != "auto":
+        return model
+    begun_with = None if workdir is None else _begun_with(workdir / "config.yaml")
+    dtype = faster_dtype() if begun_with is None else begun_with
+    return model.model_copy(update={"encoder": model.encoder.model_copy(update={"dtype": dtype})})
 
 
-def _begun_with(workdir: Path) -> Dtype:
+def _begun_with(config: Path) -> ComputeDtype | None:
     try:
-        return parse_config((workdir / "config.yaml").read_text(encoding="utf-8")).model.encoder.dtype
-    except (OSError, ValueError):  # no run, or one that cannot be resumed: `claim` says why
-        return "auto"
+        dtype = parse_yaml(config.read_text(encoding="utf-8"))["model"]["encoder"]["dtype"]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):  # `claim` says what is wrong
+        return None
+    return dtype if dtype in get_args(ComputeDtype) else None

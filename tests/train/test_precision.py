@@ -6,6 +6,7 @@ import pytest
 
 from hybrid_jax.config import Config, dump_config, parse_config
 from hybrid_jax.embed.load import load
+from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.kernels import faster_dtype
 from hybrid_jax.model.precision import ComputeDtype, Dtype
 from hybrid_jax.train.loop import train
@@ -22,20 +23,20 @@ def _with(config: Config, dtype: Dtype, steps: int | None = None) -> Config:
 
 
 def test_auto_is_the_dtype_in_which_the_devices_are_faster():
-    assert Config().model.encoder.dtype == "auto"
-    assert with_dtype(Config()).model.encoder.dtype == faster_dtype()
+    assert ModelConfig().encoder.dtype == "auto"
+    assert with_dtype(ModelConfig()).encoder.dtype == faster_dtype()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_dtype_that_is_set_stays(dtype: ComputeDtype, tmp_path: Path):
-    config = _with(Config(), dtype)
-    assert with_dtype(config, tmp_path) == config
+    model = _with(Config(), dtype).model
+    assert with_dtype(model, tmp_path) == model
 
 
 def test_a_run_goes_on_in_the_dtype_that_it_began_with(tmp_path: Path):
     slower = OTHER[faster_dtype()]
     (tmp_path / "config.yaml").write_text(dump_config(_with(Config(), slower)))
-    assert with_dtype(Config(), tmp_path).model.encoder.dtype == slower
+    assert with_dtype(ModelConfig(), tmp_path).encoder.dtype == slower
 
 
 def test_config_yaml_says_which_and_resuming_needs_no_word_of_it(
@@ -48,3 +49,9 @@ def test_config_yaml_says_which_and_resuming_needs_no_word_of_it(
     assert written == faster_dtype()
     assert train(config, tmp_path / "run")  # complete: nothing is refused as another config
     assert load(tmp_path / "run").origin.dtype == faster_dtype()
+
+
+@pytest.mark.parametrize("text", ["[", "model: 3", "model: {encoder: {dtype: float64}}", "\x00"])
+def test_a_damaged_config_is_left_to_what_refuses_it(text: str, tmp_path: Path):
+    (tmp_path / "config.yaml").write_text(text)
+    assert with_dtype(ModelConfig(), tmp_path).encoder.dtype == faster_dtype()
