@@ -24,6 +24,7 @@ import yaml
 from pydantic import BaseModel
 
 from hybrid_jax.config import Config, ConfigError, dump_config, load_config
+from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.load import Step, load, load_untrained
 from hybrid_jax.embed.run import read_config
@@ -141,6 +142,7 @@ def train(
 
     Raises ValueError in one line for what is wrong with the config or the data, and for a workdir of another run.
     """
+    refuse_address(workdir, "workdir")
     resolved = _config(config, fields)
     start_distributed()
     keep_compiled(Path(resolved.data.cache_dir), warnings.warn)
@@ -171,6 +173,8 @@ def evaluate(
     folder `out`, if one is named. `say` is called with a line of progress. Raises DataError for an unknown task, and
     for files that are missing or damaged.
     """
+    for name, path in (("data_dir", data_dir), ("out", out)):
+        refuse_address(path or "", name)
     names = tasks if isinstance(tasks, str) else ",".join(tasks)
     opened = job.open_tasks(names, None if data_dir is None else Path(data_dir), say)
     warn = partial(warnings.warn, stacklevel=2)

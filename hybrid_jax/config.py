@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hybrid_jax.config_errors import explain
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.schedule import MixtureConfig
+from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.disk.yaml_text import parse_yaml
 from hybrid_jax.hub.find import is_sentence_transformers
 from hybrid_jax.hub.folders import open_pretrained
@@ -82,7 +83,17 @@ def check(config: Config) -> Config:
             f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
             f"raise the latter"
         )
+    paths = {
+        "pretrained": config.pretrained,
+        "data.cache_dir": data.cache_dir,
+        "data.tokenizer.path": data.tokenizer.path,
+    }
+    for number, dataset in enumerate(data.datasets):
+        paths |= {f"data.datasets.{number}.path": path for path in dataset.parts if "://" in path}
+        paths[f"data.datasets.{number}.tfds_dir"] = dataset.tfds_dir
     try:
+        for name, path in paths.items():
+            refuse_address(path or "", name)
         check_steps(config.optimizer, config.steps)
         config.mixture.check_batch_size(config.batch_size)
         if config.mixture.mix == "pairs" and config.loss.negatives == "local":

@@ -10,6 +10,7 @@ from typing import Any
 from hybrid_jax.ablate.arms import MIXTURES
 from hybrid_jax.ablate.folder import Plan, read_plan, runs
 from hybrid_jax.ablate.request import Request, parse_fields, parse_grid, parse_ranges, parse_seeds, read_sweep, request
+from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.runtime.program import program
 
 DESCRIPTION = """Trains and evaluates a config with a few fields varied: every arm with every seed, at equal budgets.
@@ -36,6 +37,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     try:
+        refuse_addresses(arguments)
         return _ablate(arguments, words)
     except (ValueError, OSError, RuntimeError) as error:  # mistakes in options, configs or folders, and a full disk
         for line in str(error).splitlines():

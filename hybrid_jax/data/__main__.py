@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.runtime.program import program
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def main() -> int:
     command = {"prepare": _prepare, "describe": _describe, "preview": _preview, "texts": _texts}[arguments.command]
     prog = program(f"data {arguments.command}")
     try:
+        refuse_addresses(arguments)
         if arguments.help_config:
             show_fields(arguments.config, overrides, prog)
         command(load_config(arguments.config, overrides, prog), arguments)

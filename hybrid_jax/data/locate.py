@@ -8,6 +8,7 @@ from pathlib import Path
 from hybrid_jax.data.dataset import DatasetConfig, is_named
 from hybrid_jax.data.hugging_face import HUB, hub_files, is_saved_dataset, saved_files
 from hybrid_jax.data.records import DataError
+from hybrid_jax.disk.addresses import refuse_address
 
 DATA_VARIABLE = "HYBRID_JAX_DATA"
 DEFAULT_DATA = Path("../shared/data")
@@ -81,7 +82,9 @@ def _expand(text: str) -> Path:
         default = f" and there is no {DEFAULT_DATA}" if name == DATA_VARIABLE else ""
         raise DataError(f"{text}: ${name} is not set{default}, type: export {name}=/folder/of/the/data")
 
-    return Path(re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, text)).expanduser()
+    expanded = re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, text)
+    refuse_address(expanded)
+    return Path(expanded).expanduser()
 
 
 def label_files(files: list[Path]) -> dict[Path, str]:

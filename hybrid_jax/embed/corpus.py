@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hybrid_jax.data.documents import check_unique_ids, read_documents
+from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.embed.store_format import Manifest, Recipe
 from hybrid_jax.embed.store_writer import Document, write_store
@@ -63,6 +64,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     keep_freed_memory()
     try:
+        refuse_addresses(options)
         return _embed(options)
     except (ValueError, OSError) as error:  # errors that the parts raise for the user, and a full disk
         sys.stderr.write(f"error: {error}\n")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from hybrid_jax.data.tokenizer import Tokenizer
+from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.embed.run import Run, is_run, read_run
@@ -50,6 +51,7 @@ def load(
     Raises CheckpointError, PretrainedError or DataError if the folder cannot be read, and ValueError if an option does
     not suit it.
     """
+    refuse_address(path_or_id)
     path = Path(path_or_id).expanduser()
     if path.parent.name in ("checkpoints", "best") and path.name.isdecimal() and is_run(path.parents[1]):
         if step not in (None, int(path.name)):

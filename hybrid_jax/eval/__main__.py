@@ -6,6 +6,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.leave import leave
@@ -120,6 +121,7 @@ def main() -> int:
     arguments = parser.parse_args()
     keep_freed_memory()
     try:
+        refuse_addresses(arguments)
         return _evaluate(arguments)
     except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
         print(f"error: {error}", file=sys.stderr)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hybrid_jax.disk.addresses import refuse_address, refuse_addresses
 from hybrid_jax.eval import comparable
 from hybrid_jax.eval.comparison import Comparison, Difference, Estimate, MetricRow, TaskComparison, Verdict, text
 from hybrid_jax.eval.measures import per_query, stats
@@ -69,6 +70,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison for programs too")
     options = parser.parse_args(arguments)
     try:
+        refuse_addresses(options)
         paths = parse_systems(options.systems)
         systems = {name: [per_query.read(path) for path in group] for name, group in paths.items()}
         comparison = compare(systems, _split(options.tasks), _split(options.metrics), _split(options.parts))
@@ -93,6 +95,8 @@ def parse_systems(arguments: Sequence[str]) -> dict[str, list[Path]]:
         # A path may contain "=" (runs/lr=0.1): NAME= has no slash in the name, and the whole is no existing path.
         if not equals or "/" in name or Path(argument).exists():
             name, listed = "", argument
+        for part in listed.split(","):
+            refuse_address(part)
         paths = [_file(Path(part)) for part in listed.split(",") if part]
         if not paths:
             raise ValueError(f"{argument!r} names no run: give [NAME=]RUN[,RUN...]")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 
 from hybrid_jax.data.records import DataError
+from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.eval import tasks
 from hybrid_jax.eval.tasks import BitextTask, RetrievalTask, SearchTask, Task
 
@@ -97,5 +98,6 @@ def languages_and_texts(opened: TasksByName, wanted: Set[str]) -> tuple[set[str]
 def _default_data_dir() -> Path | None:
     from_environment = os.environ.get("HYBRID_JAX_DATA")
     if from_environment:
+        refuse_address(from_environment, "$HYBRID_JAX_DATA")
         return Path(from_environment)
     return Path("../shared/data") if Path("../shared/data").is_dir() else None

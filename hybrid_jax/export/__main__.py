@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.embed.model_options import add_checkpoint, warn
 from hybrid_jax.runtime.allocator import keep_freed_memory
 from hybrid_jax.runtime.program import program
@@ -65,6 +66,7 @@ def main() -> int:
     arguments = parser.parse_args()
     keep_freed_memory()
     try:
+        refuse_addresses(arguments)
         return _export(arguments)
     except (ValueError, OSError) as error:  # mistakes in the options or files, and a full disk
         print(f"error: {error}", file=sys.stderr)

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.hub.json_files import PretrainedError
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -16,6 +17,7 @@ def find_folder(path_or_id: str | Path) -> Path:
 
     Raises PretrainedError when there is neither.
     """
+    refuse_address(path_or_id)
     path = Path(path_or_id).expanduser()
     if path.is_dir():
         return path

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.leave import STOPPED, leave
 from hybrid_jax.runtime.program import program
@@ -57,6 +58,7 @@ def main() -> int:
         sys.stdout.write((files("hybrid_jax.train") / "example.yaml").read_text(encoding="utf-8"))
         return 0
     try:
+        refuse_addresses(arguments)
         return (_plan if planning else _train)(arguments, overrides, parser.prog)
     except (ValueError, OSError) as error:  # mistakes in config or data, and a full disk
         full = isinstance(error, OSError) and error.errno in _FULL
@@ -103,11 +105,12 @@ def _summary() -> int:
         allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, help="the workdir of a run, finished or not")
-    run = parser.parse_args(sys.argv[2:]).run
+    arguments = parser.parse_args(sys.argv[2:])
     from hybrid_jax.train.summary import summary
 
     try:
-        for line in summary(run):
+        refuse_addresses(arguments)
+        for line in summary(arguments.run):
             print(line)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from hybrid_jax.data.overlap import SHARE
+from hybrid_jax.disk.addresses import refuse_address, refuse_addresses
 from hybrid_jax.disk.files import write_text
 from hybrid_jax.runtime.program import program
 
@@ -31,6 +32,9 @@ def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
     say, warn = partial(print, flush=True), partial(print, file=sys.stderr, flush=True)
     try:
+        refuse_addresses(arguments)
+        for path in arguments.train or ():
+            refuse_address(path, "--train")
         return _check(arguments, say, warn)
     except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
         warn(f"error: {error}")

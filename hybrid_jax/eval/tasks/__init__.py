@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hybrid_jax.data.languages import language_tag
 from hybrid_jax.data.records import DataError
+from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.eval.tasks.base import BitextTask, Candidate, Query, RetrievalTask, SearchTask, Task
 from hybrid_jax.eval.tasks.beir import UNKNOWN_LANGUAGE, beir, pooled
 from hybrid_jax.eval.tasks.belebele import belebele
@@ -89,6 +90,7 @@ def maker(name: str) -> Maker:
     """The function that makes the tasks of a name on the command line. Raises DataError for an unknown name."""
     kind, _, path = name.partition(":")
     if path and kind in FOLDER_TASKS:
+        refuse_address(path, kind)
         return lambda data: (FOLDER_TASKS[kind](Path(path)),)
     if path and kind == "belebele":
         return lambda data: (belebele(data(), path.split("+")),)

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.eval.report.schema import CurveSettings
 from hybrid_jax.eval.tasks import Task
 from hybrid_jax.eval.watch.curve import Curve, check_name, metric_of, names
@@ -93,6 +94,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure, publish: Publish) -> int:
     """Watches the run to its end. Returns the exit status; what goes wrong is one line on standard error."""
     try:
+        refuse_addresses(options)
         _watch(options, open_tasks, measure, publish, partial(print, file=sys.stdout, flush=True))
     except (ValueError, OSError) as error:  # mistakes in the options or files, and a full disk
         sys.stderr.write(f"error: {error}\n")
