@@ -4,12 +4,13 @@ BIN := .venv/bin
 COMMA := ,
 SHELL := /bin/bash
 
-.PHONY: demo test parity wheel-test config-page docs bench lint format clean
+.PHONY: demo test chaos parity wheel-test config-page docs bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    train a small hybrid encoder on the built-in corpus and evaluate it (about 2 minutes on 2 cores)"
 	@echo "make test    run the test suite"
+	@echo "make chaos   kill, stop and damage tiny runs, and say what came of it (QUICK=1: half a minute, else up to 30)"
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
 	@echo "make config-page  write docs/config.md from the config's classes"
@@ -34,6 +35,10 @@ demo: $(BIN)/.installed
 
 test: $(BIN)/.installed
 	$(BIN)/python -m pytest
+
+# Goes on where it was stopped; runs/chaos holds the results.
+chaos: $(BIN)/.installed
+	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(QUICK),--quick --out runs/chaos-quick)
 
 # torch first, and exactly this version: a plain 'torch' can bring gigabytes of CUDA packages.
 $(BIN)/.parity: $(BIN)/.installed
