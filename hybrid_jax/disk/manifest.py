@@ -1,15 +1,18 @@
 """A folder's manifest.json: the size and SHA-256 of its files, by which damage to one of them is noticed."""
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.disk.files import atomic_files, atomic_folder, sha256_of
+
+T = TypeVar("T")
 
 NAME = "manifest.json"
 
@@ -35,7 +38,8 @@ class Manifest(BaseModel):
 def write_manifest(folder: Path, without: Container[str] = ()) -> None:
     """Writes the manifest of all files in `folder`. Raises OSError as `atomic_files` does."""
     paths = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    files = {name: _entry(path) for name, path in paths.items() if name not in without}
+    names = [name for name in paths if name not in without]
+    files = dict(zip(names, in_threads(lambda name: _entry(paths[name]), names), strict=True))
     atomic_files(folder, {NAME: Manifest(files=files).model_dump_json(indent=1).encode()})
 
 
@@ -62,12 +66,16 @@ def damage(folder: Path) -> str | None:
     manifest = read_manifest(folder)
     if manifest is None:
         return f"it has no {NAME}" if not (folder / NAME).exists() else f"{NAME} is damaged"
-    paths = [folder / name for name in manifest.files]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        good = list(pool.map(unchanged, paths, manifest.files.values()))
+    good = in_threads(lambda name: unchanged(folder / name, manifest.files[name]), list(manifest.files))
     return next(
         (f"{name} is not what was saved" for name, ok in zip(manifest.files, good, strict=True) if not ok), None
     )
+
+
+def in_threads(function: Callable[[str], T], names: Sequence[str]) -> list[T]:
+    """What the function gives for each name, in order; on all cores, since a hash does not need the interpreter."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(function, names))
 
 
 def content_digest(folder: Path, without: Container[str] = ()) -> str:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from hybrid_jax.disk.manifest import NAME, read_manifest, unchanged
+from hybrid_jax.disk.manifest import NAME, in_threads, read_manifest, unchanged
 
 WRITTEN_AT_COMMIT = {"_CHECKPOINT_METADATA", "commit_success.txt"}
 
@@ -27,8 +27,9 @@ def find_damage(folder: Path) -> str | None:
     if manifest is None:
         return _first_of_all([f"{NAME} is damaged"], [True])
     names = list(manifest.files)
-    own = range(jax.process_index(), len(names), jax.process_count())
-    wrong = [number in own and not unchanged(folder / name, manifest.files[name]) for number, name in enumerate(names)]
+    own = names[jax.process_index() :: jax.process_count()]
+    good = dict(zip(own, in_threads(lambda name: unchanged(folder / name, manifest.files[name]), own), strict=True))
+    wrong = [not good.get(name, True) for name in names]
     return _first_of_all([f"{name} is not what was saved" for name in names], wrong)
 
 

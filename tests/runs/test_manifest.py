@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import threading
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 from hybrid_jax.config import parse_config
 from hybrid_jax.disk.files import sha256_of
-from hybrid_jax.disk.manifest import NAME, Manifest
+from hybrid_jax.disk.manifest import NAME, Manifest, in_threads
 from hybrid_jax.runs.checkpoint import CheckpointConfig, Checkpoints, DamagedError, restore, steps
 from hybrid_jax.runs.manifest import WRITTEN_AT_COMMIT, find_damage
 from hybrid_jax.runtime.mesh import make_mesh
@@ -83,6 +84,17 @@ def test_a_checkpoint_without_a_manifest_is_loaded_with_a_warning(folder: Path, 
     said: list[str] = []
     assert restore(folder, like, said.append)[0] == last
     assert said == [f"{folder / str(last)} has no {NAME}, as if saved by an older version: it is loaded unchecked"]
+
+
+def test_files_are_hashed_at_the_same_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    both = threading.Barrier(2, timeout=20)  # which only two threads together pass
+
+    def function(name: str) -> str:
+        both.wait()
+        return name
+
+    assert in_threads(function, ["b", "a", "c", "d"]) == ["b", "a", "c", "d"]
 
 
 def test_a_manifest_that_cannot_be_written_leaves_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
