@@ -8,7 +8,6 @@
 See docs/python.md. Every mistake in a config or in data is a ValueError of one line, as on the command line.
 """
 
-import json
 import logging
 import tempfile
 import warnings
@@ -30,6 +29,7 @@ from hybrid_jax.embed.load import Step, load, load_untrained
 from hybrid_jax.embed.run import read_config
 from hybrid_jax.eval import job
 from hybrid_jax.eval.report.schema import Report
+from hybrid_jax.runs.workdir import read_log
 from hybrid_jax.runtime.compilation import keep_compiled
 from hybrid_jax.runtime.mesh import start_distributed
 from hybrid_jax.train.hooks import Hooks, OnStep, OwnObjective
@@ -97,9 +97,7 @@ class Run:
     @property
     def metrics(self) -> Metrics:
         """Every step's loss, learning rate, kind of batch and so on, as they are now."""
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return Metrics([json.loads(line) for line in lines if line.endswith("}")])
+        return Metrics([record for _, record in read_log(self.folder / "metrics.jsonl")])
 
     def encoder(self, step: Step | None = None) -> TextEncoder:
         """The encoder of the last checkpoint, of the one after `step` steps, or of the "best" that was watched."""

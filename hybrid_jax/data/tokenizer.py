@@ -16,6 +16,7 @@ import tokenizers
 from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_jax.data.records import DataError
+from hybrid_jax.disk.files import atomic_files
 from hybrid_jax.disk.manifest import sealed_folder
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -83,12 +84,11 @@ class Tokenizer:
 
         `max_length` is the number of tokens to which AutoTokenizer cuts texts.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tokenizer.json").write_text(self._tokenizer.to_str(), encoding="utf-8")
         limit = {} if max_length is None else {"model_max_length": max_length}
         side = {} if self.truncation_side == "right" else {"truncation_side": self.truncation_side}
         config = {"tokenizer_class": _VERBATIM, **self._names, **limit, **side}
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        texts = {"tokenizer.json": self._tokenizer.to_str(), "tokenizer_config.json": json.dumps(config, indent=2)}
+        atomic_files(folder, {name: text.encode() for name, text in texts.items()})
 
 
 _VERBATIM = "PreTrainedTokenizerFast"

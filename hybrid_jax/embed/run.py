@@ -3,7 +3,6 @@
 The only file in this room that uses a whole Config.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.encoder import TextRules
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.model.dual_encoder import ModelConfig
+from hybrid_jax.runs.workdir import check_files, read_record
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,23 @@ def read_config(folder: Path) -> Config:
 
 
 def read_run(folder: Path) -> Run:
-    """Raises ConfigError if the folder is not a run, its config is not valid, or its run.json is damaged."""
+    """Reads the folder. Raises ConfigError if it is not a run, or its config is not valid; and WorkdirError if its
+    run.json, config.yaml or tokenizer is damaged, since texts would get other vectors."""
     config = read_config(folder)
     data = config.data
     cache = Path(data.cache_dir).expanduser()
-    try:
-        begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        origin = Origin(
-            kind="run",
-            folder=folder.resolve(),
-            config=config.model_dump(mode="json"),
-            trained_with=begun["starts"][0],
-            training_data=begun["data"],
-            dtype=config.model.encoder.dtype,
-        )
-    except (OSError, ValueError, LookupError) as error:
-        raise ConfigError(f"{folder / 'run.json'}: damaged or missing ({error}): restore it") from None
+    begun = read_record(folder)
+    check_files(folder, begun)
+    if not begun["starts"]:
+        raise ConfigError(f"{folder / 'run.json'} has no starts: restore it")
+    origin = Origin(
+        kind="run",
+        folder=folder.resolve(),
+        config=config.model_dump(mode="json"),
+        trained_with=begun["starts"][0],
+        training_data=begun["data"],
+        dtype=config.model.encoder.dtype,
+    )
     return Run(
         folder,
         config.model,

@@ -1,6 +1,5 @@
 """A run's log: metrics.jsonl, TensorBoard, and a progress bar on a terminal or plain lines elsewhere."""
 
-import json
 import math
 import sys
 import time
@@ -15,6 +14,7 @@ from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttr
 from tqdm import tqdm
 
 from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.runs.lines import write_line
 from hybrid_jax.runs.window import Window, peak_memory
 from hybrid_jax.runs.workdir import read_log
 
@@ -24,12 +24,12 @@ BAR = "{percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}  {desc}"
 class RunLog:
     """Writes one record per step. Does nothing on a process that is not `primary`.
 
-    metrics.jsonl has all fields of a record, with null for a number that is not finite. TensorBoard has the finite
-    numbers, loss and accuracy under their kind of batch too (loss/monolingual), and throughput/pairs_per_second; so has
-    the Weights & Biases `project`, if one is named. Printed lines, one in `every` steps, show means since the last line
-    by kind, and epochs: pairs seen per row of the `pool`. Lines that an interrupted run logged from
-    `first_step` on are removed at the start, so that metrics.jsonl has every step once; `seconds_lost` is how long
-    those steps took.
+    metrics.jsonl has all fields of a record, with null for a number that is not finite, and a checksum (lines.py).
+    TensorBoard has the finite numbers, loss and accuracy under their kind of batch too (loss/monolingual), and
+    throughput/pairs_per_second; so has the Weights & Biases `project`, if one is named. Printed lines, one in `every`
+    steps, show means since the last line by kind, and epochs: pairs seen per row of the `pool`. Lines that an
+    interrupted run logged from `first_step` on are removed at the start, so that metrics.jsonl has every step once;
+    `seconds_lost` is how long those steps took.
 
     Raises ValueError when a `project` is named and wandb is not installed, and WorkdirError when the log is damaged.
     """
@@ -89,7 +89,7 @@ class RunLog:
         per_second = self._rate()
         rate = None if per_second is None else round(per_second * rows, 1)
         line = {"step": step, **record, "pairs_per_second": rate}
-        self._file.write(json.dumps({name: _finite(value) for name, value in line.items()}) + "\n")
+        self._file.write(write_line({name: _finite(value) for name, value in line.items()}))
         numbers = {name: v for name, v in record.items() if isinstance(v, float) and math.isfinite(v)}
         numbers |= {f"{name}/{record['kind']}": numbers[name] for name in ("loss", "accuracy") if name in numbers}
         numbers |= {} if rate is None else {"throughput/pairs_per_second": rate}

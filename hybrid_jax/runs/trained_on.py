@@ -1,11 +1,11 @@
 """What a run was trained on, counted from its metrics.jsonl: batches and pairs by kind, dataset and language."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hybrid_jax.data.records import DataError
+from hybrid_jax.runs.lines import read_line
 from hybrid_jax.runs.skips import read_skips
 
 Pair = tuple[str, str]
@@ -55,7 +55,7 @@ def read_trained_on(path: Path, steps: int) -> TrainedOn | None:
         for number, line in enumerate(file, start=1):
             if line.endswith("\n"):
                 try:
-                    _count(trained_on, _mapping(json.loads(line)))
+                    _count(trained_on, _mapping(read_line(line)))
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
                     reason = f"{type(error).__name__}: {error}"
                     raise DataError(f"{path}, line {number}: not a step's record ({reason}): restore it") from None

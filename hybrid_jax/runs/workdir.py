@@ -9,13 +9,18 @@ lock/            who is training here (lock.py)
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.disk.files import atomic_files, sha256_of
+from hybrid_jax.runs.lines import read_line
 
 LOCK = "lock"
+CONFIG, RECORD = "config.yaml", "run.json"
+_SEAL = "sha256"
+"""The field of run.json with the hash of all others."""
 
 
 class WorkdirError(ValueError):
@@ -30,7 +35,7 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
 
     Raises WorkdirError when the folder has a run with another config, or files but no run.
     """
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     if path.exists() and _begun(folder):
         try:
             changed_fields = differences(path.read_text(encoding="utf-8"))
@@ -44,7 +49,7 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
         return False
     if not path.exists() and folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {LOCK}):
         raise WorkdirError(f"{folder} is not empty and not a run (it has no config.yaml): choose another --workdir")
-    for name in ("run.json", "skipped.json"):
+    for name in (RECORD, "skipped.json"):
         (folder / name).unlink(missing_ok=True)
     atomic_files(folder, {path.name: config_text.encode()})
     return True
@@ -66,40 +71,71 @@ def check_not_lost(folder: Path, every: int) -> None:
         )
 
 
-def check_same_sources(folder: Path, sources: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """Adds this start to run.json, after checking that the run still reads the same data.
+def check_same_sources(folder: Path, sources: dict[str, Any]) -> None:
+    """Checks that the run still reads the same data, and that its config.yaml is as it was.
 
-    `sources` are digests by name, such as those of the datasets and the tokenizer; `provenance` is the code and the
-    machine of this start. Raises WorkdirError when a source differs from the first start, or run.json is damaged.
+    `sources` are digests by name, such as those of the datasets and the tokenizer. Raises WorkdirError when one
+    differs from the first start, or when run.json or config.yaml is damaged.
     """
-    path = folder / "run.json"
-    run: dict[str, Any] = {"data": sources, "starts": []}
-    if path.exists():
-        run = _read_run(path)
+    if not (folder / RECORD).exists():
+        return
+    run = read_record(folder)
     if run["data"] != sources:
         names = [name for name in {**sources, **run["data"]} if sources.get(name) != run["data"].get(name)]
         raise WorkdirError(
             f"{folder}: the content of {', '.join(names)} is not what this run began with: "
             f"restore it, or use another --workdir"
         )
-    run["starts"].append(provenance)
-    atomic_files(folder, {path.name: json.dumps(run, indent=2, ensure_ascii=False).encode()})
+    check_files(folder, run, [CONFIG])
+
+
+def note_start(folder: Path, sources: dict[str, Any], provenance: dict[str, Any]) -> None:
+    """Adds this start to run.json: its code and machine. The first one adds the data, and each the files' SHA-256.
+
+    These files are config.yaml and those of the tokenizer, by which the run's vectors are computed later.
+    """
+    run = read_record(folder) if (folder / RECORD).exists() else {"data": sources, "starts": []}
+    paths = [folder / CONFIG, *sorted((folder / "tokenizer").glob("*"))]
+    files = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
+    content = {"data": run["data"], "files": files, "starts": [*run["starts"], provenance]}
+    text = json.dumps({**content, _SEAL: _digest(content)}, indent=2, ensure_ascii=False)
+    atomic_files(folder, {RECORD: text.encode()})
 
 
 def read_starts(folder: Path) -> list[dict[str, Any]]:
     """Code and machine of every start of the run. Raises WorkdirError when run.json is damaged; [] if there is none."""
-    return _read_run(folder / "run.json")["starts"] if (folder / "run.json").exists() else []
+    return read_record(folder)["starts"] if (folder / RECORD).exists() else []
 
 
-def _read_run(path: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """The content of run.json. Raises WorkdirError when it is missing or damaged."""
+    path = folder / RECORD
     fix = "restore it, or remove it if the data are still those of the run's start"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WorkdirError(f"{path} is damaged ({error}): {fix}") from None
     if not (isinstance(run, dict) and isinstance(run.get("data"), dict) and isinstance(run.get("starts"), list)):
         raise WorkdirError(f"{path} is damaged (it has no data and starts): {fix}")
+    if _SEAL in run and run.pop(_SEAL) != _digest(run):
+        raise WorkdirError(f"{path} is damaged (it is not what was written): {fix}")
     return run
+
+
+def check_files(folder: Path, run: dict[str, Any], names: Iterable[str] | None = None) -> None:
+    """Compares files of the folder with what run.json, as `read_record` gives it, says of them; None: all of these.
+
+    A run.json of an older version says nothing. Raises WorkdirError at the first file that is not as it was.
+    """
+    files = run.get("files", {})
+    for name in files if names is None else names:
+        path = folder / name
+        if name in files and (not path.is_file() or sha256_of(path) != files[name]):
+            raise WorkdirError(f"{path} is damaged (it is not what the run wrote): restore it")
+
+
+def _digest(run: dict[str, Any]) -> str:
+    return sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
 
 
 def read_log(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -113,16 +149,15 @@ def read_log(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, line in enumerate(file, start=1):
             try:
                 text = line.decode()
-                record = json.loads(text)
-                complete = text.endswith("}\n") and isinstance(record["step"], int)
-            except (ValueError, LookupError, TypeError, RecursionError):
-                text, record, complete = "", {}, False
-            if complete:
+                record = read_line(text)
+            except (ValueError, RecursionError):
+                text, record = "", {}
+            if text:
                 yield text, record
             elif line.endswith(b"\n") or file.read(1):
                 raise WorkdirError(
-                    f"{path}, line {number}: damaged, not a step's record: restore the file, or remove this line to "
-                    f"go on without its numbers"
+                    f"{path}, line {number}: damaged, not a step's record as written: restore the file, or remove this "
+                    f"line to go on without its numbers"
                 )
 
 

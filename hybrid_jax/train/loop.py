@@ -27,7 +27,7 @@ from hybrid_jax.runs.lock import Lock, one_trainer
 from hybrid_jax.runs.log import RunLog
 from hybrid_jax.runs.provenance import code_and_versions, provenance
 from hybrid_jax.runs.skips import Skips, read_skips
-from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim
+from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim, note_start
 from hybrid_jax.runtime.agreement import check_processes_agree, check_step_agrees
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
 from hybrid_jax.runtime.signals import Signals
@@ -116,8 +116,9 @@ def _train(
     sources = {**_sources(pipeline, pretrained, teacher), **hooks.sources}
     check_processes_agree({**sources, **pipeline.digests}, "before the first step", "give all the same files")
     if primary:
-        check_same_sources(workdir, sources, provenance())
+        check_same_sources(workdir, sources)
         pipeline.tokenizer.save(workdir / "tokenizer")
+        note_start(workdir, sources, provenance())
 
     layouts = choose_layouts(pipeline, config, mesh)
     for layout in layouts:

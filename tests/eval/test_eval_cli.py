@@ -126,6 +126,10 @@ def test_a_run_that_was_changed_by_hand_is_refused(tiny_run, tmp_path: Path, mon
     run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
     text = (run / "config.yaml").read_text(encoding="utf-8")
     (run / "config.yaml").write_text(text.replace("hidden_size: 16", "hidden_size: 32"), encoding="utf-8")
+    assert "config.yaml is damaged (it is not what the run wrote)" in run_cli(monkeypatch, capsys, "--ckpt", str(run))
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    kept = {name: record[name] for name in ("data", "starts")}  # as an older version wrote it
+    (run / "run.json").write_text(json.dumps(kept), encoding="utf-8")
     assert "holds another architecture" in run_cli(monkeypatch, capsys, "--ckpt", str(run))
     (run / "config.yaml").write_text(text[:30], encoding="utf-8")
     assert "config.yaml: " in run_cli(monkeypatch, capsys, "--ckpt", str(run))

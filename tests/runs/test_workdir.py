@@ -2,14 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hybrid_jax.runs.workdir import WorkdirError, check_same_sources, claim, read_log
+from hybrid_jax.runs.lines import write_line
+from hybrid_jax.runs.workdir import WorkdirError, check_same_sources, claim, note_start, read_log, read_record
 
 
 def same(text: str) -> list[str]:
     return []
+
+
+def begin(folder: Path, sources: dict[str, Any], provenance: dict[str, Any]) -> None:
+    check_same_sources(folder, sources)
+    note_start(folder, sources, provenance)
 
 
 def other(text: str) -> list[str]:
@@ -20,7 +27,7 @@ def other(text: str) -> list[str]:
 def begun(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "begun"
     assert claim(folder, "1", same)
-    check_same_sources(folder, {"demo": {"sha256": "a"}}, {"commit": 1})
+    begin(folder, {"demo": {"sha256": "a"}}, {"commit": 1})
     (folder / "metrics.jsonl").write_text('{"step": 0}\n')
     return folder
 
@@ -45,7 +52,7 @@ def test_a_run_without_a_step_may_be_overwritten(begun: Path):
     (begun / "metrics.jsonl").write_text("")
     assert claim(begun, "2", other)
     assert (begun / "config.yaml").read_text() == "2"
-    check_same_sources(begun, {"demo": {"sha256": "b"}}, {"commit": 2})  # and so do its sources
+    begin(begun, {"demo": {"sha256": "b"}}, {"commit": 2})  # and so do its sources
     (begun / "checkpoints" / "5").mkdir(parents=True)
     with pytest.raises(WorkdirError):
         claim(begun, "3", other)
@@ -60,19 +67,42 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
 
 
 def test_every_start_is_noted_and_the_sources_must_stay(begun: Path):
-    check_same_sources(begun, {"demo": {"sha256": "a"}}, {"commit": 2})
-    run = json.loads((begun / "run.json").read_text())
-    assert run == {"data": {"demo": {"sha256": "a"}}, "starts": [{"commit": 1}, {"commit": 2}]}
+    begin(begun, {"demo": {"sha256": "a"}}, {"commit": 2})
+    run = read_record(begun)
+    assert (run["data"], run["starts"]) == ({"demo": {"sha256": "a"}}, [{"commit": 1}, {"commit": 2}])
     for sources, named in [({"demo": {"sha256": "b"}}, "demo"), ({"demo": {"sha256": "a"}, "new": {}}, "new")]:
         with pytest.raises(WorkdirError, match=f"the content of {named} is not what this run began with"):
-            check_same_sources(begun, sources, {"commit": 3})
-    assert json.loads((begun / "run.json").read_text()) == run
+            begin(begun, sources, {"commit": 3})
+    assert read_record(begun) == run
+
+
+def test_a_changed_character_of_run_json_or_config_yaml_is_named(begun: Path):
+    text = (begun / "run.json").read_text()
+    (begun / "run.json").write_text(text.replace('"commit": 1', '"commit": 7'))
+    with pytest.raises(WorkdirError, match=r"run\.json is damaged \(it is not what was written\): restore it"):
+        begin(begun, {"demo": {"sha256": "a"}}, {"commit": 2})
+    (begun / "run.json").write_text(text)
+    (begun / "config.yaml").write_text("7")
+    with pytest.raises(WorkdirError, match=r"config\.yaml is damaged \(it is not what the run wrote\): restore it"):
+        begin(begun, {"demo": {"sha256": "a"}}, {"commit": 2})
+    assert (begun / "run.json").read_text() == text
+
+
+def test_a_changed_digit_in_the_log_is_named(begun: Path):
+    path = begun / "metrics.jsonl"
+    lines = [write_line({"step": step, "loss": 1.5}) for step in range(3)]
+    path.write_text("".join(lines))
+    assert list(read_log(path)) == [(line, {"step": step, "loss": 1.5}) for step, line in enumerate(lines)]
+    for old, new in (("1.5", "1.7"), ('"crc32": "', '"crc32": "f'), ('"step": 1', '"step": 3')):
+        path.write_text("".join([lines[0], lines[1].replace(old, new), lines[2]]))
+        with pytest.raises(WorkdirError, match=r"metrics.jsonl, line 2: damaged, .*restore the file"):
+            list(read_log(path))
 
 
 def test_a_damaged_run_json_is_named(begun: Path):
     (begun / "run.json").write_text('{"data": {')
     with pytest.raises(WorkdirError, match=r"run\.json is damaged .*: restore it"):
-        check_same_sources(begun, {}, {})
+        begin(begun, {}, {})
 
 
 def test_a_log_is_read_without_a_last_line_that_was_cut_short(begun: Path):
@@ -100,6 +130,6 @@ def test_a_damaged_line_of_the_log_is_named_with_what_to_do(begun: Path, damage:
 def test_a_damaged_list_of_starts_is_one_line_with_what_to_do(begun: Path, content: str):
     (begun / "run.json").write_text(content)
     with pytest.raises(WorkdirError, match=r"run.json is damaged .*: restore it, or remove it if the data are") as said:
-        check_same_sources(begun, {"demo": {"sha256": "a"}}, {})
+        begin(begun, {"demo": {"sha256": "a"}}, {})
     assert "\n" not in str(said.value)
     assert (begun / "run.json").read_text() == content
