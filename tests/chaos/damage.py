@@ -30,6 +30,8 @@ def _in_run(*patterns: str) -> Callable[[Place], Sequence[Path]]:
     return lambda place: [path for pattern in patterns for path in place.run.glob(pattern)]
 
 
+NAMING = ("error: ", "damaged", "is not what")
+"""Words of a line that names what is damaged."""
 BOTH = ("train", "embed")
 KINDS = {
     "checkpoint arrays": Kind(14, _in_checkpoint("state/d/*", "state/*/d/*"), BOTH),
@@ -68,12 +70,19 @@ def damaged(place: Place, name: str, number: int) -> list[Outcome]:
     outcome = Outcome(f"bytes: {name}", what)
     status, said = _read(place, reader)
     outcome.hang = status is None
-    told = path.name in said or str(path.parent) in said
+    told = any(
+        (path.name in line or str(path.parent) in line) and any(word in line for word in NAMING)
+        for line in said.splitlines()
+    )
     outcome.equal = status == 0 and _equal(place, reader)
     if status == 0 and not outcome.equal:
         outcome.wrong = not told
     if status not in (0, 1) or "Traceback" in said or (status == 1 and not told):
         outcome.problems.append(f"status {status}: {said[-1500:]}")
+    if outcome.equal:
+        outcome.what += "; named, and made good" if told else "; without a word, and without a difference"
+    else:
+        outcome.what += "; refused" if status else "; an earlier state was taken"
     if not outcome.equal:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

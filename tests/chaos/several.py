@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chaos.arena import LIMIT, NOTHING, ROOT, Child, Place, last_checkpoint, logged
 from chaos.lives import bad_words, finished
-from chaos.moments import MOMENTS, later
+from chaos.moments import MOMENTS, later, until
 from chaos.results import Outcome
 from hybrid_jax.runtime.leave import STOPPED
 
@@ -40,7 +40,9 @@ def lost(place: Place, number: signal.Signals, times: int) -> list[Outcome]:
         if outcome.seconds > LEAST + 5:
             outcome.problems.append(f"the other took {outcome.seconds:.0f} s to end")
         last = children[1 - victim].last()
-        if status != 1 or not re.fullmatch(rf"error: process {victim} .*: start all again; .* step \d+", last):
+        if status != 1 or not re.fullmatch(
+            rf"error: process {victim} .*: start all again; .*(step \d+|no checkpoint yet)", last
+        ):
             outcome.problems.append(f"status {status}: {last}")
         if frozen:
             children[victim].send(signal.SIGCONT)
@@ -163,17 +165,23 @@ def two_trainers(place: Place) -> list[Outcome]:
         first.send(signal.SIGSTOP)  # so that it is not done before the second one has started
     began = time.monotonic()
     second = place.train()
-    refused = second
-    if phase in ("at once", "start"):
-        while first.running() and second.running():
-            time.sleep(0.01)
-        refused = second if first.running() else first
+    until(second, lambda: _holder(place.run) in (first.pid, second.pid))
+    holder, refused = (second, first) if _holder(place.run) == second.pid else (first, second)
+    holder.send(signal.SIGSTOP)
     status = refused.wait()
     outcome = Outcome("two trainers", phase, hang=status is None, seconds=time.monotonic() - began)
-    first.send(signal.SIGCONT)
+    holder.send(signal.SIGCONT)
     if status != 1 or "is training in" not in refused.last():
         outcome.problems.append(f"status {status}: {refused.said()[-800:]}")
-    return finished(place, first if refused is second else second, [outcome])
+    return finished(place, holder, [outcome])
+
+
+def _holder(run: Path) -> int | None:
+    """The process that has the workdir."""
+    try:
+        return json.loads(next((run / "lock").glob("*.json")).read_text())["pid"]
+    except (StopIteration, OSError, ValueError):
+        return None
 
 
 def many_saves(place: Place, steps: int) -> list[Outcome]:
