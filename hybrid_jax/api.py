@@ -31,7 +31,7 @@ from hybrid_jax.eval import job
 from hybrid_jax.eval.report.schema import Report
 from hybrid_jax.runs.workdir import read_log
 from hybrid_jax.runtime.compilation import keep_compiled
-from hybrid_jax.runtime.mesh import start_distributed
+from hybrid_jax.runtime.processes import start_distributed
 from hybrid_jax.train.hooks import Hooks, OnStep, OwnObjective
 from hybrid_jax.train.loop import train as run_loop
 

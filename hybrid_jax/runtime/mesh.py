@@ -1,11 +1,10 @@
-"""The devices as a mesh: joining processes, building the mesh, and how arrays are split over it.
+"""The devices as a mesh: building it, and how arrays are split over it.
 
 The mesh has two axes, "data" and "fsdp". A batch's rows are split over both. Matrices of parameters (and their Adam
 moments) are split over "fsdp" only; with `fsdp` 1 every device has all of them. No other file writes a PartitionSpec:
 the rest of the code asks for a sharding by name.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,16 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from pydantic import BaseModel, ConfigDict, Field
 
-from hybrid_jax.runtime.peers import HEARTBEAT
-
 AXES = ("data", "fsdp")
-
-_COORDINATOR = "HYBRID_JAX_COORDINATOR"
-_NUM_PROCESSES = "HYBRID_JAX_NUM_PROCESSES"
-_PROCESS_ID = "HYBRID_JAX_PROCESS_ID"
-_DISTRIBUTED = "HYBRID_JAX_DISTRIBUTED"
-_AT_THE_END = 30
-"""Seconds that a process which is done waits for the others."""
 
 
 class MeshConfig(BaseModel):
@@ -35,40 +25,6 @@ class MeshConfig(BaseModel):
     """How many groups of `fsdp` devices; each group has its own copy of the parameters. -1 = as many as there are."""
     fsdp: int = Field(default=1, ge=1)
     """Devices per group, which share one copy of the parameters and of Adam's moments; 1 = one copy per device."""
-
-
-def start_distributed() -> None:
-    """Connects this process to the others of its run. Call it once, before jax uses a device.
-
-    The environment says how: either HYBRID_JAX_COORDINATOR (host:port of process 0), HYBRID_JAX_NUM_PROCESSES and
-    HYBRID_JAX_PROCESS_ID, all three; or HYBRID_JAX_DISTRIBUTED=auto on a TPU pod, GKE or Slurm, where jax finds the
-    other processes itself. With none of them set the run has a single process, and this does nothing.
-
-    Raises ValueError when only some of the three are set, when a number is not one, or when both ways are set.
-    """
-    automatic = os.environ.get(_DISTRIBUTED)
-    explicit = {name: os.environ[name] for name in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID) if name in os.environ}
-    if automatic is not None:
-        if automatic != "auto":
-            raise ValueError(f"{_DISTRIBUTED}={automatic!r}: the only value is 'auto'; unset it for a single process")
-        if explicit:
-            raise ValueError(f"{_DISTRIBUTED}=auto and {', '.join(explicit)} are both set: unset one or the other")
-        jax.distributed.initialize(heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=_AT_THE_END)
-    elif explicit:
-        missing = [name for name in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID) if name not in explicit]
-        if missing:
-            raise ValueError(f"{', '.join(explicit)} set but not {', '.join(missing)}: set all three, or none")
-        count, number = (_whole_number(name, explicit[name]) for name in (_NUM_PROCESSES, _PROCESS_ID))
-        if number >= count:
-            raise ValueError(f"{_PROCESS_ID}={number} with {_NUM_PROCESSES}={count}: processes count from 0")
-        jax.distributed.initialize(
-            explicit[_COORDINATOR],
-            count,
-            number,
-            initialization_timeout=60,
-            heartbeat_timeout_seconds=HEARTBEAT,
-            shutdown_timeout_seconds=_AT_THE_END,
-        )
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
@@ -153,12 +109,6 @@ def put_batch(mesh: Mesh, rows: Any) -> Any:
         return jax.make_array_from_process_local_data(rows_sharding(mesh, array.ndim), array)
 
     return jax.tree_util.tree_map_with_path(put, rows)
-
-
-def _whole_number(name: str, value: str) -> int:
-    if not value.isdecimal():
-        raise ValueError(f"{name}={value!r} is not a whole number")
-    return int(value)
 
 
 def _divisors(devices: Sequence[Any]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.leave import STOPPED, leave
+from hybrid_jax.runtime.processes import add_distributed, start_distributed
 from hybrid_jax.runtime.program import program
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=training, help="a YAML file, such as configs/demo.yaml")
     if not planning:
         parser.add_argument("--workdir", type=Path, required=training, help="the run's folder; a run there is resumed")
+        add_distributed(parser)
         parser.add_argument("--example-config", action="store_true", help="print a commented config to start from")
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the data, and list them")
     parser.add_argument("--help-config", action="store_true", help="list every field, with its default or FILE's value")
@@ -124,12 +126,11 @@ def _start(arguments: argparse.Namespace, overrides: list[str], prog: str) -> "C
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the tracebacks of errors that it raises
     from hybrid_jax.config import load_config, show_fields  # imported late: jax is not needed for --help
     from hybrid_jax.runtime.compilation import keep_compiled
-    from hybrid_jax.runtime.mesh import start_distributed
 
     if arguments.help_config:
         show_fields(arguments.config, overrides, prog)
     config = load_config(arguments.config, overrides, prog)
-    start_distributed()
+    start_distributed(getattr(arguments, "distributed", None))  # which `train plan` has not
     keep_compiled(Path(config.data.cache_dir), lambda line: print(f"warning: {line}", file=sys.stderr))
     return config
 

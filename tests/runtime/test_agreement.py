@@ -11,7 +11,8 @@ import pytest
 from support.processes import two_processes
 
 from hybrid_jax.runtime.agreement import DisagreementError, bit_sum, check_processes_agree, check_step_agrees
-from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, replicated, start_distributed
+from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, replicated
+from hybrid_jax.runtime.processes import start_distributed
 
 
 def message(facts: dict[str, object]) -> str:

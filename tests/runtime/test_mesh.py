@@ -1,6 +1,5 @@
 """The mesh: its sizes, what it refuses, and where rows and parameters come to lie."""
 
-import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
@@ -12,10 +11,7 @@ from hybrid_jax.runtime.mesh import (
     parameter_sharding,
     put_batch,
     replicated,
-    start_distributed,
 )
-
-VARIABLES = ("HYBRID_JAX_COORDINATOR", "HYBRID_JAX_NUM_PROCESSES", "HYBRID_JAX_PROCESS_ID", "HYBRID_JAX_DISTRIBUTED")
 
 
 @pytest.mark.parametrize(
@@ -76,33 +72,3 @@ def test_parameters_are_split_along_their_longest_axis_over_fsdp_only():
     for whole in [(101, 17), (16,), ()]:
         assert parameter_sharding(mesh, whole) == replicated(mesh)
     assert parameter_sharding(make_mesh(MeshConfig()), (100, 16)) == replicated(make_mesh(MeshConfig()))
-
-
-@pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-def test_a_single_process_joins_nobody(environment: pytest.MonkeyPatch):
-    start_distributed()
-    assert jax.process_count() == 1
-    assert not jax.distributed.is_initialized()
-
-
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
-        ({"HYBRID_JAX_PROCESS_ID": "0"}, "not HYBRID_JAX_COORDINATOR, HYBRID_JAX_NUM_PROCESSES: set all three"),
-        ({"HYBRID_JAX_DISTRIBUTED": "yes"}, "HYBRID_JAX_DISTRIBUTED='yes': the only value is 'auto'"),
-        ({"HYBRID_JAX_DISTRIBUTED": "auto", "HYBRID_JAX_PROCESS_ID": "0"}, "are both set"),
-        (dict(zip(VARIABLES[:3], ("h:1", "two", "0"), strict=True)), "HYBRID_JAX_NUM_PROCESSES='two' is not a whole"),
-        (dict(zip(VARIABLES[:3], ("h:1", "2", "2"), strict=True)), "HYBRID_JAX_PROCESS_ID=2 with"),
-    ],
-)
-def test_half_set_environments_are_refused(environment: pytest.MonkeyPatch, variables: dict[str, str], message: str):
-    for name, value in variables.items():
-        environment.setenv(name, value)
-    with pytest.raises(ValueError, match=message):
-        start_distributed()

@@ -117,7 +117,7 @@ def worker(folder: Path) -> None:
     """What each of two processes runs: the search of its own half, in several blocks, on its own three devices."""
     import jax
 
-    from hybrid_jax.runtime.mesh import start_distributed
+    from hybrid_jax.runtime.processes import start_distributed
 
     start_distributed()
     assert (jax.process_count(), jax.local_device_count(), jax.device_count()) == (2, 3, 6)

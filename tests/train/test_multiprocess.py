@@ -13,7 +13,8 @@ from support.packing import packed
 
 from hybrid_jax.data.batch import PackedBatch
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch, start_distributed
+from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch
+from hybrid_jax.runtime.processes import start_distributed
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.objective import make_objective
