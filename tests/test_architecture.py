@@ -45,6 +45,7 @@ COMPOSITION_ROOTS = {
     "eval/leakage/command.py",
     "train/__main__.py",
     "train/loop.py",
+    "train/outline.py",
     "train/plan.py",
 }
 """The only files in rooms that see a whole Config; everything else takes the part it needs, or plain values."""

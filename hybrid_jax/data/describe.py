@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from hybrid_jax.data.batch import Batch
 from hybrid_jax.data.links import summary
-from hybrid_jax.data.schedule import MixtureConfig, Pools
+from hybrid_jax.data.schedule import Kind, MixtureConfig, Pools
 from hybrid_jax.data.store import Store
 from hybrid_jax.disk.tables import aligned
 
@@ -54,17 +54,26 @@ def describe(store: Store, heldout_fraction: float) -> list[str]:
     return lines
 
 
-def plan(sizes: Mapping[str, Pools], mixture: MixtureConfig) -> list[str]:
-    """A line for each kind of batch: its share, and the rows or records that it draws from, by language or dataset."""
-    lines, up_to = [], "up to " if sum(mixture.shares.values()) > 1 else ""  # a curriculum has largest shares
+def drawn(sizes: Mapping[str, Pools], mixture: MixtureConfig) -> list[tuple[Kind, str]]:
+    """Each kind of batch with its share, and the rows or records that it draws from, by language or dataset."""
+    lines: list[tuple[Kind, str]] = []
+    up_to = "up to " if sum(mixture.shares.values()) > 1 else ""  # a curriculum has largest shares
+    shared = "batches" if mixture.mix == "batches" else "each batch"
     for kind, share in mixture.shares.items():
         counts = Counter[str]()
         for name, pools in sizes.items():
             counts.update(pools.monolingual if kind == "monolingual" else {name: pools.size(kind)})
         unit = "rows" if kind == "monolingual" else "records"
-        shown = _listed(counts, _LANGUAGES_IN_PLAN, "{} {:,}", ", ")
-        lines.append(f"{kind} batches ({up_to}{float(share):.0%}) draw from {counts.total():,} {unit}: {shown}")
+        shown = listed(counts, _LANGUAGES_IN_PLAN)
+        lines.append((kind, f"{up_to}{float(share):.0%} of {shared}, from {counts.total():,} {unit}: {shown}"))
     return lines
+
+
+def listed(counts: Mapping[str, int], most: int, form: str = "{} {:,}", between: str = ", ") -> str:
+    """The names with the greatest counts, each in the given form, and the number of further ones."""
+    ordered = sorted(((name, count) for name, count in counts.items() if count), key=lambda item: (-item[1], item[0]))
+    more = [f"+{len(ordered) - most}"] if len(ordered) > most else []
+    return between.join([*(form.format(*item) for item in ordered[:most]), *more])
 
 
 def preview(batches: Iterable[Batch]) -> list[str]:
@@ -142,14 +151,7 @@ def _alphabetical(store: Store) -> list[int]:
 
 def _short(languages: Sequence[str]) -> str:
     """The most frequent languages with their counts, and the number of further ones: "en 9 ru 8 de 7 +8"."""
-    return _listed(Counter(languages), _LANGUAGES_SHOWN, "{} {}", " ")
-
-
-def _listed(counts: Counter[str], most: int, form: str, between: str) -> str:
-    """The names with the greatest counts, each in the given form, and the number of further ones."""
-    ordered = sorted(((name, count) for name, count in counts.items() if count), key=lambda item: (-item[1], item[0]))
-    more = [f"+{len(ordered) - most}"] if len(ordered) > most else []
-    return between.join([*(form.format(*item) for item in ordered[:most]), *more])
+    return listed(Counter(languages), _LANGUAGES_SHOWN, "{} {}", " ")
 
 
 def _cut(name: str) -> str:

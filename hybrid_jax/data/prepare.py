@@ -57,7 +57,8 @@ def open_tokenizer(config: TokenizerConfig, stores: Sequence[Store], cache: Path
     folder = cache / "tokenizers" / f"unigram-{_key([store.meta['source'] for store in stores], config.model_dump())}"
     if is_ready(folder, report):
         return Tokenizer(folder)
-    report(f"training a Unigram tokenizer of {config.vocab_size:,} pieces on {config.training_characters:,} characters")
+    most = f"{config.training_characters:,}"
+    report(f"training a Unigram tokenizer of {config.vocab_size:,} pieces on up to {most} characters")
     return train_unigram(_sample(stores, config.training_characters), config.vocab_size, folder)
 
 

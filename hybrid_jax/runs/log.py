@@ -19,6 +19,8 @@ from hybrid_jax.runs.window import Window, peak_memory
 from hybrid_jax.runs.workdir import read_log
 
 BAR = "{percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}  {desc}"
+EARLY = 10
+"""After so many steps of a start a line says how long the rest will take, however rare lines are."""
 
 
 class RunLog:
@@ -27,9 +29,9 @@ class RunLog:
     metrics.jsonl has all fields of a record, with null for a number that is not finite, and a checksum (lines.py).
     TensorBoard has the finite numbers, loss and accuracy under their kind of batch too (loss/monolingual), and
     throughput/pairs_per_second; so has the Weights & Biases `project`, if one is named. Printed lines, one in `every`
-    steps, show means since the last line by kind, and epochs: pairs seen per row of the `pool`. Lines that an
-    interrupted run logged from `first_step` on are removed at the start, so that metrics.jsonl has every step once;
-    `seconds_lost` is how long those steps took.
+    steps and the tenth of a start, show means since the last line by kind, and epochs: pairs seen per row of the
+    `pool`. Lines that an interrupted run logged from `first_step` on are removed at the start, so that metrics.jsonl
+    has every step once; `seconds_lost` is how long those steps took.
 
     Raises ValueError when a `project` is named and wandb is not installed, and WorkdirError when the log is damaged.
     """
@@ -45,6 +47,7 @@ class RunLog:
         pool: int | None = None,
     ):
         self._primary, self._steps, self._every = primary, steps, every
+        self._early = first_step + EARLY - 1 if every > EARLY else None
         self._terminal = sys.stderr.isatty()
         self._rate, self._window, self._pool = _Rate(), Window(), pool
         self.seconds_lost = 0.0
@@ -105,7 +108,7 @@ class RunLog:
             shown += f"  {per_second * rows:.0f} pairs/s  {_clock((self._steps - step - 1) / per_second)} left"
         self._bar.set_description_str(shown, refresh=False)
         self._bar.update(1)
-        if step % self._every == 0 or step + 1 == self._steps:
+        if step % self._every == 0 or step == self._early or step + 1 == self._steps:
             self._board.flush()
             self._window.clear()
             if not self._terminal:

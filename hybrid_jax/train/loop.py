@@ -14,7 +14,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hybrid_jax.config import Config, ConfigError, differences, dump_config, flat, parse_config
-from hybrid_jax.data import describe
 from hybrid_jax.data.batch import Batch, PackedBatch, prefetch
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
@@ -40,8 +39,9 @@ from hybrid_jax.train.hooks import Hooks, completed
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
+from hybrid_jax.train.outline import outline
 from hybrid_jax.train.precision import with_dtype
-from hybrid_jax.train.records import introduction, more_rows, step_record
+from hybrid_jax.train.records import more_rows, step_record
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import EvalStep, make_eval_step, make_train_step
 from hybrid_jax.train.teacher import Teacher
@@ -107,9 +107,8 @@ def _train(
     teacher = None
     if config.distillation.store is not None:
         teacher = Teacher(config.distillation, pipeline.stores, config.model.dim)
-    taught = [] if teacher is None else teacher.notes
-    for line in [*describe.plan(pipeline.sizes, config.mixture), *pipeline.notes, *taught]:
-        say(line)
+    for note in [*pipeline.notes, *([] if teacher is None else teacher.notes)]:
+        say(note)
     if "aligned" in config.mixture.shares and config.loss.positives == "one":
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
@@ -121,9 +120,6 @@ def _train(
         note_start(workdir, sources, provenance())
 
     layouts = choose_layouts(pipeline, config, mesh)
-    for layout in layouts:
-        say(str(layout))
-    say(f"matrix products in {config.model.encoder.dtype}, parameters in float32")
     host, hosts = jax.process_index(), jax.process_count()
 
     def part(batch: Batch) -> PackedBatch:
@@ -139,18 +135,22 @@ def _train(
     eval_step = make_eval_step(encode, objective, mesh)
 
     folder = workdir / "checkpoints"
+    abstract = abstract_state(config.model, optimizer, mesh)
     if checkpoint.steps(folder):
-        start, state = checkpoint.restore(folder, abstract_state(config.model, optimizer, mesh), say)
+        start, state = checkpoint.restore(folder, abstract, say)
         say(f"resuming {workdir} at step {start}")
     else:
         check_not_lost(workdir, config.checkpoint.every)
         start, state = 0, create_state(config.model, optimizer, config.seed, mesh)
         if pretrained is not None:
-            say(f"starting from the weights of {pretrained.folder}")
             state = start_from(pretrained, config.model, state, mesh)
     if start >= config.steps:
         say(f"{workdir} is complete: {start} of {config.steps} steps")
         return True
+    if primary:
+        name = hooks.sources.get("the objective")
+        for line in outline(config, pipeline, layouts, mesh, abstract, start, objective=name):
+            say(line)
 
     def make_batch(step: int) -> tuple[Batch, PackedBatch]:
         batch = pipeline.batch(step)
@@ -181,10 +181,6 @@ def _train(
             if pending is not None:  # log the step before this one while the devices compute this one
                 _log_step(log, divergence, goodput, hooks, *pending)
                 pending = None
-            if batch.plan.step == start:
-                for line in introduction(_numbers(metrics), mesh.size, config.optimizer.accumulate):
-                    log.say(line)
-
             last = done == config.steps
             heldout: dict[str, float] = {}
             if config.heldout_every and (done % config.heldout_every == 0 or last):

@@ -1,12 +1,10 @@
 """What a run will need, without running it: its programs are compiled, and their memory is read from the compiler."""
 
-import math
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +15,14 @@ from hybrid_jax.data.batch import PackedBatch, TeacherVectors
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.packing import PackedTexts
 from hybrid_jax.data.pipeline import Pipeline
+from hybrid_jax.runtime.memory import device_memory, size
 from hybrid_jax.runtime.mesh import make_mesh, rows_sharding
 from hybrid_jax.train.distillation import with_teacher
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loop import choose_layouts
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import make_optimizer, make_schedule
+from hybrid_jax.train.outline import outline
 from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.state import TrainState, abstract_state
 from hybrid_jax.train.step import make_train_step
@@ -50,31 +50,28 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
     """
     config = config.model_copy(update={"model": with_dtype(config.model)})
     mesh = make_mesh(config.mesh)
-    memory = _memory(mesh) if memory is None else memory
-    say(f"{mesh.size} x {mesh.devices.flat[0].platform}, {_size(memory)} each")
+    memory = device_memory(mesh) if memory is None else memory
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
     layouts = choose_layouts(pipeline, config, mesh)
-    for layout in layouts:
-        say(str(layout))
-    say(f"matrix products in {config.model.encoder.dtype}, parameters in float32")
-
     state = abstract_state(config.model, make_optimizer(config.optimizer, config.steps), mesh)
-    count = sum(leaf.size for leaf in jax.tree.leaves(state.parameters))
-    of_parameters, of_moments = _bytes_on_one(state.parameters), _bytes_on_one(state.optimizer)
-    say(f"parameters: {count:,}; on each device {_size(of_parameters)}, and {_size(of_moments)} of optimizer state")
+    for line in [*pipeline.notes, *outline(config, pipeline, layouts, mesh, state, memory=memory)]:
+        say(line)
     largest = 0
     for program in _programs(config, mesh, state, layouts):
         largest = max(largest, program.held + program.temporary)
         counts = ", ".join(f"{number} {kind}" for kind, number in sorted(program.collectives.items())) or "none"
-        needs = f"{_size(program.held)} held and {_size(program.temporary)} while it runs"
+        needs = f"{size(program.held)} held and {size(program.temporary)} while it runs"
         say(f"program of {program.rows} rows: {needs}; collectives: {counts}")
+    if memory is None:
+        say(f"largest: {size(largest)}; the devices do not say what they have")
+        return
     if largest > memory:
         raise ConfigError(
-            f"a step needs {_size(largest)} on each device, which has {_size(memory)}: set microbatch_rows (it bounds "
+            f"a step needs {size(largest)} on each device, which has {size(memory)}: set microbatch_rows (it bounds "
             f"what is encoded at a time), model.encoder.remat true, or mesh.fsdp above {config.mesh.fsdp}; or lower "
             f"batch_size {config.batch_size}"
         )
-    say(f"fits: {_size(largest)} of {_size(memory)}")
+    say(f"fits: {size(largest)} of {size(memory)}")
 
 
 def _programs(config: Config, mesh: Mesh, state: TrainState, layouts: Sequence[Layout]) -> Iterator[Program]:
@@ -114,23 +111,3 @@ def _batch(config: Config, mesh: Mesh, shapes: Sequence[tuple[int, int, int, int
     shape = config.batch_size, config.model.dim
     vectors = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=rows_sharding(mesh, len(shape)))
     return PackedBatch(sides, *groups, TeacherVectors(vectors, vectors))
-
-
-def _bytes_on_one(tree: Any) -> int:
-    """Bytes of a tree of `jax.ShapeDtypeStruct`s on one device."""
-    leaves = jax.tree.leaves(tree)
-    shards = [leaf.sharding.shard_shape(leaf.shape) for leaf in leaves]
-    return sum(leaf.dtype.itemsize * math.prod(shard) for leaf, shard in zip(leaves, shards, strict=True))
-
-
-def _memory(mesh: Mesh) -> int:
-    """Bytes of a device: of an accelerator what it allows, of a CPU its share of the machine's memory."""
-    device = mesh.local_devices[0]
-    if device.platform != "cpu":
-        return int((device.memory_stats() or {})["bytes_limit"])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(mesh.local_devices)
-
-
-def _size(number: int) -> str:
-    unit, name = next((u, n) for u, n in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")) if number >= u or n == "KiB")
-    return f"{number / unit:.{2 if name == 'GiB' else 1}f} {name}"

@@ -1,4 +1,4 @@
-"""What a run says about a step: its line in the log, and the introduction of the first step.
+"""What a run says about a step: its line in the log, and a note where it compiles one more program.
 
 `numbers` are a step's metrics as Python floats.
 """
@@ -28,17 +28,6 @@ def step_record(batch: Batch, numbers: Mapping[str, float]) -> dict[str, Any]:
         "tokens": int(batch.lengths.sum()),
         **numbers,
     }
-
-
-def introduction(numbers: Mapping[str, float], devices: int, accumulate: int) -> list[str]:
-    """Lines to print once, at the first step of a start: how many negatives a query is compared with."""
-    passages, masked = numbers["negatives"] + numbers["masked"], numbers["masked"]
-    lines = [f"each query sees {passages:.0f} negatives ({masked:.1f} masked) from {devices} devices"]
-    if "positives" in numbers:
-        lines[0] += f", and in this batch {numbers['positives']:.1f} positives"
-    if accumulate > 1:
-        lines.append(f"gradients are averaged over {accumulate} batches, which adds no negatives")
-    return lines
 
 
 def more_rows(step: int, batch: PackedBatch, layouts: Sequence[Layout], hosts: int) -> str | None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from hybrid_jax.data.describe import describe, language_pairs, plan, preview
+from hybrid_jax.data.describe import describe, drawn, language_pairs, preview
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.data.records import Row
 from hybrid_jax.data.schedule import MixtureConfig, Pools
@@ -67,22 +67,21 @@ def test_translations_are_described_without_pairs_of_a_text_and_itself(make_stor
     assert f"held out of training: {store.held_out(0.9).sum()} records" in described
 
 
-def test_the_plan_of_a_run_counts_what_each_kind_draws_from(tiny_pipeline: Pipeline):
+def test_what_each_kind_of_a_run_draws_from_is_counted(tiny_pipeline: Pipeline):
     mixture = MixtureConfig(weights={"monolingual": 1, "cross_lingual": 3})
-    assert plan(tiny_pipeline.sizes, mixture) == [
-        "monolingual batches (25%) draw from 384 rows: de 128, en 128, th 128",
-        "cross_lingual batches (75%) draw from 128 records: tiny 128",
+    assert drawn(tiny_pipeline.sizes, mixture) == [
+        ("monolingual", "25% of batches, from 384 rows: de 128, en 128, th 128"),
+        ("cross_lingual", "75% of batches, from 128 records: tiny 128"),
     ]
     languages = {f"l{number:02}": number for number in range(15)}
     sizes = {"a": Pools(languages, 0, 9), "b": Pools({"l14": 1000}, 0, 0)}
-    (line,) = plan(sizes, MixtureConfig(weights={"monolingual": 1}))
-    assert line.startswith("monolingual batches (100%) draw from 1,105 rows: l14 1,014, l13 13, l12 12, ")
-    assert line.endswith("l03 3, +2")
-    curriculum = plan(sizes, MixtureConfig(monolingual_fraction=((0, 1.0), (10, 0.25))))
-    assert [line[: line.index(")")] for line in curriculum] == [
-        "monolingual batches (up to 100%",
-        "cross_lingual batches (up to 75%",
-    ]
+    [(_, text)] = drawn(sizes, MixtureConfig(weights={"monolingual": 1}))
+    assert text.startswith("100% of batches, from 1,105 rows: l14 1,014, l13 13, l12 12, ")
+    assert text.endswith("l03 3, +2")
+    curriculum = drawn(sizes, MixtureConfig(monolingual_fraction=((0, 1.0), (10, 0.25))))
+    assert [text[: text.index(",")] for _, text in curriculum] == ["up to 100% of batches", "up to 75% of batches"]
+    mixed = drawn(sizes, MixtureConfig(monolingual_fraction=0.5, mix="pairs"))
+    assert [text[: text.index(",")] for _, text in mixed] == ["50% of each batch", "50% of each batch"]
 
 
 def test_a_preview_shows_every_batch_and_counts_kinds(tiny_pipeline: Pipeline):

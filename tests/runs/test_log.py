@@ -53,6 +53,16 @@ def test_plain_lines_as_often_as_asked(tmp_path: Path, capsys):
     assert "\r" not in printed
 
 
+def test_an_early_line_says_how_long_a_run_with_rare_lines_will_take(tmp_path: Path, capsys):
+    with RunLog(tmp_path, 5, 60, 50, True) as log:
+        for step in range(5, 60):
+            log.record(step, 8, {"loss": 1.0, "accuracy": 0.5, "kind": "monolingual"})
+    early, *others = capsys.readouterr().err.splitlines()
+    assert early.startswith("step 15/60 ")  # the tenth of this start
+    assert re.search(r" pairs/s  \d+:\d\d left$", early)
+    assert [line.split()[1] for line in others] == ["51/60", "60/60"]
+
+
 def test_a_line_shows_the_means_by_kind_since_the_last_line(tmp_path: Path, capsys):
     kinds = ["cross_lingual", "monolingual", "monolingual", "cross_lingual", "monolingual"]
     with RunLog(tmp_path, 0, 10, 4, True, pool=80) as log:

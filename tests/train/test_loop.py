@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 import jax
+import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -55,9 +56,9 @@ def test_the_latest_and_the_best_checkpoints_are_kept(tiny_run, log):
 
 def test_the_run_says_once_how_many_negatives_there_are(tiny_run, log):
     assert tiny_run.printed.count("each query sees") == 1
-    first = log[0]
-    told = f"each query sees {first['negatives'] + first['masked']:.0f} negatives ({first['masked']:.1f} masked)"
-    assert f"{told} from 2 devices\n" in tiny_run.printed
+    sampled = [log[step] for step in np.linspace(0, 79, 64).astype(int)]
+    masked = np.mean([line["masked"] for line in sampled])
+    assert f"each query sees 7 negatives ({masked:.1f} masked on average) from 2 devices\n" in tiny_run.printed
 
 
 def test_there_are_plain_lines_where_there_is_no_terminal(tiny_run, config: Config):
@@ -96,7 +97,7 @@ def test_a_run_compiles_its_step_once_for_each_number_of_rows(
         train(config.model_copy(update={"steps": 24}), tmp_path / "run")
     compiled = [line for line in caplog.messages if line.startswith("Compiling jit(train_step)")]
     assert 1 <= len(compiled) <= 3
-    layout = next(line for line in tiny_run.printed.splitlines() if line.startswith("rows of"))
+    layout = next(line for line in tiny_run.printed.splitlines() if line.startswith("  programs"))
     assert len(compiled) <= layout.count(",") + layout.count(" or ") + 1
 
 
