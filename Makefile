@@ -77,6 +77,7 @@ endif
 	$(BIN)/python benchmarks/measures.py --only ir_measures --rounds 3
 	$(BIN)/python -m benchmarks.store --rows $(if $(QUICK),160000,1000000)
 	$(BIN)/python -m benchmarks.input --size $(if $(QUICK),small --steps 4 --batches 50,minilm)
+	$(BIN)/python -m benchmarks.safety $(if $(QUICK),--rounds 1 --steps 60 --mebibytes 1)
 	$(BIN)/python -m benchmarks.growth $(if $(QUICK),--sizes 2 --repeats 1 --only batch corpus languages)
 	$(BIN)/python -m benchmarks.gpu
 
