@@ -31,7 +31,8 @@ def start(child: Child, run: Path, chance: random.Random) -> bool:
     before = logged(run)
     if chance.random() < 0.7:
         return later(child, chance.uniform(0, 4))
-    return until(child, lambda: "rows" in child.said() or logged(run) != before) and later(child, chance.uniform(0, 1))
+    noted = _noted(run)
+    return until(child, lambda: _noted(run) != noted or logged(run) != before) and later(child, chance.uniform(0, 1))
 
 
 def data(child: Child, run: Path, chance: random.Random) -> bool:
@@ -42,8 +43,14 @@ def data(child: Child, run: Path, chance: random.Random) -> bool:
 
 
 def restore(child: Child, run: Path, chance: random.Random) -> bool:
-    """While the last checkpoint is read: from the line that is printed before."""
-    return until(child, lambda: "\nrows of" in child.said()) and later(child, chance.uniform(0, 0.6))
+    """While the last checkpoint is read, which begins some time after this start is noted in run.json."""
+    noted = _noted(run)
+    return until(child, lambda: _noted(run) != noted) and later(child, chance.uniform(0, 1))
+
+
+def _noted(run: Path) -> int:
+    path = run / "run.json"
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def step(child: Child, run: Path, chance: random.Random) -> bool:
