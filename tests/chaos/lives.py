@@ -49,6 +49,8 @@ def finished(place: Place, child: Child, outcomes: list[Outcome], saved: int | N
     if saved is not None:
         outcomes[-1].lost += _not_resumed(child, saved)
     difference = place.arena.difference(place.run, place.arena.reference()) if status == 0 else f"status {status}"
+    if difference and not outcomes:
+        outcomes = [Outcome("before any fault", "a run that was left alone")]
     for outcome in outcomes:
         outcome.equal = difference is None
         outcome.wrong = status == 0 and difference is not None
@@ -70,6 +72,8 @@ def _life(place: Place, phases: Sequence[str], number: signal.Signals) -> list[O
     own = ["--data.cache_dir", str(place.folder / "cache")] if "data preparation" in phases else []
     saved = None
     for phase in phases:
+        if phase == "data preparation":
+            shutil.rmtree(place.folder / "cache", ignore_errors=True)
         child = place.train(own)
         if not MOMENTS[phase](child, place.run, place.chance):
             return finished(place, child, outcomes, saved)  # complete before its time
@@ -116,13 +120,15 @@ def killed_job(place: Place, kind: str, kills: int) -> list[Outcome]:
         "embed": lambda: arena.embed_command(run, target),
         "watch": lambda: arena.watch_command(target),
     }[kind]()
-    moments = [_anywhere(arena.seconds(kind)), _when_written(target)]
+    anywhere = _anywhere(arena.seconds(kind))
+    moments = [anywhere, anywhere if kind == "eval" else _when_written(target)]  # a report is written in an instant
     for number in range(kills):
         child = place.job(command)
-        came = moments[number % 2](child, place)
+        if not moments[number % 2](child, place):
+            break  # complete before its time
         child.send(signal.SIGKILL)
         child.wait()
-        at = f"after {time.monotonic() - child.began:.2f} s{'' if came else ' (it had ended)'}"
+        at = f"after {time.monotonic() - child.began:.2f} s"
         outcomes.append(Outcome(f"kill -9: {kind}", at, problems=bad_words(child)))
     child = place.job(command)
     status = child.wait()
@@ -130,6 +136,7 @@ def killed_job(place: Place, kind: str, kills: int) -> list[Outcome]:
     for outcome in outcomes:
         outcome.equal, outcome.wrong, outcome.hang = equal, status == 0 and not equal, status is None
     if not equal:
+        outcomes += [] if outcomes else [Outcome("before any fault", f"{kind} that was left alone", equal=False)]
         outcomes[-1].problems.append(f"status {status}: {child.last()}")
     return outcomes
 

@@ -55,7 +55,7 @@ def _noted(run: Path) -> int:
 
 def step(child: Child, run: Path, chance: random.Random) -> bool:
     """After some steps of this process."""
-    until(child, lambda: "step " in child.said())
+    until(child, lambda: "\nstep " in child.said())
     goal = logged(run) + chance.randrange(1, 12)
     return until(child, lambda: logged(run) >= goal) and later(child, chance.uniform(0, 0.02))
 

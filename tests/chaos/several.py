@@ -56,10 +56,12 @@ def _end(place: Place, children: Sequence[Child], outcomes: list[Outcome], refer
     statuses = [child.wait() for child in children]
     done = statuses == [0] * len(children)
     difference = place.arena.difference(place.run, reference) if done else f"status {statuses}"
+    if difference and not outcomes:
+        outcomes = [Outcome("before any fault", "a run that was left alone")]
     for outcome in outcomes:
         outcome.equal, outcome.wrong = difference is None, done and difference is not None
         outcome.hang |= None in statuses
-    if difference and outcomes:
+    if difference:
         outcomes[-1].problems.append(f"{difference}: {children[0].said()[-800:]}")
     return outcomes
 
@@ -101,11 +103,13 @@ def resized(place: Place, shapes: Sequence[str]) -> list[Outcome]:
     expected, actual = (_batches(run) for run in (reference, place.run))
     furthest = max((abs(a - b) / abs(a) for (_, a), (_, b) in zip(expected, actual, strict=False)), default=0.0)
     equal = set(statuses) == {0} and [b for b, _ in expected] == [b for b, _ in actual] and furthest < 1e-3
+    if not equal and not outcomes:
+        outcomes = [Outcome("before any fault", "a run that was left alone")]
     for outcome in outcomes:
         outcome.equal, outcome.wrong = equal, set(statuses) == {0} and not equal
         outcome.hang |= None in statuses
         outcome.what += f"; losses within {furthest:.1g}"
-    if not equal and outcomes:
+    if not equal:
         outcomes[-1].problems.append(f"status {statuses}, losses within {furthest:.2g}: {children[0].last()}")
     return outcomes
 
