@@ -9,7 +9,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("launch/*.md")])
-REPOSITORY_PATH = re.compile(r"(?<![\w./-])(?:hybrid_jax|tests|docs|configs|launch|benchmarks)/[\w./-]*\w/?")
+REPOSITORY_PATH = re.compile(r"(?<![\w./-])(?:hybrid_jax|tests|docs|configs|launch|benchmarks|examples)/[\w./-]*\w/?")
 PLACEHOLDER = "/NAME"  # "a folder hybrid_jax/model/NAME/" stands for any name
 ROOMS_PATH = re.compile(r"`((?:[a-z_]+/)+[a-z_]+\.py|[a-z_]+/[a-z_]+/)`")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
