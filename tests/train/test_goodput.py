@@ -1,6 +1,5 @@
 """Seconds by phase: they add up, compilation is taken out of the others, and the summary tells them of a real run."""
 
-import json
 import shutil
 import sys
 import time
@@ -12,6 +11,8 @@ import jax.numpy as jnp
 import pytest
 from support.runs import log_of
 
+from hybrid_jax.runs.lines import write_line
+from hybrid_jax.runs.workdir import read_log
 from hybrid_jax.train.__main__ import main
 from hybrid_jax.train.goodput import PHASES, Goodput
 
@@ -77,9 +78,9 @@ def test_the_summary_of_a_run_says_where_its_time_went(
     assert lines[-1].startswith(f"goodput {training / total:.1%}; {80 * 8 / total:,.1f} pairs per second, ")
 
     run = Path(shutil.copytree(tiny_run.folder, tmp_path / "run"))
-    (run / "metrics.jsonl").write_text(
-        "".join(json.dumps({**line, "seconds": {}}) + "\n" for line in log[:3]), encoding="utf-8"
-    )
+    records = [record for _, record in read_log(run / "metrics.jsonl")]
+    untimed = "".join(write_line({**record, "seconds": {}}) for record in records[:3])
+    (run / "metrics.jsonl").write_text(untimed, encoding="utf-8")
     assert summary(monkeypatch, run) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "its log has no times"
 
