@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import tyro
 import yaml
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hybrid_jax.config_errors import explain
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.schedule import MixtureConfig
+from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.disk.yaml_text import parse_yaml
 from hybrid_jax.hub.find import is_sentence_transformers
@@ -53,6 +54,10 @@ class Config(BaseModel):
     pretrained: str | None = None
     """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. The folder also gives the
     tokenizer, the prompts and the fields of `model`, except those that the config sets."""
+    vocabulary: Literal["pretrained", "new"] = "pretrained"
+    """new: with `pretrained`, the tokenizer is that of data.tokenizer, not the folder's. The row of a token in the word
+    embedding starts as the mean of the folder's rows for its text; where the folder does not know the letters it is
+    drawn from the distribution of the folder's rows. All other weights are the folder's."""
     data: DataConfig = DataConfig()
     mixture: MixtureConfig = MixtureConfig()
     model: ModelConfig = ModelConfig()
@@ -83,6 +88,8 @@ def check(config: Config) -> Config:
             f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
             f"raise the latter"
         )
+    if config.vocabulary == "new" and config.pretrained is None:
+        raise ConfigError("vocabulary new replaces that of a pretrained model, and there is none: set pretrained")
     paths = {
         "pretrained": config.pretrained,
         "data.cache_dir": data.cache_dir,
@@ -141,7 +148,7 @@ def load_config(
     config = _validate(content, str(path))
     config = override(config, overrides, prog) if overrides else config
     if config.pretrained is not None:  # again, now on top of the folder's values
-        content = _with_pretrained(content, config.pretrained)
+        content = _with_pretrained(content, config.pretrained, config.vocabulary)
         config = _validate(content, str(path))
         config = override(config, overrides, prog) if overrides else config
     values = config.model_dump(mode="json")
@@ -207,7 +214,7 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
     return {key: leaf for part in parts for key, leaf in part.items()}
 
 
-def _with_pretrained(content: dict[str, Any], path_or_id: str) -> dict[str, Any]:
+def _with_pretrained(content: dict[str, Any], path_or_id: str, vocabulary: str) -> dict[str, Any]:
     """The config's content, completed by what the pretrained folder says; what the content says itself stands."""
     model, data = content.get("model") or {}, content.get("data") or {}
     sentence_transformers = is_sentence_transformers(path_or_id)
@@ -217,6 +224,9 @@ def _with_pretrained(content: dict[str, Any], path_or_id: str) -> dict[str, Any]
     if model.get("pooling", from_folder["pooling"]) != from_folder["pooling"]:
         from_folder = {"encoder": from_folder["encoder"]}
     tokenizer = {"path": str(pretrained.transformer), "lower_case": pretrained.lower_case}
+    if vocabulary == "new":
+        tokenizer, default = {}, TokenizerConfig.model_fields["vocab_size"].default
+        from_folder["encoder"]["vocab_size"] = (data.get("tokenizer") or {}).get("vocab_size", default)
     prompts = {"query_prompt": pretrained.query_prompt, "passage_prompt": pretrained.passage_prompt}
     return {
         **content,

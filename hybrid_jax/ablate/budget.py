@@ -34,6 +34,7 @@ NO_MATTER = (
 _MEANS = {
     "steps": "so that they see another number of pairs",
     "batch_size": "so that they see another number of pairs, and a query another number of negatives",
+    "vocabulary": "so that they start from other weights",
     "pretrained": "so that they start from other weights",
     "model": "so that they do not start from the same weights",
     "optimizer": "so that they are not optimised alike",

@@ -76,6 +76,24 @@ class Tokenizer:
         self._tokenizer.no_truncation()
         return [np.array(e.ids, np.int32) for e in encodings], sum(bool(e.overflowing) for e in encodings)
 
+    @property
+    def special(self) -> dict[str, int]:
+        """The special tokens' ids by role: "pad_token" and so on."""
+        ids = {role: self._tokenizer.token_to_id(token) for role, token in self._names.items()}
+        return {role: number for role, number in ids.items() if number is not None}
+
+    @property
+    def texts(self) -> list[str]:
+        """What each token stands for, without spaces and marks of word borders; "" for special tokens."""
+        ids = [[number] for number in range(self.vocab_size)]
+        return [text.strip().removeprefix("##") for text in self._tokenizer.decode_batch(ids)]
+
+    def parts(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, without special and unknown tokens."""
+        unknown = self.special.get("unk_token")
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [[number for number in encoding.ids if number != unknown] for encoding in encodings]
+
     def decode(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode(list(ids))
 

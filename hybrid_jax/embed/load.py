@@ -12,10 +12,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from hybrid_jax.data.tokenizer import Tokenizer
+from hybrid_jax.data.vocabulary import old_tokens
 from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.embed.run import Run, is_run, read_run
+from hybrid_jax.hub.vocabulary import load_with_new_words
 from hybrid_jax.hub.weights import Pretrained, PretrainedError, load_parameters, load_tower, open_pretrained
 from hybrid_jax.hub.weights import weights_digest as digest_of
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, initialize
@@ -83,7 +85,12 @@ def load_untrained(path: Path) -> TextEncoder:
     parameters = jax.jit(initialize, static_argnums=0)(run.model, run.seed)
     if run.pretrained is not None:
         pretrained = open_pretrained(run.pretrained)
-        parameters = load_parameters(pretrained, run.model, partial(parameter_sharding, mesh), parameters)
+        what = pretrained, run.model, partial(parameter_sharding, mesh), parameters
+        if run.new_vocabulary:
+            old = Tokenizer(pretrained.transformer, pretrained.lower_case)
+            parameters = load_with_new_words(*what, old_tokens(old, run.tokenizer), run.seed)
+        else:
+            parameters = load_parameters(*what)
     return TextEncoder(run.tokenizer, run.model, run.rules, parameters, mesh, run.origin.model_copy(update={"step": 0}))
 
 

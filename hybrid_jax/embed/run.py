@@ -25,6 +25,8 @@ class Run:
     seed: int
     pretrained: str | None
     """The model that training started from; None if it started from random weights."""
+    new_vocabulary: bool
+    """Whether training began with another vocabulary than that model's."""
     cache: Path | None
     """The run's `data.cache_dir`; None if it does not exist, as on another machine."""
     origin: Origin
@@ -71,6 +73,7 @@ def read_run(folder: Path) -> Run:
         Tokenizer(folder / "tokenizer"),
         config.seed,
         config.pretrained,
+        config.vocabulary == "new",
         cache if cache.is_dir() else None,
         origin,
     )

@@ -4,7 +4,7 @@ A run is a pure function of its config and data. The batch, the learning rate an
 step's number alone, so a run that is resumed from its last checkpoint gives the same bits as one that never stopped.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hybrid_jax.data.batch import Batch, PackedBatch, prefetch
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.data.tokenizer import Tokenizer
+from hybrid_jax.data.vocabulary import old_tokens
 from hybrid_jax.hub.weights import Pretrained, open_pretrained, weights_digest
 from hybrid_jax.model.dual_encoder import Parameters
 from hybrid_jax.model.kernels import row_length_multiple
@@ -143,7 +144,8 @@ def _train(
         check_not_lost(workdir, config.checkpoint.every)
         start, state = 0, create_state(config.model, optimizer, config.seed, mesh)
         if pretrained is not None:
-            state = start_from(pretrained, config.model, state, mesh)
+            words = _old_tokens(config, pretrained, pipeline.tokenizer, say)
+            state = start_from(pretrained, config.model, state, mesh, words, config.seed)
     if start >= config.steps:
         say(f"{workdir} is complete: {start} of {config.steps} steps")
         return True
@@ -265,6 +267,21 @@ def _check_vocabulary(tokenizer: Tokenizer, config: Config) -> None:
             f"the tokenizer has {tokenizer.vocab_size} tokens, but model.encoder.vocab_size is "
             f"{config.model.encoder.vocab_size}: raise it"
         )
+
+
+def _old_tokens(
+    config: Config, pretrained: Pretrained, tokenizer: Tokenizer, say: Callable[[str], None]
+) -> Sequence[Sequence[int]] | None:
+    """The new vocabulary in tokens of the pretrained model's; None if the run keeps the latter."""
+    if config.vocabulary == "pretrained":
+        return None
+    tokens = old_tokens(Tokenizer(pretrained.transformer, pretrained.lower_case), tokenizer)
+    from_old = sum(map(bool, tokens))
+    say(
+        f"a new vocabulary of {len(tokens):,} tokens: {from_old:,} start as the mean of the pretrained tokens of their "
+        f"text, {len(tokens) - from_old:,} are drawn"
+    )
+    return tokens
 
 
 def _sources(pipeline: Pipeline, pretrained: Pretrained | None, teacher: Teacher | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The state of a run: everything that a checkpoint must hold for the run to continue, as one tree of arrays."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from hybrid_jax.hub.vocabulary import load_with_new_words
 from hybrid_jax.hub.weights import Pretrained, load_parameters
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, initialize
 from hybrid_jax.runtime.mesh import parameter_sharding
@@ -39,12 +41,21 @@ def create_state(config: ModelConfig, optimizer: Optimizer, seed: int, mesh: Mes
     return jax.jit(partial(_initial_state, config, optimizer), out_shardings=shardings)(seed)
 
 
-def start_from(pretrained: Pretrained, config: ModelConfig, state: TrainState, mesh: Mesh) -> TrainState:
+def start_from(
+    pretrained: Pretrained,
+    config: ModelConfig,
+    state: TrainState,
+    mesh: Mesh,
+    old_tokens: Sequence[Sequence[int]] | None,
+    seed: int,
+) -> TrainState:
     """`state` with the pretrained weights in place of its random parameters.
 
-    Raises PretrainedError when the weights do not fit the model.
+    With `old_tokens` the word embedding is that of a new vocabulary (see `load_with_new_words`). Raises PretrainedError
+    when the weights do not fit the model.
     """
-    parameters = load_parameters(pretrained, config, partial(parameter_sharding, mesh), state.parameters)
+    what = pretrained, config, partial(parameter_sharding, mesh), state.parameters
+    parameters = load_parameters(*what) if old_tokens is None else load_with_new_words(*what, old_tokens, seed)
     return state._replace(parameters=parameters)
 
 
