@@ -57,7 +57,7 @@ class Child:
         self._output = output
         self.began = time.monotonic()
         with output.open("w") as file:
-            self._process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=file, stderr=file)
+            self._process = subprocess.Popen(command, env=environment, cwd=output.parent, stdout=file, stderr=file)
         self.pid, self.ended = self._process.pid, False
 
     def running(self) -> bool:
