@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Trains one run with N processes on this machine, as a cluster would.
 #   launch/local_multiprocess.sh 2 --config configs/demo.yaml --workdir runs/demo2
+#   launch/local_multiprocess.sh 2 eval --ckpt runs/demo2 --tasks demo
+# DRY_RUN=1 prints the commands instead of running them.
 # Process 0 writes to the terminal; the others write to $LOGS, by default a new folder under /tmp.
 set -euo pipefail
 if [[ ! "${1:-}" =~ ^[1-9][0-9]*$ ]]; then
@@ -9,14 +11,19 @@ if [[ ! "${1:-}" =~ ^[1-9][0-9]*$ ]]; then
 fi
 N="$1"
 shift
+COMMAND=train
+case "${1:-}" in train | eval) COMMAND="$1" && shift ;; esac
 cd "$(dirname "$0")/.."
 PYTHON="${PYTHON:-.venv/bin/python}"
+free_port() { "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])'; }
+ADDRESS="${ADDRESS:-localhost:$(free_port)}" # where process 0 listens
+line=("$PYTHON" -m "hybrid_jax.$COMMAND" "$@" --distributed)
+if [[ -n "${DRY_RUN:-}" ]]; then
+  for ((id = 0; id < N; id++)); do printf '%q ' "${line[@]}" "$ADDRESS,$N,$id" && echo; done
+  exit
+fi
 LOGS="${LOGS:-$(mktemp -d /tmp/hybrid_jax.XXXXXX)}"
 mkdir -p "$LOGS"
-
-free_port() { "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])'; }
-export HYBRID_JAX_COORDINATOR="${HYBRID_JAX_COORDINATOR:-localhost:$(free_port)}"
-export HYBRID_JAX_NUM_PROCESSES="$N"
 
 # This script ends after all its processes. It passes signals on, and processes that are told to stop save and end with
 # status 75. When one fails, the others would wait for it: they are told to stop. Those that still run after $PATIENCE
@@ -33,10 +40,10 @@ trap 'stop TERM "$PATIENCE"' TERM INT # bash starts processes in the background 
 trap 'stop USR1 "$PATIENCE"' USR1
 
 for ((id = N - 1; id > 0; id--)); do
-  HYBRID_JAX_PROCESS_ID="$id" "$PYTHON" -m hybrid_jax.train "$@" >"$LOGS/process_$id.log" 2>&1 &
+  "${line[@]}" "$ADDRESS,$N,$id" >"$LOGS/process_$id.log" 2>&1 &
   running+=("$!")
 done
-HYBRID_JAX_PROCESS_ID=0 "$PYTHON" -m hybrid_jax.train "$@" &
+"${line[@]}" "$ADDRESS,$N,0" &
 running+=("$!")
 
 while ((${#running[@]})); do

@@ -20,9 +20,11 @@ def launch(folder: Path, first: str, second: str, patience: int) -> "subprocess.
     wait = "while :; do sleep 0.1; done"
     program.write_text(f"""#!/usr/bin/env bash
 [[ $1 == -c ]] && echo 1 && exit # asked for a free port
-echo $$ >{folder}/$HYBRID_JAX_PROCESS_ID
-if ((HYBRID_JAX_PROCESS_ID == 0)); then {first}; else {second}; fi
-touch {folder}/$HYBRID_JAX_PROCESS_ID.ready
+number="${{@: -1}}" # localhost:1,2,NUMBER
+number="${{number##*,}}"
+echo $$ >{folder}/$number
+if ((number == 0)); then {first}; else {second}; fi
+touch {folder}/$number.ready
 {wait}
 """)
     program.chmod(0o755)

@@ -110,7 +110,8 @@ def _watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure,
     from hybrid_jax.embed.run import read_config, read_run  # imports jax, which --help does not need
     from hybrid_jax.eval.watch.steps import RunSteps
 
-    signal.signal(signal.SIGTERM, _stop)  # after jax, whose own handler would not stop the process
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # after jax, whose own handler would not stop the process
+        signal.signal(number, _stop)
     tasks = open_tasks(options.tasks, options.data_dir)
     figure_names = names(tasks)
     metric = figure_names[0] if options.metric is None else check_name(options.metric, figure_names)
