@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from hybrid_jax.data.records import DataError, OnBadRow
+from hybrid_jax.disk.reading import ReadError, open_to_read
 
 MAX_LINE = 64 * 2**20
 """Bytes of a line, unzipped. JSON takes about four times as much memory."""
@@ -107,7 +108,7 @@ def read_list(path: Path, on_bad: OnBadRow) -> Iterator[tuple[int, dict[str, Any
 def opened(path: Path) -> Iterator[BinaryIO]:
     """The file's bytes, unzipped if it is gzip. Raises DataError if it cannot be opened."""
     try:
-        with path.open("rb") as plain:
+        with open_to_read(path) as plain:
             is_gzip = plain.read(2) == _GZIP_MAGIC
             plain.seek(0)
             if is_gzip:
@@ -115,6 +116,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
                     yield unzipped  # pyright: ignore[reportReturnType]  # a GzipFile reads as any binary file
             else:
                 yield plain
+    except ReadError as error:
+        raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}), check the path and its rights") from error
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from hybrid_jax.disk.reading import open_to_read
+
 _YOUNG = 60.0
 """Seconds in which a folder that is being made may not be locked yet."""
 
@@ -97,7 +99,7 @@ def write_text(path: Path, text: str) -> None:
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of the file's content, as 64 hexadecimal digits. Raises OSError if it cannot be read."""
-    with path.open("rb") as stream:
+    with open_to_read(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
