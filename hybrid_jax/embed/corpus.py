@@ -15,6 +15,7 @@ from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_
 from hybrid_jax.embed.store_format import Manifest, Recipe
 from hybrid_jax.embed.store_writer import Document, write_store
 from hybrid_jax.runtime.allocator import keep_freed_memory
+from hybrid_jax.runtime.processes import add_distributed, joined
 from hybrid_jax.runtime.program import program
 
 DESCRIPTION = """Encodes a corpus into a folder of embeddings that may be larger than memory: read as blocks by exact
@@ -61,11 +62,13 @@ def main(arguments: list[str]) -> int:
         "--rows-per-shard", type=int, default=65_536, metavar="N", help="what a kill can lose (default: 65536)"
     )
     add_model(parser)
+    add_distributed(parser)
     options = parser.parse_args(arguments)
     keep_freed_memory()
     try:
         refuse_addresses(options)
-        return _embed(options)
+        with joined(options.distributed):
+            return _embed(options)
     except (ValueError, OSError) as error:  # errors that the parts raise for the user, and a full disk
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -78,11 +81,22 @@ def texts_of(files: Iterable[Path]) -> Iterator[Document]:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from hybrid_jax.embed.identity import embedding_identity  # imports jax, which --help does not need
+    from hybrid_jax.embed.together import leading, leads, wait_for_leader  # imports jax, which --help does not need
 
     if options.rows_per_shard < 1:
         raise ValueError(f"--rows-per-shard {options.rows_per_shard}: give 1 or more")
+    if not leads():
+        wait_for_leader()
+        load_from_options(options).follow()
+        return 0
     check_unique_ids(options.corpus)
+    with leading():
+        return _write(options)
+
+
+def _write(options: argparse.Namespace) -> int:
+    from hybrid_jax.embed.identity import embedding_identity
+
     encoder = load_from_options(options)
     recipe = Recipe(
         model=embedding_identity(encoder),

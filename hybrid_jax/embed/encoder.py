@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import Mesh
 from jaxtyping import Float
 from tqdm import tqdm
@@ -19,6 +20,7 @@ from hybrid_jax.data.fields import SURROGATE, show
 from hybrid_jax.data.packing import Places, fill, pack
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.origin import Origin
+from hybrid_jax.embed.together import followed, share
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, Side, abstract, bind
 from hybrid_jax.model.kernels import tokens_at_once
 from hybrid_jax.runtime.mesh import put_batch
@@ -111,7 +113,6 @@ class TextEncoder:
         """float32[texts, dim], in the order of `ids`; the longest texts are encoded first."""
         lengths = np.array([len(row) for row in ids])
         vectors = np.empty((len(ids), self.dim), np.float32)
-        encode = _compiled(self.model, side)  # pyright: ignore[reportArgumentType]  # frozen: hashable
         for length, texts, places in _packed(lengths):
             at_once = max(1, tokens_at_once() // length) * self.mesh.size
             for first in range(0, places.rows, at_once):
@@ -122,11 +123,22 @@ class TextEncoder:
                 read = lambda numbers: np.concatenate([ids[number] for number in numbers])  # noqa: E731
                 shape = (1, rows, length, _slots(length))
                 batch = fill(part, texts[here], lengths[texts[here]], read, len(ids), shape, self.tokenizer.pad_id)
-                batch = put_batch(self.mesh, batch)
-                encoded = np.asarray(encode(self.parameters, batch.tokens[0], batch.segments[0]))
+                encoded = self._run(side, *share(side, (batch.tokens, batch.segments)))
                 vectors[texts[here]] = encoded[part.row, part.slot]
                 bar.update(len(here))
         return vectors
+
+    def follow(self) -> None:
+        """Encodes this process' share of what process 0 encodes, until that lets it go. See `together.py`."""
+        for side, (tokens, segments) in followed():
+            self._run(side, tokens, segments)
+
+    def _run(self, side: Side, tokens: np.ndarray, segments: np.ndarray) -> np.ndarray:
+        """float32[rows, slots, dim] of all processes' rows; each gives its own, int32[1, rows, length]."""
+        encode = _compiled(self.model, side)  # pyright: ignore[reportArgumentType]  # frozen: hashable
+        tokens, segments = put_batch(self.mesh, (tokens, segments))
+        encoded = encode(self.parameters, tokens[0], segments[0])
+        return np.asarray(encoded if encoded.is_fully_addressable else process_allgather(encoded, tiled=True))
 
 
 def _slots(length: int) -> int:

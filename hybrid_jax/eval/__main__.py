@@ -5,12 +5,18 @@ import sys
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.leave import leave
+from hybrid_jax.runtime.processes import add_distributed, joined
 from hybrid_jax.runtime.program import program
+
+if TYPE_CHECKING:
+    from hybrid_jax.debias.methods import Method
+    from hybrid_jax.eval.opened import TasksByName
 
 ALSO = ("figures", "trec", "mteb")
 NOTHING = {
@@ -118,11 +124,13 @@ def main() -> int:
         help='what to fit them on: JSON lines with "lang" and "text", or training data; what is evaluated is left out',
     )
     debias.add_argument("--debias-texts-per-language", type=int, default=1000, metavar="N", help="default: %(default)s")
+    add_distributed(parser)
     arguments = parser.parse_args()
     keep_freed_memory()
     try:
         refuse_addresses(arguments)
-        return _evaluate(arguments)
+        with joined(arguments.distributed):
+            return _evaluate(arguments)
     except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -130,26 +138,42 @@ def main() -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from hybrid_jax.debias.methods import parse_methods  # imports jax, which --help does not need
-    from hybrid_jax.embed.identity import embedding_identity
-    from hybrid_jax.embed.load import load_untrained
-    from hybrid_jax.embed.run import read_config
+    from hybrid_jax.embed.together import leading, leads, wait_for_leader
     from hybrid_jax.eval import job
     from hybrid_jax.eval.opened import searched
-    from hybrid_jax.eval.pools import Stores
-    from hybrid_jax.eval.report.text import headline_table
-    from hybrid_jax.eval.report.trec import TrecWriter
 
-    say = partial(print, flush=True)
     if arguments.stores is None and arguments.store_dtype != "float32":
         raise ValueError(f"--store-dtype {arguments.store_dtype} is how --stores are kept: name their folder too")
     if arguments.debias_text and not arguments.debias:
         raise ValueError("--debias-text is what --debias is fitted on: name methods too, such as --debias lsar")
     if arguments.rows_per_shard < 1:
         raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
+    if not leads():
+        wait_for_leader()
+        load_from_options(arguments).follow()
+        return 0
     methods = parse_methods(arguments.debias) if arguments.debias else ()
-    opened = job.open_tasks(arguments.tasks, arguments.data_dir, say)
+    opened = job.open_tasks(arguments.tasks, arguments.data_dir, partial(print, flush=True))
     if arguments.cutoffs and not searched(opened):
         raise ValueError("--cutoffs are for searched pools: name one in --tasks, such as beir:FOLDER or miracl_sw")
+    with leading():
+        return _measure(arguments, opened, methods)
+
+
+def _measure(arguments: argparse.Namespace, opened: "TasksByName", methods: "tuple[Method, ...]") -> int:
+    import jax
+
+    from hybrid_jax.embed.identity import embedding_identity
+    from hybrid_jax.embed.load import load_untrained
+    from hybrid_jax.embed.run import read_config
+    from hybrid_jax.eval import job
+    from hybrid_jax.eval.pools import Stores
+    from hybrid_jax.eval.report.text import headline_table
+    from hybrid_jax.eval.report.trec import TrecWriter
+
+    say = partial(print, flush=True)
+    if arguments.untrained and jax.process_count() > 1:
+        raise ValueError("--untrained is for one process, and this run has several: leave one of the two out")
     encoder = load_from_options(arguments)
     origin = encoder.origin
     if arguments.untrained:

@@ -34,10 +34,10 @@ _OF_A_COLLECTIVE = re.compile(r"[A-Z_]+: ")
 class Peers:
     """Watches the other processes from `watch` on; with a single process, nothing is done.
 
-    `last_step` gives the step of the last checkpoint, None if there is none.
+    `last_step` gives the step of the last checkpoint, None if there is none; without it, checkpoints are not spoken of.
     """
 
-    def __init__(self, last_step: Callable[[], int | None]):
+    def __init__(self, last_step: Callable[[], int | None] | None = None):
         self._last_step = last_step
         self._last: int | None = None
         self._client: Any = None
@@ -98,7 +98,7 @@ class Peers:
                     process = int(key.rpartition("/")[2])
                     if process != self._me and not self._ending.is_set():
                         self._end(f"process {process} has ended ({reason})")
-                self._last = self._last_step()
+                self._last = None if self._last_step is None else self._last_step()
                 time.sleep(BEAT)
 
     def _silent(self) -> list[int]:
@@ -116,7 +116,8 @@ class Peers:
     def _end(self, what: str) -> NoReturn:
         saved = "there is no checkpoint yet" if self._last is None else f"the last checkpoint is step {self._last}"
         try:
-            os.write(_STDERR, f"error: {what}: start all again; {saved}\n".encode())
+            advice = "start all again" if self._last_step is None else f"start all again; {saved}"
+            os.write(_STDERR, f"error: {what}: {advice}\n".encode())
         finally:
             os._exit(1)
 

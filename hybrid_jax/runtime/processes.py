@@ -7,6 +7,8 @@ each process is told where process 0 listens, how many there are, and which one 
 import argparse
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 AUTO = "auto"
 _COORDINATOR = "HYBRID_JAX_COORDINATOR"
@@ -53,6 +55,24 @@ def start_distributed(option: str | None = None) -> None:
         raise ValueError(f"{first} and {second} are both set: leave one of them out")
     for name, text in given.items():
         _initialize(name, text)
+
+
+@contextmanager
+def joined(option: str | None) -> Iterator[None]:
+    """Within the block, this process is connected to the others as `start_distributed` says, and ends when one fails.
+
+    The end of the block waits for the others, 30 s at most.
+    """
+    start_distributed(option)
+    import jax  # here, as --help is answered without it
+
+    from hybrid_jax.runtime.peers import Peers
+
+    peers = Peers()
+    peers.watch()
+    with peers.explained():
+        yield
+    jax.distributed.shutdown()
 
 
 def _initialize(name: str, text: str) -> None:
