@@ -4,7 +4,7 @@ BIN := .venv/bin
 COMMA := ,
 SHELL := /bin/bash
 
-.PHONY: demo test chaos parity wheel-test config-page docs bench lint format clean
+.PHONY: demo test equality chaos parity wheel-test config-page docs bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
 	@echo "make config-page  write docs/config.md from the config's classes"
+	@echo "make equality  loss and gradients over devices, processes, meshes, chunks and dropout, as a table (3 minutes)"
 	@echo "make bench   time all of docs/performance.md beside its peers (QUICK=1: few steps)"
 	@echo "make docs    build the documentation site into site/, and check its links"
 	@echo "make lint    ruff (check + format) and pyright"
@@ -58,6 +59,9 @@ $(BIN)/.docs: $(BIN)/.installed
 
 docs: $(BIN)/.docs config-page
 	$(BIN)/mkdocs build --strict
+
+equality: $(BIN)/.installed
+	PYTHONPATH=tests:. $(BIN)/python -m support.equality
 
 PYTHONS ?= $(PYTHON)
 wheel-test:

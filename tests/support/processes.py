@@ -1,18 +1,18 @@
-"""Two real processes of one run on this machine, as a cluster would start them."""
+"""Real processes of one run on this machine, as a cluster would start them."""
 
 import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 
 
 @contextmanager
-def two_processes(
-    commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]] = ({}, {})
+def several_processes(
+    commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]]
 ) -> Iterator[list["subprocess.Popen[str]"]]:
     """Starts a command as each of the processes, with one device each; they end with the block."""
     with socket.socket() as probe:
@@ -41,3 +41,10 @@ def two_processes(
         for process in processes:
             process.kill()
             process.communicate()
+
+
+def two_processes(
+    commands: Sequence[Sequence[str]], environments: Sequence[dict[str, str]] = ({}, {})
+) -> "AbstractContextManager[list[subprocess.Popen[str]]]":
+    """`several_processes` of two."""
+    return several_processes(commands, environments)
