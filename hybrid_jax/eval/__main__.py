@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
+from hybrid_jax.runtime.faults import retry_faults
 from hybrid_jax.runtime.leave import leave
 from hybrid_jax.runtime.processes import add_distributed, joined
 from hybrid_jax.runtime.program import program
@@ -59,6 +60,7 @@ other commands:
 
 
 def main() -> int:
+    retry_faults()
     command, *rest = sys.argv[1:] or [""]
     if command in COMMANDS:
         return import_module(COMMANDS[command]).main(rest)

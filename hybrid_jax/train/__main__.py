@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
+from hybrid_jax.runtime.faults import retry_faults
 from hybrid_jax.runtime.leave import STOPPED, leave
 from hybrid_jax.runtime.processes import add_distributed, start_distributed
 from hybrid_jax.runtime.program import program
@@ -123,6 +124,7 @@ def _summary() -> int:
 def _start(arguments: argparse.Namespace, overrides: list[str], prog: str) -> "Config":
     """The config; and jax, connected to the other processes and with its cache of compiled programs."""
     keep_freed_memory()
+    retry_faults()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the tracebacks of errors that it raises
     from hybrid_jax.config import load_config, show_fields  # imported late: jax is not needed for --help
     from hybrid_jax.runtime.compilation import keep_compiled
