@@ -103,6 +103,11 @@ def check(config: Config) -> Config:
             refuse_address(path or "", name)
         check_steps(config.optimizer, config.steps)
         config.mixture.check_batch_size(config.batch_size)
+        if config.loss.parallel_weight and "aligned" not in config.mixture.shares:
+            raise ConfigError(
+                f"loss.parallel_weight {config.loss.parallel_weight}: only aligned batches have a query and its "
+                f"translations: set mixture.others aligned, or the weight to 0"
+            )
         if config.mixture.mix == "pairs" and config.loss.negatives == "local":
             raise ConfigError(
                 "mixture.mix pairs with loss.negatives local: a device has rows of one kind, which would not compete "

@@ -34,6 +34,9 @@ class PackedBatch(NamedTuple):
     """int32[rows]: this host's rows of the batch."""
     passage_group: Array
     """int32[rows x (1 + hard negatives)]"""
+    parallel: Array | None = None
+    """int32[rows], if asked for: of each row, the row of the whole batch that has the next query of its record, in a
+    circle; the row itself if no other has one."""
     teacher: TeacherVectors | None = None
     """To which the model's vectors regress, with distillation."""
 
@@ -80,7 +83,9 @@ class Batch:
         numbers = np.arange(len(self.ids) + self.pairs.passages.size)
         return np.split(numbers, [len(self.ids)]) if apart else [numbers]
 
-    def pack(self, layouts: Sequence[Layout], host: int = 0, hosts: int = 1) -> PackedBatch:
+    def pack(
+        self, layouts: Sequence[Layout], host: int = 0, hosts: int = 1, with_parallel: bool = False
+    ) -> PackedBatch:
         """The rows of process `host` out of `hosts`. With two layouts, queries and passages are packed apart."""
         lengths, sides = self.lengths, []
         for layout, numbers in zip(layouts, self.sides(len(layouts) > 1), strict=True):
@@ -92,13 +97,26 @@ class Batch:
         rows = len(self.ids) // hosts
         own = slice(host * rows, (host + 1) * rows)
         groups = self.pairs.groups[own], self.pairs.passage_groups[own].ravel()
-        return PackedBatch(tuple(sides), *(group.astype(np.int32) for group in groups))
+        packed = PackedBatch(tuple(sides), *(group.astype(np.int32) for group in groups))
+        return packed._replace(parallel=next_in_circle(self.pairs.records)[own]) if with_parallel else packed
 
     @property
     def digest(self) -> str:
         """16 hexadecimal digits: a hash of the global batch's kind, dataset, record ids and languages, row by row."""
         rows = (self.plan.kind, self.plan.dataset, self.ids, self.query_languages, self.passage_languages)
         return sha256(repr(rows).encode()).hexdigest()[:16]
+
+
+def next_in_circle(values: np.ndarray) -> np.ndarray:
+    """int32[values]: the position of the next equal value, of the last one that of the first."""
+    order = np.argsort(values, kind="stable")
+    is_first = np.diff(values[order], prepend=-1) != 0  # records are numbered from 0
+    first = np.flatnonzero(is_first)
+    after = np.arange(1, len(values) + 1)
+    after[np.append(first[1:], len(values)) - 1] = first
+    following = np.empty(len(values), np.int32)
+    following[order] = order[after]
+    return following
 
 
 def prefetch(make: Callable[[int], T], first: int, last: int, depth: int = 2) -> Iterator[T]:

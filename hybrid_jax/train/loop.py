@@ -124,7 +124,7 @@ def _train(
     host, hosts = jax.process_index(), jax.process_count()
 
     def part(batch: Batch) -> PackedBatch:
-        packed = batch.pack(layouts, host, hosts)
+        packed = batch.pack(layouts, host, hosts, with_parallel=config.loss.parallel_weight > 0)
         return packed if teacher is None else packed._replace(teacher=teacher.vectors(batch, host, hosts))
 
     encode = make_encode(config.model, mesh)

@@ -4,22 +4,19 @@ The passages of every device are negatives of every query. Scores are computed i
 pairs does not need memory for B x B scores.
 """
 
-from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hybrid_jax.runtime.mesh import batch_sharding, replicated
+from hybrid_jax.train.blocks import BLOCK_BYTES, by_blocks
+from hybrid_jax.train.consistency import reverse_kl
 
 Metrics = dict[str, Float[Array, ""]]
 Positives = Literal["one", "all"]
-
-BLOCK_BYTES = 16 * 2**20
-"""The most float32 scores that a device computes at a time. Batches with fewer are one block, without a loop."""
 
 
 class LossConfig(BaseModel):
@@ -34,6 +31,28 @@ class LossConfig(BaseModel):
     positives: Positives = "one"
     """all: every row's passage that means the same as a query's own (a translation, a copy) is a positive of it, too,
     and none competes with another. one: such passages are left out. Aligned batches are made for "all"."""
+    reverse_weight: float = Field(default=0.5, ge=0, le=1)
+    """α of (1-α-β)·query_to_passage + α·passage_to_query + β·kl, with directions both."""
+    kl_weight: float = Field(default=0.0, ge=0, le=1)
+    """β, with directions both: the share of the divergence of a query's ranking of the passages from its passage's
+    ranking of the queries. CLEAR (arXiv 2604.05821) has α 0.4 and β 0.2."""
+    parallel_weight: float = Field(default=0.0, ge=0)
+    """Adds this times the Jensen-Shannon divergence between the rankings of the batch's passages for a query and for
+    its translation in the batch (arXiv 2604.05684). Only aligned batches have translations of a query."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "LossConfig":
+        if self.directions != "both" and (self.kl_weight or self.reverse_weight != 0.5):
+            raise ValueError(
+                f"reverse_weight {self.reverse_weight} and kl_weight {self.kl_weight} are for directions both, but "
+                f"directions is {self.directions}: set it to both"
+            )
+        if self.reverse_weight + self.kl_weight > 1:
+            raise ValueError(
+                f"reverse_weight {self.reverse_weight} and kl_weight {self.kl_weight} leave nothing to "
+                f"query_to_passage: lower them to at most 1 together"
+            )
+        return self
 
 
 class Texts(NamedTuple):
@@ -74,6 +93,8 @@ def contrastive_loss(
     mesh: Mesh | None = None,
     block_bytes: int = BLOCK_BYTES,
     positives: Positives = "one",
+    reverse_weight: float = 0.5,
+    kl_weight: float = 0.0,
 ) -> tuple[Float[Array, ""], Metrics]:
     """The InfoNCE loss over all `passages`, without false negatives; and metrics.
 
@@ -87,7 +108,9 @@ def contrastive_loss(
     here, as is usual. A row's own hard negative is a false negative, too, if it is in the query's group.
 
     `directions` "both" averages this with the loss of finding the query, as in CLIP: positive i+ is compared with all
-    queries outside its group. Hard negatives have no query and take no part in it.
+    queries outside its group. Hard negatives have no query and take no part in it. More generally, with α
+    `reverse_weight` and β `kl_weight`, the loss is (1-α-β) · forward + α · reverse + β · `reverse_kl` (see there), as
+    in CLEAR (Lee et al. 2026, arXiv 2604.05821).
 
     With `positives` "all", the positives P(i) of query i are the positives of all rows in its group: its own, its
     translations, its copies. With N(i) the passages outside its group, the row's loss is the mean over j in P(i) of
@@ -107,7 +130,8 @@ def contrastive_loss(
     Metrics: `accuracy` (fraction of positives that score above every negative of their query, mean over queries),
     `negatives` and `masked` (mean number per query of passages compared with it, and of those left out),
     `masked_fraction` (masked / (negatives + masked)), `positive_score` and `negative_score` (mean cosines; of positives
-    first the mean per query), and with `positives` "all" also `positives` (mean number per query).
+    first the mean per query), with `positives` "all" also `positives` (mean number per query), and with `kl_weight`
+    also `reverse_kl`.
 
     Memory: give `mesh` where rows are split over its devices. Each device holds all passages and their gradient
     (candidates x dim x 4 bytes each; for "both", also the queries and theirs) and compares its own rows with them in
@@ -131,12 +155,23 @@ def contrastive_loss(
     number = jnp.where(candidate % per_row == 0, candidate // per_row, -1)
     query_texts = Texts(queries.astype(jnp.float32), query_group, row // (rows // shards), row)
     passage_texts = Texts(passages.astype(jnp.float32), passage_group, candidate // (candidates // shards), number)
-    compare = partial(_compare, temperature=temperature, mesh=mesh, block_bytes=block_bytes, positives=positives)
+
+    def compare(texts: Texts, candidates: Texts) -> RowResults:
+        def of_block(block: Texts, whole: tuple[Texts, Array]) -> RowResults:
+            return _compare_block(block, *whole, positives)
+
+        return by_blocks(of_block, texts, (candidates, temperature), 4 * len(candidates.number), mesh, block_bytes)
+
     results = compare(query_texts, passage_texts)
-    loss = jnp.mean(results.loss)
+    loss, divergence = jnp.mean(results.loss), None
     if directions == "both":
         own = jax.tree.map(lambda array: array[::per_row], passage_texts)
-        loss = (loss + jnp.mean(compare(own, query_texts).loss)) / 2
+        reverse = jnp.mean(compare(own, query_texts).loss)
+        loss = (1 - reverse_weight - kl_weight) * loss + reverse_weight * reverse
+        if kl_weight:
+            vectors = query_texts.vectors, own.vectors
+            divergence = reverse_kl(*vectors, query_group, temperature, shards, mesh, block_bytes)
+            loss += kl_weight * divergence
 
     negatives, masked = results.negatives.sum(), results.masked.sum()
     metrics = {
@@ -149,52 +184,9 @@ def contrastive_loss(
     }
     if positives == "all":
         metrics["positives"] = results.positives.sum() / rows
+    if divergence is not None:
+        metrics["reverse_kl"] = divergence
     return loss, jax.lax.stop_gradient(metrics)
-
-
-def _compare(
-    texts: Texts,
-    candidates: Texts,
-    temperature: Float[Array, ""],
-    mesh: Mesh | None,
-    block_bytes: int,
-    positives: Positives,
-) -> RowResults:
-    """Each text with all candidates: in one go, or each device its own texts, block by block."""
-    rows = len(texts.number) // (1 if mesh is None else mesh.size)
-    blocks = _number_of_blocks(rows, max(block_bytes // (4 * len(candidates.number)), 1))
-    if blocks == 1:
-        return _compare_block(texts, candidates, temperature, positives)
-    if mesh is None:
-        return _compare_blockwise(texts, candidates, temperature, blocks, positives)
-    axes = mesh.axis_names
-
-    # By shard_map, so that no block has rows of another device.
-    def on_device(texts: Texts, candidates: Texts, temperature: Float[Array, ""]) -> RowResults:
-        # Varying before the loop, not in it: devices then add up their gradients once, not in every block.
-        candidates, temperature = jax.lax.pcast((candidates, temperature), axes, to="varying")
-        return _compare_blockwise(texts, candidates, temperature, blocks, positives)
-
-    split, whole = batch_sharding(mesh).spec, replicated(mesh).spec
-    return jax.shard_map(on_device, mesh=mesh, in_specs=(split, whole, whole), out_specs=split)(
-        texts, candidates, temperature
-    )
-
-
-def _number_of_blocks(rows: int, most_rows: int) -> int:
-    """The fewest equal blocks of at most `most_rows`."""
-    return next(blocks for blocks in range(-(-rows // most_rows), rows + 1) if rows % blocks == 0)
-
-
-def _compare_blockwise(
-    texts: Texts, candidates: Texts, temperature: Float[Array, ""], blocks: int, positives: Positives
-) -> RowResults:
-    @partial(jax.checkpoint, prevent_cse=False)  # the loop itself keeps the two computations apart
-    def compare(block: Texts) -> RowResults:
-        return _compare_block(block, candidates, temperature, positives)
-
-    results = jax.lax.map(compare, jax.tree.map(lambda array: array.reshape(blocks, -1, *array.shape[1:]), texts))
-    return jax.tree.map(jnp.ravel, results)
 
 
 def _compare_block(texts: Texts, candidates: Texts, temperature: Float[Array, ""], positives: Positives) -> RowResults:

@@ -7,10 +7,12 @@ lengths) or differentiated apart from the encoder (cached gradients), and the tr
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from hybrid_jax.data.batch import TeacherVectors
+from hybrid_jax.train.consistency import parallel_divergence
 from hybrid_jax.train.loss import LossConfig, Metrics, contrastive_loss
 
 
@@ -33,6 +35,8 @@ class Groups(NamedTuple):
 
     queries: Int[Array, " rows"]
     passages: Int[Array, " candidates"]
+    parallel: Int[Array, " rows"] | None = None
+    """With `loss.parallel_weight`: the row of another query of each row's record, its own where there is none."""
 
 
 Objective = Callable[[Vectors, Groups], tuple[Float[Array, ""], Metrics]]
@@ -47,7 +51,7 @@ def make_objective(config: LossConfig, mesh: Mesh) -> Objective:
     shards = mesh.size if config.negatives == "local" else 1
 
     def objective(vectors: Vectors, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
-        return contrastive_loss(
+        loss, metrics = contrastive_loss(
             vectors.queries,
             vectors.passages,
             groups.queries,
@@ -57,6 +61,15 @@ def make_objective(config: LossConfig, mesh: Mesh) -> Objective:
             shards,
             mesh,
             positives=config.positives,
+            reverse_weight=config.reverse_weight,
+            kl_weight=config.kl_weight,
         )
+        if not config.parallel_weight:
+            return loss, metrics
+        assert groups.parallel is not None
+        texts = vectors.queries, vectors.passages, groups.parallel
+        divergence, share = parallel_divergence(*texts, vectors.temperature, shards, mesh)
+        more = jax.lax.stop_gradient({"parallel_divergence": divergence, "parallel": share})
+        return loss + config.parallel_weight * divergence, {**metrics, **more}
 
     return objective

@@ -106,8 +106,9 @@ def _batch(config: Config, mesh: Mesh, shapes: Sequence[tuple[int, int, int, int
         for chunks, count, length, slots in shapes
     )
     groups = rows(config.batch_size), rows(config.batch_size * (1 + config.data.hard_negatives))
+    batch = PackedBatch(sides, *groups, rows(config.batch_size) if config.loss.parallel_weight else None)
     if config.distillation.store is None:
-        return PackedBatch(sides, *groups)
+        return batch
     shape = config.batch_size, config.model.dim
     vectors = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=rows_sharding(mesh, len(shape)))
-    return PackedBatch(sides, *groups, TeacherVectors(vectors, vectors))
+    return batch._replace(teacher=TeacherVectors(vectors, vectors))

@@ -77,7 +77,7 @@ def measure(
 ) -> tuple[Float[Array, ""], Metrics]:
     """The loss of a global batch, and its metrics: the objective's, `loss` and `temperature`."""
     vectors = encode(parameters, batch, dropout_key)
-    loss, metrics = objective(vectors, Groups(batch.query_group, batch.passage_group))
+    loss, metrics = objective(vectors, Groups(batch.query_group, batch.passage_group, batch.parallel))
     return loss, {"loss": loss, "temperature": vectors.temperature, **metrics}
 
 

@@ -38,7 +38,7 @@ def run(tiny_run, tmp_path_factory) -> Run:
     parts = {
         "steps": STEPS,
         "mixture": MIXTURE,
-        "loss": LossConfig(positives="all", directions="both"),
+        "loss": LossConfig(positives="all", directions="both", reverse_weight=0.4, kl_weight=0.2, parallel_weight=0.5),
         "checkpoint": CheckpointConfig(every=6, best_metric="loss"),
         "heldout_every": 6,
     }
@@ -65,6 +65,9 @@ def test_the_log_says_how_many_positives_a_query_had(run: Run):
         # Records of 3, 3 and 2 languages among 8 rows, where none shares a passage with another: 9 + 9 + 4 pairs.
         expected = 22 / 8 if line["kind"] == "aligned" else 1
         assert (line["positives"], line["masked"], line["negatives"]) == (expected, 0, 8 - expected)
+        assert line["parallel"] == (line["kind"] == "aligned")
+        assert (line["parallel_divergence"] > 0) == (line["kind"] == "aligned")
+        assert line["reverse_kl"] > 0
     # 8 passages; half of the batches have 1 positive for each query, the others 22 / 8.
     assert "each query sees 6 negatives (0.0 masked on average) from 2 devices, and 1.9 positives" in run.printed
     assert "heldout_loss" in log[5]
@@ -102,3 +105,10 @@ def test_one_positive_on_aligned_batches_is_said_to_learn_no_translations(run: R
 def test_a_batch_of_broken_groups_is_refused_before_any_data_is_read(run: Run):
     with pytest.raises(ConfigError, match=r"batch_size 10 is not a multiple of mixture\.group_size 4"):
         check(run.config.model_copy(update={"batch_size": 10}))
+
+
+def test_parallel_queries_are_refused_where_no_batch_has_them(run: Run):
+    with pytest.raises(
+        ConfigError, match=r"only aligned batches have a query and its translations: set mixture\.others"
+    ):
+        check(run.config.model_copy(update={"mixture": MixtureConfig()}))
