@@ -75,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
         help="what --search chooses from; FIELD=[A,B] for choices",
     )
     parser.add_argument("--arms", metavar="NAME,…", help="arms that have names, see above")
+    parser.add_argument(
+        "--languages-curve", metavar="N,…", help="arms that train on the first 2, 4, … languages: 2,4,8,11"
+    )
+    parser.add_argument(
+        "--order",
+        metavar="diverse|similar|FILE",
+        help="of --languages-curve: by typological distance, or a file with a language a line (default: diverse)",
+    )
     parser.add_argument("--seeds", help="how many seeds, from the config's on, or which: 3, or 0,7 (default: 1)")
     parser.add_argument("--tasks", help="what each run is evaluated on, as in hybrid_jax.eval (default: demo)")
     parser.add_argument("--baseline", metavar="ARM,…", help="what the others are tested against (default: the first)")
@@ -131,6 +139,9 @@ def _requested_fields(arguments: argparse.Namespace, words: list[str]) -> dict[s
     for name in ("arms", "tasks", "baseline"):
         text = getattr(arguments, name)
         given[name] = None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    given["order"] = arguments.order
+    if arguments.languages_curve is not None:
+        given["languages_curve"] = arguments.languages_curve.split(",")
     if arguments.skip_bad_rows:
         given["skip_bad_rows"] = True
     content |= {name: value for name, value in given.items() if value is not None}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from hybrid_jax.ablate.arms import Arm
 
-NAMES = {"mixture.monolingual_fraction": "α, the share of monolingual batches"}
+NAMES = {"mixture.monolingual_fraction": "α, the share of monolingual batches", "languages": "training languages"}
 LOG_RATIO = 16
 """From this ratio of the largest value to the smallest on, an axis without 0 has a log scale."""
 BESIDE = 0.2

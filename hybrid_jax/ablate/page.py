@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from hybrid_jax.ablate import charts, figures, findings, tables
+from hybrid_jax.ablate import charts, curve, figures, findings, tables
 from hybrid_jax.ablate.axis import Axis, axis_of
 from hybrid_jax.ablate.charts import Chart, Front
 from hybrid_jax.ablate.folder import Cost
@@ -74,6 +74,7 @@ def _html(sweep: Sweep, statistics: Statistics, axis: Axis, tasks: Sequence[dict
             name=sweep.folder.resolve().name,
             sweep=sweep,
             axis=axis,
+            pair_groups=curve.GROUPS,
             tasks=tasks,
             supported=findings.supported(sweep, statistics),
             not_supported=findings.not_supported(sweep, statistics),
@@ -124,6 +125,7 @@ def _task(
             METRICS[name].label: {arm: [rows.amount(name, value) for value in values] for arm, values in by_arm.items()}
             for name, by_arm in space_measures(sweep, task).items()
         },
+        "pairs": _pairs(sweep, task),
         "questions": {
             METRICS[name].label: METRICS[name].question
             for name in [*(name for name, _ in statistics.figures(task, "bias")), *SPACE_BIAS]
@@ -139,6 +141,12 @@ def _estimates(sweep: Sweep, statistics: Statistics, task: str, kind: Kind) -> d
     columns = statistics.figures(task, kind)
     by_arm = {arm: [_cell(figure, statistics.estimates[task, arm, figure]) for figure in columns] for arm in sweep.runs}
     return {"header": [findings.figure_label(figure) for figure in columns], "rows": by_arm}
+
+
+def _pairs(sweep: Sweep, task: str) -> dict[str, list[str]]:
+    """{arm of a languages curve: cross-lingual mAP of each of `curve.GROUPS`}."""
+    means = curve.pair_means(sweep, task)
+    return {arm: [rows.amount("map", by_group[group]) for group in curve.GROUPS] for arm, by_group in means.items()}
 
 
 def _cell(figure: Figure, value: Any) -> tuple[str, str]:

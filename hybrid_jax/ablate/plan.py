@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from hybrid_jax.ablate.arms import ALPHA, WEIGHTS, Arm, ArmError, arms
 from hybrid_jax.ablate.budget import unequal
+from hybrid_jax.ablate.curve import crossed, curve_arms
 from hybrid_jax.ablate.folder import CONFIG, Plan, SweepError, read_plan, runs, write_plan
 from hybrid_jax.ablate.request import Request, RequestError
 from hybrid_jax.config import Config, ConfigError, dump_config, flat, load_config
@@ -29,7 +30,7 @@ def make_plan(sweep_request: Request, command: str) -> Planned:
     if sweep_request.config is None:
         raise RequestError("no base config: give --config configs/demo.yaml, or a sweep file that names one")
     base = load_config(sweep_request.config, fields=sweep_request.set)
-    listed, errors = arms(sweep_request.grid, sweep_request.named, sweep_request.own, base.steps)
+    listed, errors = _arms(sweep_request, base)
     configs: dict[str, Config] = {}
     wrong: dict[str, list[str]] = {}
     for arm in listed:
@@ -109,6 +110,18 @@ def check_same(sweep: Path, plan: Plan) -> None:
 def fields_of(config: Config) -> dict[str, Any]:
     """The values of a config by dotted field."""
     return flat(config.model_dump(mode="json"))
+
+
+def _arms(sweep_request: Request, base: Config) -> tuple[list[Arm], list[str]]:
+    """The arms of the request, and a line for each that cannot be made."""
+    curve: list[Arm] = []
+    if sweep_request.languages_curve:
+        datasets = base.model_dump(mode="json")["data"]["datasets"]
+        curve = curve_arms(sweep_request.languages_curve, sweep_request.order, datasets)
+        if not sweep_request.grid and not sweep_request.arms:
+            return curve, []
+    listed, errors = arms(sweep_request.grid, sweep_request.named, sweep_request.own, base.steps)
+    return crossed(curve, listed) if curve else listed, errors
 
 
 def _resolve(sweep_request: Request, arm: Arm) -> Config:

@@ -4,6 +4,8 @@ config: configs/demo.yaml                 # --config
 set: {steps: 400}                         # any field for all arms: --steps 400
 grid: {mixture.monolingual_fraction: [0, 0.5, 1]}    # --grid mixture.monolingual_fraction=0,0.5,1
 arms: [x-x, both: {loss.directions: both}]           # --arms x-x; arms of one's own in the file only
+languages_curve: [2, 4, 8]                # --languages-curve 2,4,8: arms with the first n training languages
+order: diverse                            # --order diverse, similar, or a file with a language a line
 seeds: 3                                  # a number of seeds, or a list of them: --seeds 3, --seeds 0,7
 tasks: [demo]                             # --tasks demo,xquad_r
 baseline: alpha=0.5                       # --baseline; several: [alpha=0, alpha=1], --baseline alpha=0,alpha=1
@@ -42,6 +44,10 @@ class Request(BaseModel):
     """The values of each field that varies."""
     arms: list[str | dict[str, dict[str, Any]]] = []
     """Names of mixtures, and arms of one's own: {name: {field: value}}."""
+    languages_curve: list[int] = []
+    """Numbers of training languages, each an arm."""
+    order: str = "diverse"
+    """The order of languages for `languages_curve`: diverse, similar, or a file (see `curve_arms`)."""
     search: int | None = None
     """How many trials a search makes, instead of a sweep."""
     ranges: dict[str, str | list[Any]] = {}

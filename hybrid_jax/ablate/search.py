@@ -63,7 +63,14 @@ def make_plan(wanted: Request, command: str) -> SearchPlan:
         raise RequestError("no base config: give --config configs/demo.yaml")
     if wanted.search is None or wanted.search < 1 or not wanted.ranges:
         raise RequestError("a search needs a number of trials and a range: --search 20 --range FIELD=LOW:HIGH")
-    if wanted.grid or wanted.arms or wanted.baseline or wanted.seeds != 1 or wanted.tasks != ["demo"]:
+    if (
+        wanted.grid
+        or wanted.arms
+        or wanted.languages_curve
+        or wanted.baseline
+        or wanted.seeds != 1
+        or wanted.tasks != ["demo"]
+    ):
         raise RequestError(
             "--search has no grid, arms, seeds, tasks or baseline: search on held-out data, then sweep with the best"
         )

@@ -84,6 +84,12 @@ def script_name(script: str) -> str:
     return _SCRIPT_NAMES.get(script) or Locale("en").scripts.get(script) or script
 
 
+def identity(code: str) -> str:
+    """The code that all codes of a language share, whatever their script or region: "zh" of "zho_Hant"."""
+    parsed = _parse(code)
+    return code if parsed is None else parsed[1]
+
+
 def groups(codes: Iterable[str], trained_on: set[str] | None = None) -> dict[str, dict[str, list[str]]]:
     """{"script": {name: codes}, "family": {name: codes}, "seen": {"seen": codes, "unseen": codes}}, all sorted.
 
@@ -96,14 +102,9 @@ def groups(codes: Iterable[str], trained_on: set[str] | None = None) -> dict[str
         members["script"].setdefault(script_name(facts.script) if facts else UNKNOWN, []).append(code)
         members["family"].setdefault(facts.family if facts and facts.family else UNKNOWN, []).append(code)
         if trained_on is not None:
-            seen = _identity(code) in {_identity(trained) for trained in trained_on}
+            seen = identity(code) in {identity(trained) for trained in trained_on}
             members.setdefault("seen", {}).setdefault("seen" if seen else "unseen", []).append(code)
     return {kind: dict(sorted(by_name.items())) for kind, by_name in members.items()}
-
-
-def _identity(code: str) -> str:
-    parsed = _parse(code)
-    return code if parsed is None else parsed[1]
 
 
 def _parse(code: str) -> tuple[str, str, str] | None:

@@ -1,0 +1,135 @@
+"""The languages curve: arms whose set of training languages grows, and what they score on seen and unseen languages."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hybrid_jax.ablate.arms import Arm, ArmError
+from hybrid_jax.ablate.results import Sweep
+from hybrid_jax.ablate.typology import in_order
+from hybrid_jax.eval.languages import identity, language
+
+DATASETS = "data.datasets"
+AXIS = "languages"
+ONE_LANGUAGE = {"monolingual", "same_language"}
+
+
+def curve_arms(sizes: Sequence[int], order: str, datasets: Sequence[Mapping[str, Any]]) -> list[Arm]:
+    """An arm for each size n, which trains on the first n languages of the order.
+
+    `order` is "diverse" or "similar" (see `typology.in_order`), of the languages that the base config's `datasets`
+    name; or a file with a language a line. A dataset keeps those of its languages that are among the n; it is left out
+    if these are fewer than two and it is not for pairs in one language alone.
+
+    Raises ArmError in one line for sizes or an order that cannot be.
+    """
+    ordered = _ordered(order, datasets)
+    if list(sizes) != sorted(set(sizes)) or sizes[0] < 2 or sizes[-1] > len(ordered):
+        shown = ",".join(map(str, sizes))
+        raise ArmError(
+            f"--languages-curve {shown}: give growing numbers from 2 to {len(ordered)}, the languages of the order "
+            f"({', '.join(ordered)})"
+        )
+    return [
+        Arm(name=f"{AXIS}={size}", overrides={DATASETS: _restricted(datasets, ordered[:size])}, axis={AXIS: size})
+        for size in sizes
+    ]
+
+
+def crossed(curve: Iterable[Arm], others: Sequence[Arm]) -> list[Arm]:
+    """Each size of the curve with each of the other arms; the curve alone if there are none."""
+    if not others:
+        return list(curve)
+    return [
+        Arm(name=f"{arm.name}_{size.name}", overrides=arm.overrides | size.overrides, axis=arm.axis | size.axis)
+        for size in curve
+        for arm in others
+    ]
+
+
+def trained_languages(arm: Arm) -> list[str] | None:
+    """The languages of an arm of a curve, None of another arm."""
+    if AXIS not in arm.axis:
+        return None
+    named = [language for dataset in arm.overrides[DATASETS] for language in dataset["languages"]]
+    return list(dict.fromkeys(named))
+
+
+GROUPS = tuple(
+    f"{seen}, {script} script" for seen in ("both seen", "one seen", "none seen") for script in ("same", "another")
+)
+"""Pairs of a query's and a candidate's language: was the arm trained on them, and are they in the same script?"""
+
+
+def pair_means(sweep: Sweep, task: str) -> dict[str, dict[str, float | None]]:
+    """{arm of a curve: {group of GROUPS: cross-lingual mAP}}: the mean over the runs' means over pairs of languages.
+
+    Every pair of languages counts once, however many queries it has. None where no pair is in a group.
+    """
+    means: dict[str, dict[str, float | None]] = {}
+    for arm in sweep.arms:
+        trained = trained_languages(arm)
+        if trained is None:
+            continue
+        of_groups: dict[str, list[float]] = {group: [] for group in GROUPS}
+        for run in sweep.runs[arm.name]:
+            table = run.tables[task]
+            for one, other, values in _pairs(table.languages, table.candidate_languages, table.cross_lingual["map"]):
+                of_groups[_group(one, other, trained)].append(float(np.nanmean(values)))
+        means[arm.name] = {group: float(np.mean(values)) if values else None for group, values in of_groups.items()}
+    return means
+
+
+def _ordered(order: str, datasets: Sequence[Mapping[str, Any]]) -> list[str]:
+    if order in ("diverse", "similar"):
+        unnamed = [dataset["name"] for dataset in datasets if dataset["languages"] is None]
+        if unnamed:
+            raise ArmError(
+                f"--order {order}: dataset {unnamed[0]!r} does not name its languages: list them in its languages, or "
+                f"give a file with a language a line, --order FILE"
+            )
+        languages = list(dict.fromkeys(language for dataset in datasets for language in dataset["languages"]))
+        if not languages:
+            raise ArmError("--languages-curve: the base config has no datasets: name some in data.datasets")
+        return in_order(languages, diverse=order == "diverse")
+    try:
+        lines = Path(order).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArmError(f"--order {order}: {reason}: give diverse, similar, or a file with a language a line") from None
+    if len(set(lines)) < len(lines) or not lines:
+        raise ArmError(f"--order {order}: give each language once, one a line")
+    return lines
+
+
+def _restricted(datasets: Sequence[Mapping[str, Any]], languages: Sequence[str]) -> list[dict[str, Any]]:
+    kept: list[dict[str, Any]] = []
+    for dataset in datasets:
+        own = dataset["languages"]
+        common = [language for language in languages if own is None or language in own]
+        alone = dataset["kinds"] is not None and set(dataset["kinds"]) <= ONE_LANGUAGE
+        if len(common) >= 2 or (common and alone):
+            kept.append({**dataset, "languages": common})
+    return kept
+
+
+def _pairs(
+    queries: Sequence[str], candidates: Sequence[str], values: np.ndarray
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """(query language, candidate language, the values of its queries) of each two different languages."""
+    of_query = np.array(queries)
+    for one in dict.fromkeys(queries):
+        for column, other in enumerate(candidates):
+            of_pair = values[of_query == one, column]
+            if one != other and not np.isnan(of_pair).all():
+                yield one, other, of_pair
+
+
+def _group(one: str, other: str, trained: Sequence[str]) -> str:
+    known = {identity(code) for code in trained}
+    seen = ("none seen", "one seen", "both seen")[(identity(one) in known) + (identity(other) in known)]
+    facts = language(one), language(other)
+    same = facts[0] is not None and facts[1] is not None and facts[0].script == facts[1].script
+    return f"{seen}, {'same' if same else 'another'} script"

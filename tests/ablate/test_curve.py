@@ -1,0 +1,138 @@
+"""The languages curve: arms that grow by typological distance, and their scores on seen and unseen languages."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.made_up_sweep import made_up_sweep
+
+from hybrid_jax.ablate.arms import Arm, ArmError
+from hybrid_jax.ablate.axis import axis_of
+from hybrid_jax.ablate.curve import GROUPS, crossed, curve_arms, pair_means, trained_languages
+from hybrid_jax.ablate.page import write_page
+from hybrid_jax.ablate.plan import make_plan
+from hybrid_jax.ablate.request import request
+from hybrid_jax.ablate.results import read_sweep
+from hybrid_jax.ablate.typology import TypologyError, distance, in_order
+
+ELEVEN = ["ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
+
+
+def dataset(name: str, languages: list[str] | None, kinds: list[str] | None = None) -> dict[str, Any]:
+    return {"name": name, "path": f"{name}.jsonl", "languages": languages, "kinds": kinds}
+
+
+def test_distances_are_those_of_uriel():
+    """1 - cosine of lang2vec's syntax_knn, to two digits."""
+    expected = {("de", "en"): 0.10, ("en", "es"): 0.18, ("th", "vi"): 0.10, ("tr", "vi"): 0.67, ("hi", "tr"): 0.34}
+    assert {pair: round(distance(*pair), 2) for pair in expected} == expected
+    assert distance("zh-Hant", "zho_Hans") == distance("en", "en") == 0
+    assert distance("tr", "en") == distance("en", "tr")
+    with pytest.raises(TypologyError, match=r"no typological features of 'tlh'.*--order FILE"):
+        distance("en", "tlh")
+
+
+def test_diverse_goes_far_and_similar_stays_near():
+    diverse, similar = in_order(ELEVEN, True), in_order(ELEVEN, False)
+    assert sorted(diverse) == sorted(similar) == ELEVEN
+    assert diverse[:3] == ["en", "tr", "th"]
+    assert similar[:4] == ["en", "de", "ru", "el"]
+    assert in_order(["de", "th"], True)[0] == "de"
+    for ordered, best in ((diverse, max), (similar, min)):
+        for place in range(1, 11):
+            gaps = {one: min(distance(one, before) for before in ordered[:place]) for one in ordered[place:]}
+            assert gaps[ordered[place]] == pytest.approx(best(gaps.values()), abs=1e-9)
+
+
+def test_an_arm_has_the_first_languages_of_each_dataset_that_still_has_pairs():
+    datasets = [dataset("all", ELEVEN), dataset("few", ["de", "th", "vi"]), dataset("own", ["de"], ["monolingual"])]
+    arms = curve_arms([2, 11], "similar", datasets)
+    assert [arm.name for arm in arms] == ["languages=2", "languages=11"]
+    two = arms[0].overrides["data.datasets"]
+    assert [(part["name"], part["languages"]) for part in two] == [("all", ["en", "de"]), ("own", ["de"])]
+    assert [part["name"] for part in arms[1].overrides["data.datasets"]] == ["all", "few", "own"]
+    assert trained_languages(arms[0]) == ["en", "de"]
+    axis = axis_of(arms)
+    assert axis.label == "training languages"
+    assert [label for _, label in axis.ticks] == ["2", "11"]
+
+
+def test_a_file_orders_languages_that_datasets_need_not_name(tmp_path: Path):
+    (tmp_path / "order.txt").write_text("th\nen\nde\n")
+    arms = curve_arms([2, 3], str(tmp_path / "order.txt"), [dataset("all", None)])
+    assert [trained_languages(arm) for arm in arms] == [["th", "en"], ["th", "en", "de"]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "order", "languages", "message"),
+    [
+        ([1, 2], "diverse", ["en", "de"], r"--languages-curve 1,2: give growing numbers from 2 to 2, .*\(en, de\)"),
+        ([2, 3], "diverse", ["en", "de"], "--languages-curve 2,3: give growing"),
+        ([3, 2], "diverse", ELEVEN, "--languages-curve 3,2: give growing"),
+        ([2], "similar", None, "--order similar: dataset 'a' does not name its languages: list them"),
+        ([2], "nowhere.txt", ["en", "de"], "--order nowhere.txt: No such file or directory: give diverse, similar, or"),
+    ],
+)
+def test_a_curve_that_cannot_be_is_one_line(sizes: list[int], order: str, languages: list[str] | None, message: str):
+    with pytest.raises(ArmError, match=message):
+        curve_arms(sizes, order, [dataset("a", languages)])
+
+
+def test_a_request_is_planned_alone_and_crossed_with_other_arms():
+    content = {
+        "config": "configs/demo.yaml",
+        "set": {"data.datasets.0.languages": ["en", "de", "tr", "zh"]},
+        "languages_curve": ["2", "4"],
+    }
+    plan, configs = make_plan(request(content, "options"), "made up")
+    assert [arm.name for arm in plan.arms] == ["languages=2", "languages=4"]
+    assert configs["languages=2"].data.datasets[0].languages == ("en", "tr")
+    assert [sentence.split()[0] for sentence in plan.unequal] == ["data.datasets"]
+    plan, configs = make_plan(request({**content, "arms": ["x-y", "hybrid"], "order": "similar"}, "options"), "made up")
+    assert [arm.name for arm in plan.arms] == [f"{arm}_languages={n}" for n in (2, 4) for arm in ("x-y", "hybrid")]
+    assert configs["x-y_languages=2"].data.datasets[0].languages == ("en", "de")
+    assert configs["x-y_languages=2"].mixture.monolingual_fraction == 0
+    assert crossed(plan.arms, []) == plan.arms
+
+
+def test_pairs_are_apart_by_what_was_seen_and_by_script(tmp_path: Path):
+    """Evaluated on de, en and th: an arm saw two of them, or all."""
+    sizes = {2: ["en", "de"], 3: ["en", "de", "th"]}
+    arms = [
+        Arm(name=f"languages={n}", overrides={"data.datasets": [dataset("a", languages)]}, axis={"languages": n})
+        for n, languages in sizes.items()
+    ]
+    folder = made_up_sweep(tmp_path / "sweep", {"languages=2": 0.5, "languages=3": 1.0}, arms=arms)
+    sweep = read_sweep(folder)
+    means = pair_means(sweep, "records")
+    tables = [run.tables["records"] for run in sweep.runs["languages=2"]]
+
+    def expected(*pairs: tuple[str, str]) -> float:
+        of_pairs = [
+            table.cross_lingual["map"][np.array(table.languages) == one, table.candidate_languages.index(other)].mean()
+            for table in tables
+            for one, other in pairs
+        ]
+        return float(np.mean(of_pairs))
+
+    two = means["languages=2"]
+    assert two["both seen, same script"] == pytest.approx(expected(("de", "en"), ("en", "de")))
+    assert two["one seen, another script"] == pytest.approx(
+        expected(("de", "th"), ("th", "de"), ("en", "th"), ("th", "en"))
+    )
+    assert {group for group, value in two.items() if value is None} == set(GROUPS) - {
+        "both seen, same script",
+        "one seen, another script",
+    }
+    assert means["languages=3"]["both seen, another script"] is not None
+    page = write_page(folder).read_text(encoding="utf-8")
+    assert "By pair of languages: cross-lingual mAP" in page
+    shown = f"{two['both seen, same script']:.4f}".removeprefix("0")
+    assert f"<td>{shown}</td>" in page or f"<td>0{shown}</td>" in page
+
+
+def test_a_sweep_without_a_curve_has_no_such_table(tmp_path: Path):
+    folder = made_up_sweep(tmp_path / "sweep", {"alpha=0": 0.1, "alpha=1": 0.5})
+    assert pair_means(read_sweep(folder), "records") == {}
+    assert "By pair of languages" not in write_page(folder).read_text(encoding="utf-8")
