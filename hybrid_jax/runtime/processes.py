@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 AUTO = "auto"
 _COORDINATOR = "HYBRID_JAX_COORDINATOR"
@@ -80,14 +81,16 @@ def _initialize(name: str, text: str) -> None:
 
     from hybrid_jax.runtime.peers import HEARTBEAT
 
-    shared = {"heartbeat_timeout_seconds": HEARTBEAT, "shutdown_timeout_seconds": _AT_THE_END}
+    initialize = partial(
+        jax.distributed.initialize, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=_AT_THE_END
+    )
     try:
         if text == AUTO:
-            jax.distributed.initialize(initialization_timeout=_TO_FIND_EACH_OTHER[AUTO], **shared)
+            initialize(initialization_timeout=_TO_FIND_EACH_OTHER[AUTO])
         else:
             address, count, number = _parts(name, text)
             waiting = _TO_FIND_EACH_OTHER["told"]
-            jax.distributed.initialize(address, count, number, initialization_timeout=waiting, **shared)
+            initialize(address, count, number, initialization_timeout=waiting)
     except (RuntimeError, ValueError) as error:
         undefined = isinstance(error, ValueError) and "should be defined" in str(error)
         if "must be called before" in str(error) or (isinstance(error, ValueError) and not undefined):

@@ -77,6 +77,7 @@ SHAPES = {
 
 def resized(place: Place, shapes: Sequence[str]) -> list[Outcome]:
     """A run that is told to stop and goes on in another shape. Equal: the same batches, losses up to rounding."""
+    children: list[Child] = []
     reference, outcomes, before = place.arena.reference(), [], 0
     for number, shape in enumerate(shapes):
         processes, devices, more = SHAPES[shape]

@@ -33,5 +33,5 @@ def packed(
         shape = layout.shape(places.rows)
         read = lambda chosen: np.concatenate([texts[i] for i in chosen] or [np.zeros(0, np.int32)])  # noqa: E731
         sides.append(fill(places, numbers, lengths[numbers], read, len(texts), shape, 0, host, hosts))
-    groups = (np.split(rows[f"{side}_group"], hosts)[host] for side in ("query", "passage"))
-    return PackedBatch(tuple(sides), *groups)
+    query, passage = (np.split(rows[f"{side}_group"], hosts)[host] for side in ("query", "passage"))
+    return PackedBatch(tuple(sides), query, passage)

@@ -6,7 +6,7 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -134,7 +134,12 @@ def taught(tiny_run, tmp_path_factory) -> Taught:
     folder = tmp_path_factory.mktemp("taught")
     base = parse_config(tiny_run.yaml)
     store = _prepared(base, folder, tiny_run.folder)
-    content = base.model_dump(mode="json") | {"steps": 12, "heldout_every": 6, "seed": 5, "microbatch_rows": 4}
+    content: dict[str, Any] = base.model_dump(mode="json") | {
+        "steps": 12,
+        "heldout_every": 6,
+        "seed": 5,
+        "microbatch_rows": 4,
+    }
     content["distillation"] = {"store": str(store)}
     content["checkpoint"] |= {"every": 6, "best_metric": "loss"}
     content["mixture"] |= {"monolingual_fraction": 0.5}
