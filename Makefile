@@ -4,13 +4,14 @@ BIN := .venv/bin
 COMMA := ,
 SHELL := /bin/bash
 
-.PHONY: demo test equality chaos parity wheel-test config-page docs bench lint format clean
+.PHONY: demo test tried equality chaos parity wheel-test config-page docs bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    train a small hybrid encoder on the built-in corpus and evaluate it (about 2 minutes on 2 cores)"
 	@echo "make test    run the test suite"
 	@echo "make chaos   kill, stop and damage tiny runs, and say what came of it (QUICK=1: half a minute, else up to 30)"
+	@echo "make tried   replay the commands of docs/tried.md, and compare what they print"
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
 	@echo "make config-page  write docs/config.md from the config's classes"
@@ -40,6 +41,9 @@ test: $(BIN)/.installed
 # Goes on where it was stopped; runs/chaos holds the results.
 chaos: $(BIN)/.installed
 	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(QUICK),--quick --out runs/chaos-quick)
+
+tried: $(BIN)/.installed
+	$(BIN)/python tests/support/replay.py docs/tried.md
 
 # torch first, and exactly this version: a plain 'torch' can bring gigabytes of CUDA packages.
 $(BIN)/.parity: $(BIN)/.installed

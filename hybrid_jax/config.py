@@ -5,8 +5,11 @@ values.
 """
 
 import difflib
+import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
@@ -184,16 +187,29 @@ def show_fields(path: Path | None, overrides: Sequence[str], prog: str) -> NoRet
 def override(config: Config, arguments: Sequence[str], prog: str) -> Config:
     """`config` with dotted command-line overrides; `--help` lists every field with its current value.
 
-    If an argument is wrong, tyro prints why, and similar names, and exits with status 2.
+    Raises ConfigError for a value that pydantic refuses. If an argument cannot be read, tyro prints why, and similar
+    names, and exits with status 2.
     """
-    return tyro.cli(
-        Config,
-        prog=prog,
-        args=list(arguments),
-        default=config,
-        description="Every field of the config, with the value it has now:",
-        config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
-    )
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
+            return tyro.cli(
+                Config,
+                prog=prog,
+                args=list(arguments),
+                default=config,
+                description="Every field of the config, with the value it has now:",
+                config=(tyro.conf.FlagConversionOff, tyro.conf.AvoidSubcommands),
+            )
+    except SystemExit as end:
+        cause = end.__context__
+        while cause is not None and not isinstance(cause, ValidationError):
+            cause = cause.__context__
+        if cause is not None:
+            raise ConfigError(explain(cause, "the command line", Config)) from None
+        # The commands' own --help has other options, and mentions --help-config.
+        sys.stderr.write(re.sub(rf"({re.escape(prog)} --help)( {{,7}})", r"\1-config", printed.getvalue()))
+        raise
 
 
 def dump_config(config: Config) -> str:

@@ -128,13 +128,26 @@ def test_overrides_are_typed_and_checked(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(["--stepz", "3"], "--steps"), (["--steps", "many"], "many"), (["--steps", "0"], "greater than or equal to 1")],
+    [(["--stepz", "3"], "--steps"), (["--steps", "many"], "many"), (["--stepz", "3"], "run train --help-config  ")],
 )
 def test_a_bad_override_ends_with_the_nearest_name(arguments: list[str], named: str, capsys):
     with pytest.raises(SystemExit) as ended:
         override(Config(), arguments, "train")
     assert ended.value.code == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--steps", "0"], "the command line: steps = 0: Input should be greater than or equal to 1"),
+        (["--model.encoder.num_heads", "3"], "the command line: num_heads 3 does not divide hidden_size 256"),
+    ],
+)
+def test_a_refused_override_is_one_line(arguments: list[str], told: str, capsys):
+    with pytest.raises(ConfigError) as refused:
+        override(Config(), arguments, "train")
+    assert (str(refused.value), capsys.readouterr().err) == (told, "")
 
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Files and folders that are complete or absent, also after a crash or a full disk; and the hash of a file."""
 
+import difflib
 import fcntl
 import hashlib
 import os
@@ -15,6 +16,13 @@ from hybrid_jax.disk.reading import open_to_read
 
 _YOUNG = 60.0
 """Seconds in which a folder that is being made may not be locked yet."""
+
+
+def nearest_folder(path: Path) -> str:
+    """ "(did you mean runs/first?)" after a space, for a folder that is not there; "" where none beside it is near."""
+    beside = [folder.name for folder in path.parent.glob("*/")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    return f" (did you mean {path.parent / near[0]}?)" if near else ""
 
 
 @contextmanager

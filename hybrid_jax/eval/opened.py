@@ -27,7 +27,7 @@ def open_tasks(names: str, data_dir: Path | None, say: Callable[[str], None] = l
     def data() -> Path:
         folder = data_dir or _default_data_dir()
         if folder is None:
-            raise DataError(f"--tasks {names!r}: they need their official files: give --data-dir (see docs/data.md)")
+            raise DataError(f"--tasks {names}: official files are needed: give --data-dir FOLDER (docs/evaluation.md)")
         return folder
 
     requested = [name.strip() for name in names.split(",") if name.strip()]

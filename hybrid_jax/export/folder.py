@@ -115,7 +115,7 @@ def plan(
 
 
 def check_free(out: Path) -> None:
-    """Raises ExportError when `out` exists and is not an empty folder."""
+    """Raises ExportError when `out` exists and is not an empty folder, and ValueError for an address."""
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise ExportError(f"{out} exists and is not an empty folder: choose another --out, or remove it")
 

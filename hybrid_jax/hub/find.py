@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from hybrid_jax.disk.addresses import refuse_address
+from hybrid_jax.disk.files import nearest_folder
 from hybrid_jax.hub.json_files import PretrainedError
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -22,9 +23,11 @@ def find_folder(path_or_id: str | Path) -> Path:
     if path.is_dir():
         return path
     name = str(path_or_id)
+    hint = nearest_folder(path)
     if path.exists() or not _HUB_ID.fullmatch(name):
         raise PretrainedError(
-            f"no folder {name}: give a model's folder, or a hub id such as intfloat/multilingual-e5-base"
+            f"no folder {name}{hint}: give the folder of a run or a model, or a hub id such as "
+            "intfloat/multilingual-e5-base"
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -33,9 +36,9 @@ def find_folder(path_or_id: str | Path) -> Path:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES, ignore_patterns=_OTHER_FORMATS))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = str(error).strip().split("\n")[0].split(". ")[0][:200].rstrip(".")
         raise PretrainedError(
-            f"{name} is not a folder here and cannot be downloaded from the Hugging Face hub{offline}: "
+            f"{name} is not a folder here{hint} and cannot be downloaded from the Hugging Face hub{offline}: "
             f"{type(error).__name__}: {reason}: check the name and the network, or download it elsewhere and give its "
             f"folder"
         ) from None

@@ -144,7 +144,9 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
     """
     available = steps(folder)
     if step is not None and step not in available:
-        raise CheckpointError(f"{folder} has no checkpoint of step {step}; it has {available or 'none'}")
+        raise CheckpointError(
+            f"{folder} has no checkpoint of step {step}; it has {', '.join(map(str, available)) or 'none'}"
+        )
     for path in sorted(folder.glob(f"*{UNFINISHED}*")):
         warn(f"{path} was never finished: taking the last complete checkpoint")
     for candidate in [step] if step is not None else reversed(available):

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hybrid_jax.disk.files import atomic_file, atomic_files, atomic_folder, folder_identity, sha256_of, write_text
+from hybrid_jax.disk.files import (
+    atomic_file,
+    atomic_files,
+    atomic_folder,
+    folder_identity,
+    nearest_folder,
+    sha256_of,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -125,3 +133,11 @@ def test_what_a_killed_process_left_is_swept_and_what_is_being_made_is_not(tmp_p
             assert not left.exists()
             assert young.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_nearest_folder_is_named(tmp_path: Path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "firts.txt").touch()
+    assert nearest_folder(tmp_path / "firts") == f" (did you mean {tmp_path / 'first'}?)"
+    assert nearest_folder(tmp_path / "last-of-all") == ""
+    assert nearest_folder(tmp_path / "nowhere" / "first") == ""

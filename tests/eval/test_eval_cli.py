@@ -117,7 +117,7 @@ def test_mistakes_are_one_line(tiny_run, tmp_path: Path, monkeypatch, capsys):
     told = run_cli(monkeypatch, capsys, "--ckpt", str(tmp_path))
     assert "is not a run (no config.yaml and tokenizer/), nor a model's folder (no config.json)" in told
     told = run_cli(monkeypatch, capsys, *run, "--step", "33")
-    assert "has no checkpoint of step 33; it has [" in told
+    assert "has no checkpoint of step 33; it has " in told
     told = run_cli(monkeypatch, capsys, *run, "--tasks", "xquad_r", "--data-dir", str(tmp_path / "nowhere"))
     assert str(tmp_path / "nowhere") in told
 

@@ -253,7 +253,7 @@ def test_a_tokenizer_of_another_model_is_refused(folder: Path):
 def test_what_is_no_folder_is_looked_for_on_the_hub_and_says_so():
     with pytest.raises(PretrainedError, match=r"cannot be downloaded from the .* hub \(HF_HUB_OFFLINE is set\)"):
         load("nobody/nothing-of-this-name")
-    with pytest.raises(PretrainedError, match="no folder /no/such/place: give a model's folder, or a hub id"):
+    with pytest.raises(PretrainedError, match="no folder /no/such/place: give the folder of a run or a model"):
         load("/no/such/place")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from hybrid_jax.data.documents import duplicate_error, optional_language, read_documents, read_lines_of_objects
 from hybrid_jax.data.duplicates import Duplicate
 from hybrid_jax.data.records import DataError
+from hybrid_jax.disk.files import nearest_folder
 from hybrid_jax.eval.tasks.base import Candidate, Query, RetrievalTask, SearchTask
 from hybrid_jax.eval.tasks.files import read_lines, sha256
 from hybrid_jax.eval.tasks.survey import how_ids_differ, nothing_in_common
@@ -168,6 +169,8 @@ def _locate(path: Path) -> tuple[Path, Path]:
     """The folder and its qrels file, from the path of either."""
     if path.is_file():
         return (path.parent.parent if path.parent.name == "qrels" else path.parent).resolve(), path
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder{nearest_folder(path)}; {FIX}")
     files = sorted([*(path / "qrels").glob("*.tsv"), *path.glob("qrels*.tsv"), *path.glob("qrels*.txt")])
     test = [file for file in files if file.name == "test.tsv"]
     if not files:

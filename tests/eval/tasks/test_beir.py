@@ -111,5 +111,7 @@ def test_files_that_do_not_fit_together_are_refused(folder: Path):
     (folder / "corpus.jsonl").write_text(lines([{"_id": "d1", "title": 7, "text": "one"}]), encoding="utf-8")
     with pytest.raises(DataError, match=r"corpus\.jsonl:1: 'title' must be a text, got int 7"):
         pooled(folder)
-    with pytest.raises(DataError, match="no qrels in it"):
+    with pytest.raises(DataError, match=r"nowhere: no such folder; a BEIR folder holds"):
         beir(folder / "nowhere")
+    with pytest.raises(DataError, match=rf"no such folder \(did you mean {folder}\?\)"):
+        beir(folder.with_name(f"{folder.name}s"))
