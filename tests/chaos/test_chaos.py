@@ -15,7 +15,7 @@ from chaos.results import Outcome, Results, table
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the faults are those of Linux")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_few_faults_leave_no_trace_and_are_not_injected_twice(tmp_path: Path):
     command = [sys.executable, "-m", "chaos", "--quick", "--out", str(tmp_path), "--workers", "3"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
