@@ -79,7 +79,6 @@ def resized(place: Place, shapes: Sequence[str]) -> list[Outcome]:
     """A run that is told to stop and goes on in another shape. Equal: the same batches, losses up to rounding."""
     children: list[Child] = []
     reference, outcomes, before = place.arena.reference(), [], 0
-    children: list[Child] = []
     for number, shape in enumerate(shapes):
         processes, devices, more = SHAPES[shape]
         children = place.arena.start_run(place.run, place.folder, processes, devices, more)
