@@ -63,7 +63,18 @@ def main() -> int:
         metavar="report.json",
         help="an evaluation of this checkpoint, for the card (default: RUN/eval/report.json where it is of this step)",
     )
+    hub = parser.add_argument_group("the Hugging Face hub")
+    hub.add_argument(
+        "--push-to-hub",
+        metavar="USER/NAME",
+        help="then upload the folder to this model repository, which is created if there is none",
+    )
+    hub.add_argument("--private", action="store_true", help="create it as a private one")
+    hub.add_argument("--dry-run", action="store_true", help="write the folder, list what would be uploaded, and stop")
     arguments = parser.parse_args()
+    for option in ("private", "dry_run"):
+        if getattr(arguments, option) and arguments.push_to_hub is None:
+            parser.error(f"--{option.replace('_', '-')} is for --push-to-hub USER/NAME: name it too")
     keep_freed_memory()
     try:
         refuse_addresses(arguments)
@@ -75,25 +86,37 @@ def main() -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from hybrid_jax.debias.methods import Debiaser  # imports jax, which --help does not need
+    from hybrid_jax.disk.tables import aligned
     from hybrid_jax.embed.load import load
     from hybrid_jax.export.card import write_card
     from hybrid_jax.export.folder import check_free, plan, write_folder
+    from hybrid_jax.export.publish import check_can_push, listed, push
     from hybrid_jax.export.verify import BOUNDS
     from hybrid_jax.runs.provenance import provenance
     from hybrid_jax.runs.trained_on import read_trained_on
 
-    out, dtype = arguments.out, arguments.dtype
+    out, dtype, repository = arguments.out, arguments.dtype, arguments.push_to_hub
     check_free(out)  # before a large model is read
+    if repository is not None:
+        check_can_push(repository, arguments.dry_run)
     debias = None if arguments.debias is None else Debiaser.load(arguments.debias)
     encoder = load(arguments.ckpt, step=arguments.step, warn=warn)
     origin = encoder.origin
     what = plan(encoder, format=arguments.format, dtype=dtype, tower=arguments.tower, debias=debias)
     trained_on = read_trained_on(origin.folder / "metrics.jsonl", origin.step) if origin.step is not None else None
-    card = write_card(what, out.resolve().name, trained_on, _results(arguments.report, origin), provenance())
+    name = out.resolve().name if repository is None else repository
+    card = write_card(what, name, trained_on, _results(arguments.report, origin), provenance())
     distance = write_folder(what, out, card=card)
     print(f"wrote {out} for {arguments.format}, {dtype}; read back and checked")
     original = "the original's" if debias is None else f"the original's debiased ({debias.name})"
     print(f"largest cosine distance to {original} embeddings: {distance:.2g} (allowed: {BOUNDS[dtype]:g})")
+    if repository is None:
+        return 0
+    if arguments.dry_run:
+        print(f"would upload to {repository}:")
+        print("\n".join(aligned([[f"  {path}", f"{size:,}"] for path, size in listed(out)])))
+    else:
+        print(f"uploaded to {push(out, repository, arguments.private)}")
     return 0
 
 
