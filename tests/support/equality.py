@@ -122,7 +122,7 @@ def _computed(cases: Sequence[Case]) -> Iterable[Result]:
         flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
         with several_processes([command] * processes, [{"XLA_FLAGS": flags}] * processes) as running:
             for process in running:
-                said, _ = process.communicate(timeout=280)
+                said, _ = process.communicate(timeout=900)
                 if process.returncode:
                     raise RuntimeError(said)
         own = [[_read(Path(folder), rank, n) for n in range(len(cases))] for rank in range(processes)]
