@@ -40,7 +40,7 @@ def main() -> int:
         print("disk full: left out, since this user may not mount a tmpfs", flush=True)
         left = [unit for unit in left if not unit.name.startswith("full-")]
     began = time.monotonic()
-    done = sum(unit.trials for unit in units) - sum(unit.trials for unit in left)
+    done, total = len(results.outcomes()), sum(unit.trials for unit in units)
     with ThreadPoolExecutor(options.workers) as pool:
         until = began + 60 * options.minutes
         futures = {pool.submit(_run, unit, arena, options.seed, until): unit for unit in left}
@@ -49,8 +49,8 @@ def main() -> int:
             if outcomes is None:
                 continue
             results.add(futures[future].name, outcomes)
-            done += futures[future].trials
-            _progress(done, sum(unit.trials for unit in units), futures[future], time.monotonic() - began, outcomes)
+            done += len(outcomes)
+            _progress(done, total, futures[future], time.monotonic() - began, outcomes)
     outcomes = [outcome for unit in units for outcome in results.units.get(unit.name, [])]
     print("\n".join(["", f"commit {commit}, seed {options.seed}, {os.cpu_count()} cores", *table(outcomes, ORDER)]))
     for outcome in outcomes:

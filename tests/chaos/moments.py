@@ -38,7 +38,7 @@ def start(child: Child, run: Path, chance: random.Random) -> bool:
 def data(child: Child, run: Path, chance: random.Random) -> bool:
     """While the cache beside the run is filled: rows, tokenizer, tokens."""
     cache = run.parent / "cache"
-    made = chance.choice(["stores", "tokenizers", "stores/*/rows*", "stores/*part-*", "*/*"])
+    made = chance.choice(["stores", "tokenizers", "stores/*", "tokenizers/*", "stores/*part-*/*"])
     return until(child, lambda: next(cache.glob(made), None) is not None) and later(child, chance.uniform(0, 0.3))
 
 
