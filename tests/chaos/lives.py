@@ -87,8 +87,8 @@ def _life(place: Place, phases: Sequence[str], number: signal.Signals) -> list[O
             outcomes[-1].lost += _not_resumed(child, saved)
         outcome.problems += bad_words(child)
         saved, steps = last_checkpoint(place.run), logged(place.run)
-        if kill:  # every save is waited for before the next one
-            outcome.lost += max(0, EVERY * (steps // EVERY - 1) - saved)
+        if kill:  # a save is complete when the step is logged that follows the beginning of the next save
+            outcome.lost += max(0, EVERY * ((steps - 1) // EVERY - 1) - saved)
         else:
             outcome.lost += max(0, steps - saved)
             if status not in (STOPPED, 0, *UNHEARD) or (status in UNHEARD and _listens(child)):
