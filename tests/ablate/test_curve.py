@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.made_up_plan import made_up_arm, made_up_plan
 from support.made_up_sweep import made_up_sweep
 
 from hybrid_jax.ablate.arms import Arm, ArmError
 from hybrid_jax.ablate.axis import axis_of
 from hybrid_jax.ablate.curve import GROUPS, crossed, curve_arms, pair_means, trained_languages
+from hybrid_jax.ablate.folder import write_plan
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.plan import make_plan
 from hybrid_jax.ablate.request import request
@@ -103,7 +105,8 @@ def test_pairs_are_apart_by_what_was_seen_and_by_script(tmp_path: Path):
         Arm(name=f"languages={n}", overrides={"data.datasets": [dataset("a", languages)]}, axis={"languages": n})
         for n, languages in sizes.items()
     ]
-    folder = made_up_sweep(tmp_path / "sweep", {"languages=2": 0.5, "languages=3": 1.0}, arms=arms)
+    folder = made_up_sweep(tmp_path / "sweep", {"languages=2": 0.5, "languages=3": 1.0})
+    write_plan(folder, made_up_plan(arms, (0, 1)))
     sweep = read_sweep(folder)
     means = pair_means(sweep, "records")
     tables = [run.tables["records"] for run in sweep.runs["languages=2"]]
@@ -130,9 +133,5 @@ def test_pairs_are_apart_by_what_was_seen_and_by_script(tmp_path: Path):
     assert "By pair of languages: cross-lingual mAP" in page
     shown = f"{two['both seen, same script']:.4f}".removeprefix("0")
     assert f"<td>{shown}</td>" in page or f"<td>0{shown}</td>" in page
-
-
-def test_a_sweep_without_a_curve_has_no_such_table(tmp_path: Path):
-    folder = made_up_sweep(tmp_path / "sweep", {"alpha=0": 0.1, "alpha=1": 0.5})
+    write_plan(folder, made_up_plan([made_up_arm(arm.name) for arm in arms], (0, 1)))
     assert pair_means(read_sweep(folder), "records") == {}
-    assert "By pair of languages" not in write_page(folder).read_text(encoding="utf-8")
