@@ -11,6 +11,7 @@ for any lines. A command ends with status 0, or prints an error. All run in one 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -119,9 +120,13 @@ def _main() -> int:
     import hybrid_jax.export.folder
     import hybrid_jax.train.plan  # noqa: F401
 
-    with tempfile.TemporaryDirectory() as folder:
-        differences = list(replay(page, Path(sys.argv[2] if len(sys.argv) > 2 else folder)))
+    if len(sys.argv) > 2:
+        differences = list(replay(page, Path(sys.argv[2])))
+    else:
+        folder = tempfile.mkdtemp()  # a TemporaryDirectory would be removed by the first child that ends
+        differences = list(replay(page, Path(folder)))
         os.chdir("/")
+        shutil.rmtree(folder)
     sys.stdout.write("\n\n".join(differences) + "\n" * bool(differences))
     return len(differences) > 0
 
