@@ -96,8 +96,8 @@ class Batch:
             )
         rows = len(self.ids) // hosts
         own = slice(host * rows, (host + 1) * rows)
-        groups = self.pairs.groups[own], self.pairs.passage_groups[own].ravel()
-        packed = PackedBatch(tuple(sides), *(group.astype(np.int32) for group in groups))
+        query_group, passage_group = self.pairs.groups[own], self.pairs.passage_groups[own].ravel()
+        packed = PackedBatch(tuple(sides), query_group.astype(np.int32), passage_group.astype(np.int32))
         return packed._replace(parallel=next_in_circle(self.pairs.records)[own]) if with_parallel else packed
 
     @property

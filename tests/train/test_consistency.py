@@ -118,7 +118,8 @@ def test_parallel_divergence_equals_its_definition(devices: int, shards: int, bl
     parallel = next_in_circle(RECORDS)
     assert parallel.tolist() == PARALLEL
     assert_equals(divergence, divergence_by_definition, vectors, parallel, devices, shards, block_bytes * PER_ROW)
-    assert parallel_divergence(*map(jnp.array, (*vectors, parallel)), jnp.float32(1))[1] == 8 / 16
+    queries, passages = map(jnp.array, vectors)
+    assert parallel_divergence(queries, passages, jnp.array(parallel), jnp.float32(1))[1] == 8 / 16
 
 
 def test_no_parallel_query_gives_no_loss_and_no_gradient():
