@@ -15,9 +15,13 @@ import numpy as np
 from jax._src import distributed  # the client of the coordination service, which runtime/peers.py uses too
 from jax.experimental import multihost_utils
 
+from hybrid_jax.model.dual_encoder import Side
+
 _BEGIN, _KEY, _STOP = "hybrid_jax/begin", "hybrid_jax/encode", "stop"
 _LOOK_MS = 10_000
 """How long a process waits for the next call before it asks again. The leader may search for hours between two."""
+_LOADING_MS = 1_800_000
+"""How long one process waits for another that still loads the model."""
 _numbers = count()
 """Calls are numbered through, the same in all processes."""
 
@@ -27,7 +31,7 @@ def leads() -> bool:
     return jax.process_index() == 0
 
 
-def share(side: str, rows: Any) -> Any:
+def share(side: Side, rows: Any) -> Any:
     """This process' part of the rows, in process 0: int32[1, rows, length] arrays, of which each gets an equal part.
 
     Tells the others, which must be in `followed`. With a single process the rows themselves are returned.
@@ -35,8 +39,9 @@ def share(side: str, rows: Any) -> Any:
     if jax.process_count() == 1:
         return rows
     leaves, tree = jax.tree.flatten(rows)
-    _client().key_value_set(f"{_KEY}/{next(_numbers)}", json.dumps([side, *map(list, (leaf.shape for leaf in leaves))]))
-    return jax.tree.unflatten(tree, _broadcast(leaves))
+    key = f"{_KEY}/{next(_numbers)}"
+    _client().key_value_set(key, json.dumps([side, *map(list, (leaf.shape for leaf in leaves))]))
+    return jax.tree.unflatten(tree, _broadcast(key, leaves))
 
 
 @contextmanager
@@ -54,16 +59,18 @@ def wait_for_leader() -> None:
     _wait(_BEGIN)
 
 
-def followed() -> Iterator[tuple[str, list[np.ndarray]]]:
+def followed() -> Iterator[tuple[Side, list[np.ndarray]]]:
     """In the other processes: the side and this process' part of each call's rows, until process 0 lets them go."""
     while True:
-        side, *shapes = json.loads(_wait(f"{_KEY}/{next(_numbers)}"))
+        key = f"{_KEY}/{next(_numbers)}"
+        side, *shapes = json.loads(_wait(key))
         if side == _STOP:
             return
-        yield side, _broadcast([np.zeros(shape, np.int32) for shape in shapes])
+        yield side, _broadcast(key, [np.zeros(shape, np.int32) for shape in shapes])
 
 
-def _broadcast(leaves: list[np.ndarray]) -> list[np.ndarray]:
+def _broadcast(key: str, leaves: list[np.ndarray]) -> list[np.ndarray]:
+    _client().wait_at_barrier(f"{key}/ready", _LOADING_MS)  # else the first collective waits for 30 s only, on CPUs
     whole = multihost_utils.broadcast_one_to_all([np.asarray(leaf, np.int32) for leaf in leaves])
     number, processes = jax.process_index(), jax.process_count()
     return [np.split(np.asarray(leaf), processes, axis=1)[number] for leaf in whole]

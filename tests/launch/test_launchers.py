@@ -39,10 +39,10 @@ def executable(path: Path, script: str) -> Path:
     return path
 
 
-def launch(name: str, *words: str, cwd: Path | None = None, **variables: str) -> "subprocess.CompletedProcess[str]":
+def launch(name: str, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, **variables}
     command = [str(LAUNCH / name), *words]
-    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 def dry_run(name: str, words: list[str]) -> list[list[str]]:

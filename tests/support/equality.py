@@ -76,6 +76,7 @@ def differences(cases: Sequence[Case]) -> Iterator[tuple[Case, Difference]]:
 def compute(case: Case | None, dropout: bool) -> Result:
     """The case, in this process and those it has joined; None is the reference."""
     import jax
+    from jax._src import distributed
     from support.packing import packed
     from support.tiny_batch import tiny_model, tiny_rows
 
@@ -108,7 +109,13 @@ def compute(case: Case | None, dropout: bool) -> Result:
     objective = make_objective(LossConfig(directions="both"), mesh)
     function = jax.value_and_grad(partial(measure, make_encode(config, mesh), objective), has_aux=True)
     key = jax.random.key(3) if dropout else None
-    (loss, _), gradients = jax.jit(function, out_shardings=replicated(mesh))(parameters, put_batch(mesh, batch), key)
+    arguments = parameters, put_batch(mesh, batch), key
+    compiled = jax.jit(function, out_shardings=replicated(mesh)).lower(*arguments).compile()
+    if jax.process_count() > 1:  # on CPUs the first collective waits for 30 s only, and compiling may take longer
+        client = distributed.global_state.client
+        assert client is not None
+        client.wait_at_barrier(f"compiled {case}", 600_000)
+    (loss, _), gradients = compiled(*arguments)
     leaves = jax.tree_util.tree_leaves_with_path(gradients)
     return {"loss": np.asarray(loss)} | {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
