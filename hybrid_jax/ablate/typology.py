@@ -4,6 +4,7 @@ typology.tsv has a line per language: its code, a tab, and its 103 syntactic fea
 `syntax_knn` (Littell et al. 2017, aclanthology.org/E17-2002): features of WALS, SSWL and Ethnologue such as "S_SVO",
 the missing ones predicted from the nearest languages. The file was made from the package lang2vec 1.1.2, with ar, zh,
 fa, ms, lv and et as Standard Arabic, Mandarin, Iranian Persian, Standard Malay, Standard Latvian and Standard Estonian.
+It stands under lang2vec's licence, CC BY-SA 4.0.
 """
 
 from collections.abc import Mapping, Sequence
