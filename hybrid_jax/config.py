@@ -93,16 +93,8 @@ def check(config: Config) -> Config:
         )
     if config.vocabulary == "new" and config.pretrained is None:
         raise ConfigError("vocabulary new replaces that of a pretrained model, and there is none: set pretrained")
-    paths = {
-        "pretrained": config.pretrained,
-        "data.cache_dir": data.cache_dir,
-        "data.tokenizer.path": data.tokenizer.path,
-    }
-    for number, dataset in enumerate(data.datasets):
-        paths |= {f"data.datasets.{number}.path": path for path in dataset.parts if "://" in path}
-        paths[f"data.datasets.{number}.tfds_dir"] = dataset.tfds_dir
     try:
-        for name, path in paths.items():
+        for name, path in {"pretrained": config.pretrained, **data.paths()}.items():
             refuse_address(path or "", name)
         check_steps(config.optimizer, config.steps)
         config.mixture.check_batch_size(config.batch_size)

@@ -55,6 +55,14 @@ class DataConfig(BaseModel):
     cache_dir: str = "~/.cache/hybrid_jax"
     """The folder of prepared datasets, trained tokenizers and token ids."""
 
+    def paths(self) -> dict[str, str | None]:
+        """The places on disk that it names, by dotted field."""
+        paths = {"data.cache_dir": self.cache_dir, "data.tokenizer.path": self.tokenizer.path}
+        for number, dataset in enumerate(self.datasets):
+            paths |= {f"data.datasets.{number}.path": path for path in dataset.parts if "://" in path}
+            paths[f"data.datasets.{number}.tfds_dir"] = dataset.tfds_dir
+        return paths
+
     @model_validator(mode="after")
     def _check(self) -> "DataConfig":
         names = [dataset.name for dataset in self.datasets]

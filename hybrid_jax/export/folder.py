@@ -5,6 +5,7 @@ nothing behind. `settings.py` and `sentence_transformers.py` have the content of
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,7 +137,8 @@ def write_folder(what: Plan, out: Path, *, card: str) -> float:
             distance = check_same(what.original, _read_back(what, part), what.dtype, what.debias)
             check_free(out)  # again: somebody else may have put files there meanwhile
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        number = getattr(error, "errno", None)
+        reason = str(error) if number is None else os.strerror(number)
         raise OSError(f"cannot write {out}: {reason}: make room, or name another folder with --out") from None
     return distance
 

@@ -21,7 +21,7 @@ from hybrid_jax.data.texts import entries_in, text_digest
 from hybrid_jax.embed.store import EmbeddingStore
 from hybrid_jax.train.distillation import DistillationConfig
 
-_WRITE = "`python -m hybrid_jax.data texts --config … --out texts.jsonl.gz` writes the corpus to embed"
+_WRITE = "`python -m hybrid_jax.data texts` writes the corpus to embed"
 _DIGEST = f"S{DIGEST_BYTES}"
 
 

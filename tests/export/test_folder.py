@@ -30,7 +30,14 @@ from hybrid_jax.runtime.mesh import MeshConfig, make_mesh
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"
 FOLDERS = sorted(path for path in FIXTURES.iterdir() if path.is_dir())
-BERT = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "intermediate_size": 24, "max_length": 32}
+BERT: dict[str, Any] = {
+    "hidden_size": 16,
+    "num_layers": 2,
+    "num_heads": 2,
+    "intermediate_size": 24,
+    "max_length": 32,
+    "dtype": "float32",
+}
 MODERN = {**BERT, "architecture": "modernbert", "num_layers": 4, "global_layers": 3, "local_attention": 4}
 POOLER = {"pooling": "cls", "projection_dim": 16, "projection_activation": "tanh"}
 MODELS: dict[str, dict[str, Any]] = {
