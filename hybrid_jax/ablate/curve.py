@@ -120,16 +120,16 @@ def _pairs(
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """(query language, candidate language, the values of its queries) of each two different languages."""
     of_query = np.array(queries)
-    for one in dict.fromkeys(queries):
-        for column, other in enumerate(candidates):
-            of_pair = values[of_query == one, column]
-            if one != other and not np.isnan(of_pair).all():
-                yield one, other, of_pair
+    for asking in dict.fromkeys(queries):
+        for column, answering in enumerate(candidates):
+            of_pair = values[of_query == asking, column]
+            if asking != answering and not np.isnan(of_pair).all():
+                yield asking, answering, of_pair
 
 
-def _group(one: str, other: str, trained: Sequence[str]) -> str:
-    known = {identity(code) for code in trained}
-    seen = ("none seen", "one seen", "both seen")[(identity(one) in known) + (identity(other) in known)]
-    facts = language(one), language(other)
+def _group(query: str, candidate: str, trained: Sequence[str]) -> str:
+    languages = {identity(code) for code in trained}
+    seen = ("none seen", "one seen", "both seen")[(identity(query) in languages) + (identity(candidate) in languages)]
+    facts = language(query), language(candidate)
     same = facts[0] is not None and facts[1] is not None and facts[0].script == facts[1].script
     return f"{seen}, {'same' if same else 'another'} script"

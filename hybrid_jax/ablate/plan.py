@@ -1,5 +1,6 @@
 """The plan of a sweep: every arm's config resolved and checked, and what is not equal between them; and its folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ def make_plan(sweep_request: Request, command: str) -> Planned:
     """
     if sweep_request.config is None:
         raise RequestError("no base config: give --config configs/demo.yaml, or a sweep file that names one")
-    base = load_config(sweep_request.config, fields=sweep_request.set)
+    base = load_alike(sweep_request.config, sweep_request.set)
     listed, errors = _arms(sweep_request, base)
     configs: dict[str, Config] = {}
     wrong: dict[str, list[str]] = {}
@@ -107,6 +108,17 @@ def check_same(sweep: Path, plan: Plan) -> None:
         )
 
 
+def load_alike(path: Path, fields: Mapping[str, Any]) -> Config:
+    """The config of a sweep's run, alike on every machine: a dtype that nobody set is float32, not the faster one.
+
+    Workers may be on machines of several kinds, and runs in different dtypes would not compare.
+    """
+    config = load_config(path, fields=fields)
+    if config.model.encoder.dtype != "auto":
+        return config
+    return load_config(path, fields={**fields, "model.encoder.dtype": "float32"})
+
+
 def fields_of(config: Config) -> dict[str, Any]:
     """The values of a config by dotted field."""
     return flat(config.model_dump(mode="json"))
@@ -126,7 +138,7 @@ def _arms(sweep_request: Request, base: Config) -> tuple[list[Arm], list[str]]:
 
 def _resolve(sweep_request: Request, arm: Arm) -> Config:
     assert sweep_request.config is not None
-    config = load_config(sweep_request.config, fields=sweep_request.set | arm.overrides)
+    config = load_alike(sweep_request.config, sweep_request.set | arm.overrides)
     if ALPHA in arm.overrides and config.mixture.weights is not None:
         raise ConfigError(f"{WEIGHTS} {config.mixture.weights} replaces {ALPHA}: set --{WEIGHTS} null")
     return config

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hybrid_jax.ablate.budget import NO_MATTER
 from hybrid_jax.ablate.folder import CONFIG, PLAN, Run, SweepError, log_lines
 from hybrid_jax.ablate.phases import last_line, start, stop
+from hybrid_jax.ablate.plan import load_alike
 from hybrid_jax.ablate.request import Request, RequestError
 from hybrid_jax.ablate.trials import Trial, write_trials
 from hybrid_jax.config import Config, ConfigError, dump_config, load_config
@@ -79,7 +80,7 @@ def make_plan(wanted: Request, command: str) -> SearchPlan:
             raise RequestError(f"--range {field}: held-out accuracies would not compare between its values: use --grid")
         if field == "steps" or any(field == part or field.startswith(f"{part}.") for part in NO_MATTER):
             raise RequestError(f"--range {field}: no field to search: it is a matter of cost, not of what is better")
-    base = load_config(wanted.config, fields=wanted.set)
+    base = load_alike(wanted.config, wanted.set)
     if not base.heldout_every:
         raise RequestError(
             "--search compares trials on held-out training data, and there is none: "
@@ -218,7 +219,7 @@ def _tell(study: "Study", number: int, value: float | None) -> None:
 def _train(folder: Path, plan: SearchPlan, fields: Mapping[str, Any]) -> tuple[float | None, str]:
     """Trains a trial's run by the ordinary command: (held-out accuracy at its last step, ""), or (None, why not)."""
     try:
-        config: Config = load_config(plan.config, fields=plan.set | dict(fields))
+        config: Config = load_alike(plan.config, plan.set | dict(fields))
     except ConfigError as error:
         return None, f"failed: {error}"
     if not (folder / CONFIG).exists():

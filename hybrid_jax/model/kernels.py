@@ -32,7 +32,7 @@ def faster_dtype() -> ComputeDtype:
     """The precision in which this process's devices multiply matrices faster, summing in float32 either way.
 
     bfloat16 on a TPU, on a GPU since Ampere, and on a CPU with instructions for it (AVX-512 BF16 or AMX), where a step
-    of MiniLM's size takes .6 of the time (docs/performance.md). Elsewhere float32.
+    of MiniLM's size takes .6 to .7 of the time (docs/performance.md). Elsewhere float32.
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":

@@ -46,7 +46,7 @@ def outline(
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.parameters))
     encoder, towers = config.model.encoder, "" if config.model.tied else "two towers of "
     weights = "" if config.pretrained is None else f", from {config.pretrained}"
-    held = (
+    in_memory = (
         f"{size(bytes_on_each(state.parameters))} of parameters and {size(bytes_on_each(state.optimizer))} of moments"
     )
     table = [
@@ -60,7 +60,7 @@ def outline(
             f"pooling, vectors of {config.model.dim}, products in {compute_dtype(encoder.dtype).name}",
         ],
         *(["programs", str(layout)] for layout in layouts),
-        ["memory", f"{held} on each device{'' if memory is None else f', which has {size(memory)}'}"],
+        ["memory", f"{in_memory} on each device{'' if memory is None else f', which has {size(memory)}'}"],
     ]
     head = f"plan: {steps} of {config.batch_size:,} pairs on {devices}, {epochs:.3g} epochs in all"
     return [head, *(f"  {line}" for line in aligned(table, left=(0, 1)))]

@@ -111,3 +111,15 @@ def test_the_docstring_s_example_is_a_request():
     asked = request(yaml.safe_load(module.__doc__.partition("\n\n")[2]), "docstring")
     assert asked.named == ["x-x"]
     assert asked.own == {"both": {"loss.directions": "both"}}
+
+
+@pytest.mark.parametrize(("set_to", "expected"), [(None, "float32"), ("bfloat16", "bfloat16")])
+def test_a_dtype_that_nobody_set_is_the_same_on_every_machine(set_to: str | None, expected: str, tmp_path: Path):
+    base = tmp_path / "base.yaml"
+    base.write_text("steps: 20\n")
+    fields = {} if set_to is None else {"model.encoder.dtype": set_to}
+    planned = make_plan(
+        request({"config": str(base), "grid": {"batch_size": [8, 16]}, "set": fields}, "sweep.yaml"), "command"
+    )
+    assert {config.model.encoder.dtype for config in planned.configs.values()} == {expected}
+    assert planned.plan.base["model"]["encoder"]["dtype"] == expected
