@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hybrid_jax.data.records import DataError
 from hybrid_jax.disk.files import atomic_files
 from hybrid_jax.disk.manifest import sealed_folder
+from hybrid_jax.disk.transformers import import_transformers
 
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
 """Ids 0 to 3 of a tokenizer trained by us, as in XLM-R."""
@@ -140,9 +141,8 @@ def _open(folder: Path) -> _Opened:
         config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if (exact := _verbatim(folder, config)) is not None:
             return exact
-        from transformers import AutoTokenizer  # takes a second, and a run's own tokenizer does without
-
-        slow = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        auto = import_transformers().AutoTokenizer  # a run's own tokenizer does without
+        slow = auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         names = {name: str(token) for name, token in slow.special_tokens_map.items() if isinstance(token, str)}
         tokenizer = _exact(slow.backend_tokenizer.to_str())
         return _Opened(tokenizer, names, _side(slow.truncation_side), "token_type_ids" in slow.model_input_names)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from hybrid_jax.disk.transformers import import_transformers
 from hybrid_jax.hub.json_files import PretrainedError, read_object
 from hybrid_jax.hub.keys import CONFIG, check_keys
 from hybrid_jax.model.families import FAMILIES, EncoderConfig, family_of_model_type
@@ -26,10 +27,9 @@ def read_encoder_config(folder: Path) -> tuple[EncoderConfig, Sequence[str]]:
         supported = [name for family in FAMILIES for name in family.model_types]
         raise PretrainedError(f"{path} {problem}: hybrid_jax reads {', '.join(supported)}")
     notes = check_keys(path, raw, CONFIG, (*CONFIG_KEYS, *family.config_keys))
-    from transformers import AutoConfig
-
+    auto = import_transformers().AutoConfig
     try:
-        content = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
+        content = auto.from_pretrained(folder, local_files_only=True, trust_remote_code=False).to_dict()
     except Exception as error:  # noqa: BLE001 (transformers raises whatever its parts raise)
         raise PretrainedError(f"{path}: transformers refuses it: {' '.join(str(error).split())[:300]}") from None
     try:
