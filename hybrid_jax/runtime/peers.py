@@ -20,6 +20,8 @@ from typing import Any, NoReturn
 import jax
 from jax._src import distributed  # the client of the coordination service, which Orbax reaches in the same way
 
+from hybrid_jax.runtime.leave import STOPPED
+
 HEARTBEAT = 25
 """Seconds without a heartbeat after which jax takes a process for dead."""
 BEAT = 2.0
@@ -59,12 +61,14 @@ class Peers:
         install(signal.SIGABRT, handler)  # not Python's own, which waits for the main thread while the process ends
         Thread(target=self._beat, name="peers", daemon=True).start()
 
-    def announce(self, reason: str) -> None:
-        """Tells the other processes why this one ends, so that they end too."""
+    def announce(self, reason: str, status: int = 1) -> None:
+        """Tells the other processes why this one ends, so that they end too: with STOPPED if that is its `status`, as
+        a launcher that sees one of them fail would not start the run again, and otherwise with 1."""
         if self._client is not None and not self._ending.is_set():
             self._ending.set()
+            first = reason.split("\n")[0]
             with suppress(RuntimeError):
-                self._client.key_value_set(f"{_FOLDER}/ended/{self._me}", reason.split("\n")[0])
+                self._client.key_value_set(f"{_FOLDER}/ended/{self._me}", f"{status} {first}")
                 if self._me == 0:  # the service ends with this process
                     time.sleep(1.5 * BEAT)
 
@@ -94,10 +98,11 @@ class Peers:
                     process = int(key.rpartition("/")[2])
                     if self._signs.get(process, ("", 0.0))[0] != value:
                         self._signs[process] = value, time.monotonic()
-                for key, reason in self._client.key_value_dir_get(f"{_FOLDER}/ended/"):
+                for key, value in self._client.key_value_dir_get(f"{_FOLDER}/ended/"):
                     process = int(key.rpartition("/")[2])
+                    status, _, reason = value.partition(" ")
                     if process != self._me and not self._ending.is_set():
-                        self._end(f"process {process} has ended ({reason})")
+                        self._end(f"process {process} has ended ({reason})", int(status))
                 self._last = None if self._last_step is None else self._last_step()
                 time.sleep(BEAT)
 
@@ -113,13 +118,13 @@ class Peers:
             return f"process {', '.join(map(str, silent))} is gone"
         return f"process {self._me}, which is this one, failed (see above)" if _answers() else "process 0 is gone"
 
-    def _end(self, what: str) -> NoReturn:
+    def _end(self, what: str, status: int = 1) -> NoReturn:
         saved = "there is no checkpoint yet" if self._last is None else f"the last checkpoint is step {self._last}"
         try:
             advice = "start all again" if self._last_step is None else f"start all again; {saved}"
-            os.write(_STDERR, f"error: {what}: {advice}\n".encode())
+            os.write(_STDERR, f"{'' if status == STOPPED else 'error: '}{what}: {advice}\n".encode())
         finally:
-            os._exit(1)
+            os._exit(STOPPED if status == STOPPED else 1)
 
 
 def _answers() -> bool:

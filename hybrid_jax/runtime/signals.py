@@ -31,12 +31,12 @@ NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 class Signals:
     """What this process was told. Until `listen`, nothing: signals act as they always do.
 
-    Before the first step there is nothing to save: then a signal ends the process at once, with the status STOPPED.
-    From `while_stepping` on it is kept until `stop_after` says so in all processes. A second one, more than REPEATED
-    seconds later, ends the process at once, with 128 + its number. `announce` is called with the reason first.
+    Before the first step there is nothing to save: a signal ends the process at once, with the status STOPPED. From
+    `while_stepping` on it is kept until `stop_after` says so in all processes. A second one, more than REPEATED seconds
+    later, ends the process at once, with 128 + its number. `announce` is called with reason and status first.
     """
 
-    def __init__(self, advice: str = "", announce: Callable[[str], None] = lambda reason: None):
+    def __init__(self, advice: str = "", announce: Callable[[str, int], None] = lambda reason, status: None):
         self._advice, self._announce = advice, announce
         self._number: int | None = None
         self._at = 0.0
@@ -110,7 +110,7 @@ class Signals:
             self._before_leaving()
             if select.select([], [STDERR], [], 0)[1]:  # not where its reader has stalled
                 os.write(STDERR, f"{line}; {self._advice}\n".encode())
-            self._announce(line)
+            self._announce(line, status)
         finally:
             os._exit(status)
 

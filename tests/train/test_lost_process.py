@@ -47,3 +47,31 @@ def test_the_others_end_when_one_fails_and_say_why(tiny_run, tmp_path: Path):
     assert outputs[0] == f"error: process 1 has ended ({outputs[1].removeprefix('error: ')}): start all again; " + (
         "there is no checkpoint yet"
     )
+
+
+PREPARING = """
+import time
+from hybrid_jax.runtime.peers import Peers
+from hybrid_jax.runtime.processes import start_distributed
+from hybrid_jax.runtime.signals import Signals
+start_distributed()
+peers = Peers(lambda: None)
+Signals("type it again", peers.announce).listen()
+peers.watch()
+print("ready", flush=True)
+time.sleep(100)  # reads data, say
+"""
+
+
+def test_all_end_as_stopped_when_one_is_stopped_before_the_first_step():
+    """A launcher starts a run again whose processes all end with 75, as when Slurm tells it that time is short."""
+    with two_processes([[sys.executable, "-c", PREPARING]] * 2) as processes:
+        for process in processes:
+            assert process.stdout is not None
+            while process.stdout.readline() != "ready\n":
+                assert process.poll() is None
+        processes[1].send_signal(signal.SIGUSR1)
+        said = [process.communicate(timeout=60)[0].splitlines()[-1] for process in processes]
+    assert [process.returncode for process in processes] == [75, 75], said
+    assert said[1] == "stopped before a step; type it again"
+    assert said[0] == "process 1 has ended (stopped before a step): start all again; there is no checkpoint yet"
