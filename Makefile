@@ -9,7 +9,7 @@ SHELL := /bin/bash
 
 help:
 	@echo "make demo    train a small hybrid encoder on the built-in corpus and evaluate it (about 2 minutes on 2 cores)"
-	@echo "make test    run the test suite"
+	@echo "make test    run the test suite, two files at a time (WORKERS=1: one)"
 	@echo "make chaos   kill, stop and damage tiny runs, and say what came of it (QUICK=1: half a minute, else up to 30)"
 	@echo "make tried   replay the commands of docs/tried.md, and compare what they print"
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
@@ -35,8 +35,10 @@ demo: $(BIN)/.installed
 	$(BIN)/python -m hybrid_jax.train --config configs/demo.yaml --workdir runs/demo
 	$(BIN)/python -m hybrid_jax.eval --ckpt runs/demo --tasks demo --untrained
 
+# A file's tests stay together, since they share what its fixtures have trained. A worker needs up to 4 GiB.
+WORKERS ?= 2
 test: $(BIN)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # Goes on where it was stopped; runs/chaos holds the results.
 chaos: $(BIN)/.installed

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".jax_cache")
+# A folder for each worker of pytest-xdist: jax writes its entries in place, so another process may see half of one.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".jax_cache" / os.environ.get("PYTEST_XDIST_WORKER", ""))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -23,6 +24,10 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook("hybrid_jax", "beartype.beartype")
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("busy_machine", deadline=None)
+settings.load_profile("busy_machine")
 
 
 def _real_data() -> Path | None:

@@ -64,7 +64,7 @@ def test_halved_steps_of_doubled_batches_are_named_though_the_pairs_are_equal():
     assert [sentence.split()[0] for sentence in sentences] == ["steps", "batch_size"]
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.sampled_from([field for field in FREE if field.startswith("model.")]), st.integers(0, 3))
 def test_harmless_fields_of_the_model_leave_the_initial_weights(field: str, seed: int):
     encoder = {"vocab_size": 50, "hidden_size": 8, "num_layers": 1, "num_heads": 2, "intermediate_size": 8}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hybrid_jax.data.hashing import hash_ints, permute
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 700), st.integers(0, 2**64 - 1))
 def test_permute_is_a_bijection(size: int, key: int):
     image = permute(np.arange(size, dtype=np.uint64), size, key)

@@ -140,7 +140,7 @@ def _check(drawn: list[Record], rows: list[Row], kind: Kind = "monolingual", har
     assert np.array_equal(masked, expected)
 
 
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 @given(records())
 def test_aligned(drawn: list[Record]):
     def write(record: Record, number: int) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def test_aligned(drawn: list[Record]):
     _check(drawn, _line_rows("aligned", (write(record, i) for i, record in enumerate(drawn))))
 
 
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 @given(st.tuples(records(lang="en"), records(lang="de")), st.sampled_from(("cross_lingual", "same_language")))
 def test_translations(drawn: tuple[list[Record], list[Record]], kind: Kind):
     """Two languages of each record: its positives in both are positives of its queries in both."""
@@ -171,7 +171,7 @@ def test_translations(drawn: tuple[list[Record], list[Record]], kind: Kind):
     _check(merged, rows, kind)
 
 
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 @given(st.booleans().flatmap(lambda ids: records(titles=False, ids=ids)))
 def test_bge(drawn: list[Record]):
     def write(record: Record, number: int) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_bge(drawn: list[Record]):
     _check(drawn, _line_rows("tevatron", (write(record, i) for i, record in enumerate(drawn))))
 
 
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 @given(records(ids=True))
 def test_tevatron(drawn: list[Record]):
     def docs(mentions: list[Mention]) -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ def test_tevatron(drawn: list[Record]):
     _check(drawn, _line_rows("tevatron", objects))
 
 
-@settings(deadline=None, max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES)
 @given(st.lists(st.tuples(mentions(ids=False), st.integers(1, 3)), min_size=2, max_size=5))
 def test_squad(paragraphs: list[tuple[Mention, int]]):
     """Every question of a paragraph is a record; the paragraphs' texts repeat in other forms and titles."""

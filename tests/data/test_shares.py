@@ -34,7 +34,7 @@ def _count_up(choices: Callable[[int], tuple[str, int]], positions: int) -> list
     return counts
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SHARES)
 def test_quota_is_within_one_of_its_shares_after_any_number_of_positions(shares: dict[str, int]):
     quota, total = Quota(shares), sum(shares.values())
@@ -43,7 +43,7 @@ def test_quota_is_within_one_of_its_shares_after_any_number_of_positions(shares:
             assert abs(counts[choice] - Fraction(n * share, total)) < 1
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SHARES, st.integers(FAR, 2 * FAR))
 def test_quota_counts_as_well_far_away(shares: dict[str, int], position: int):
     choice, before = Quota(shares)(position)
@@ -59,7 +59,7 @@ def test_quota_whose_shares_hardly_repeat_says_what_to_do():
         Quota({"a": Fraction("0.123456"), "b": Fraction("0.876544")})
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(POINTS)
 def test_curriculum_is_within_one_of_the_sum_of_its_shares(points: list[tuple[int, Fraction]]):
     steps, values = [step for step, _ in points], [share for _, share in points]
@@ -107,7 +107,6 @@ def test_coin_flips_follow_their_key():
     assert flips[0] == flips[1] != flips[2]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=8))
 def test_proportional_shares_are_sizes_rounded_to_the_cycle(sizes: list[int]):
     named = {str(i): size for i, size in enumerate(sizes)}

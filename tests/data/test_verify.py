@@ -2,7 +2,6 @@
 
 import random
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,10 +13,11 @@ from hybrid_jax.disk.manifest import NAME
 
 @pytest.fixture
 def config(tiny_run, tmp_path: Path) -> Config:
-    """The config of a tiny run, with a copy of its cache."""
+    """The config of a tiny run, with a prepared cache of its own that has nothing else in it."""
     config = parse_config(tiny_run.yaml)
-    shutil.copytree(config.data.cache_dir, tmp_path / "cache")
-    return config.model_copy(update={"data": config.data.model_copy(update={"cache_dir": str(tmp_path / "cache")})})
+    config = config.model_copy(update={"data": config.data.model_copy(update={"cache_dir": str(tmp_path / "cache")})})
+    opened(config)
+    return config
 
 
 def opened(config: Config) -> tuple[list[str], list[str], dict[str, str]]:

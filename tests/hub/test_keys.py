@@ -105,7 +105,7 @@ def test_every_refused_key_is_refused_by_name_and_its_defaults_are_not(labse: Pa
 FILES_KEYS = [key for _, file in PLACES if file is not CONFIG for key in file.keys]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     place=st.sampled_from([place for place, _ in PLACES]),
     name=st.from_regex(r"[a-z]{3,8}_[a-z]{3,8}", fullmatch=True),

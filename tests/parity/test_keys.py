@@ -203,7 +203,7 @@ JSON_VALUES = st.one_of(
 
 
 @pytest.mark.timeout(1200)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(case=st.sampled_from(CASES), value=JSON_VALUES)
 def test_a_random_value_of_a_random_key_is_obeyed_or_refused(case: tuple[str, str, str, Any], value: Any):
     """120 random folders."""

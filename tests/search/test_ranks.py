@@ -37,7 +37,7 @@ def by_sorting(queries, candidates, relevance, languages, ids):
     return in_language, pooled, above
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["dense", "repeated", "few values", "last bits", "one sentence"]))
 def test_equal_to_sorting_exact_scores(seed: int, kind: str):
     rng = np.random.default_rng(seed)
@@ -63,7 +63,7 @@ def test_equal_to_sorting_exact_scores(seed: int, kind: str):
         np.testing.assert_array_equal(actual.above, above)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=8), st.sampled_from([np.float32, np.float64]))
 def test_the_grid_is_the_nearest_multiple_in_any_type(values: list[float], dtype: type):
     actual = on_grid(np.array([values], dtype))

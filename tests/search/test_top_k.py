@@ -72,7 +72,7 @@ DEVICES = st.sampled_from([1, 2, 8])
 KINDS = ("dense", "repeated", "one sentence", "last bits", "opposite", "few values")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS), st.sampled_from([1, 5, 40]), DEVICES, st.data())
 def test_equal_to_sorting_exact_scores(seed: int, kind: str, k: int, devices: int, data: st.DataObject):
     queries, candidates = corpus(kind, np.random.default_rng(seed), 3, 37, 6)
@@ -95,7 +95,7 @@ def test_no_budget_no_block_and_no_device_changes_a_bit(kind: str):
     assert_same(TopK(whole.rows[:2], whole.scores[:2]), by_sorting(queries[:2], candidates, 10))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS), st.lists(st.integers(0, 37), min_size=1, max_size=3))
 def test_parts_merge_to_the_whole_in_any_order(seed: int, kind: str, at: list[int]):
     rng = np.random.default_rng(seed)

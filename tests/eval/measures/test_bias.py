@@ -116,7 +116,7 @@ def mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(random_answers(), st.integers(1, 45))
 def test_equal_to_the_definitions_as_slow_loops(answers: bias.Answers, k: int):
     expected: dict[str, list[float]] = {name: [] for name in ("lpr", "tlr", "complete", "log", "share", "peer", "lang")}

@@ -32,7 +32,7 @@ def test_rank_correlation_is_nan_without_a_pair_that_has_one():
     assert np.isnan(same).all()  # both score 0 for candidates 0 and 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_rank_correlation_equals_spearman_over_every_pair(seed: int, k: int):
     rng = np.random.default_rng(seed)

@@ -54,7 +54,7 @@ def test_rank_rows_gathers_by_query():
     assert metrics.rank_rows(np.array([], dtype=int), np.array([], dtype=int)).shape == (0, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_equal_to_trec_eval_on_runs_with_ties(data: st.DataObject):
     # Few distinct scores, so that most candidates are tied; ids of varying length, so that "9" and "10" sort as text.

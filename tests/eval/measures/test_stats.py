@@ -252,7 +252,7 @@ def test_without_variance_the_interval_has_no_width():
     assert stats.difference(np.ones((2, 30, 4)), np.zeros((2, 30, 4))) == ((1, 1, 1), 0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     arrays(np.float64, (2, 12, 3), elements=st.integers(0, 8).map(lambda eighths: eighths / 8)),
     arrays(np.bool_, (12, 3)),
@@ -282,7 +282,7 @@ def test_the_size_of_blocks_changes_nothing(monkeypatch):
     assert stats.randomisation_test(differences, 50) == p
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(0, 1), max_size=8), st.floats(0.001, 0.5))
 def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float], level: float):
     """Holm (1979): go up from the smallest p and stop at the first with p_(i) > level / (m + 1 - i)."""
