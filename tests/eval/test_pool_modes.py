@@ -1,6 +1,5 @@
 """Modes of search, the split of the first result and CSLS on a streamed corpus: equal to a dense numpy reference."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from hybrid_jax.embed.store_writer import write_store
 from hybrid_jax.eval import pool_search, pools
 from hybrid_jax.eval.measures.catalogue import FIRST_RESULT, POOLS
 from hybrid_jax.eval.measures.parts import MODES
-from hybrid_jax.eval.tasks import Candidate, Query, SearchTask, beir
+from hybrid_jax.eval.tasks import Candidate, Query, SearchTask
 from hybrid_jax.eval.variants import csls
 
 LANGUAGES = ("de", "en", "sw")
@@ -155,36 +154,3 @@ def test_csls_equals_the_dense_formula():
     changed = csls()(encoder.queries, [])
     scores = changed.queries.astype(np.float64) @ changed.passages(encoder.passages, []).T.astype(np.float64)
     np.testing.assert_allclose(scores * np.sqrt(10), 2 * cosine - of_candidate, atol=1e-6)
-
-
-def test_a_beir_folder_scores_as_trec_eval_scores_its_dense_run(tmp_path: Path):
-    """From the files on disk: nDCG@10, R@100, AP@100 by ir_measures, MRR@10 by hand, means over query languages."""
-    asked, encoder = task(), Numbered(False)
-    (tmp_path / "beir" / "qrels").mkdir(parents=True)
-    corpus = [{"_id": c.id, "title": "passage", "text": c.id[1:], "lang": c.language} for c in asked.corpus()]
-    queries = [{"_id": q.id, "text": q.text, "lang": q.language} for q in asked.queries]
-    for name, rows in (("corpus", corpus), ("queries", queries)):
-        (tmp_path / "beir" / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    judged = [f"{query}\t{name}\t{grade}" for query, graded in asked.qrels.items() for name, grade in graded.items()]
-    (tmp_path / "beir" / "qrels" / "test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]))
-    result, table = pools.measure(encoder, beir(tmp_path / "beir"))[""]
-    scores = encoder.queries.astype(np.float64) @ encoder.passages.T.astype(np.float64)
-    names = [candidate.id for candidate in asked.corpus()]
-    qrels = [ir_measures.Qrel(q, name, grade) for q, graded in asked.qrels.items() for name, grade in graded.items()]
-    run = [
-        ir_measures.ScoredDoc(query.id, names[n], scores[row, n])
-        for row, query in enumerate(asked.queries)
-        for n in np.argsort(-scores[row])[:100]
-    ]
-    measures = {"ndcg@10": ir_measures.nDCG @ 10, "recall@100": ir_measures.R @ 100, "map@100": ir_measures.AP @ 100}
-    values: dict[str, dict[str, float]] = {name: {} for name in POOLS}
-    for name, measure in {**measures, "mrr@10": ir_measures.RR}.items():
-        for found in ir_measures.iter_calc([measure], qrels, run):
-            values[name][found.query_id] = found.value * (name != "mrr@10" or found.value >= 1 / 10)
-    for name in POOLS:
-        expected = np.array([values[name][query.id] for query in asked.queries])
-        np.testing.assert_allclose(table.part("search")[name], expected, rtol=0, atol=1e-9)
-        means = [np.mean([values[name][q.id] for q in asked.queries if q.language == code]) for code in LANGUAGES]
-        assert result[name] == pytest.approx(np.mean(means), abs=1e-9)
-        low, high = result.intervals[name]
-        assert low < result[name] < high
