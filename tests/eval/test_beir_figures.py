@@ -114,7 +114,7 @@ def test_ties_across_place_100_go_by_the_corpus_and_not_as_in_trec_eval(tmp_path
 
     class Equal:
         def encode_queries(self, texts):
-            return np.tile(np.float32([1, 0]), (len(texts), 1))
+            return np.tile(np.array([1, 0], np.float32), (len(texts), 1))
 
         encode_passages = encode_queries
 
