@@ -17,6 +17,7 @@ from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.embed.run import Run, is_run, read_run
+from hybrid_jax.embed.truncation import truncated
 from hybrid_jax.hub.vocabulary import load_with_new_words
 from hybrid_jax.hub.weights import Pretrained, PretrainedError, load_parameters, load_tower, open_pretrained
 from hybrid_jax.hub.weights import weights_digest as digest_of
@@ -41,6 +42,7 @@ def load(
     passage_prompt: str | None = None,
     max_length: int | None = None,
     dtype: Literal["float32", "bfloat16"] | None = None,
+    truncate_dim: int | None = None,
     warn: Warn = warnings.warn,
 ) -> TextEncoder:
     """Loads the encoder in a run's folder, in a Hugging Face or sentence-transformers folder, or of a hub id.
@@ -48,7 +50,7 @@ def load(
     For a run this is its latest checkpoint, or that of `step`; the folders `RUN/checkpoints/STEP` and `RUN/best/STEP`
     name one checkpoint. The other options replace what the folder says; a plain Hugging Face folder says neither
     `pooling` (see `open_pretrained`) nor prompts. `max_length` is in tokens, `dtype` is the precision of matrix
-    products. Every device holds all parameters.
+    products, `truncate_dim` cuts vectors (see `truncation.truncated`). Every device holds all parameters.
 
     Raises CheckpointError, PretrainedError or DataError if the folder cannot be read, and ValueError if an option does
     not suit it.
@@ -75,7 +77,8 @@ def load(
         for note in pretrained.notes:
             warn(note)
         encoder = _from_pretrained(pretrained, make_mesh(MeshConfig()))
-    return _adjusted(encoder, query_prompt, passage_prompt, max_length, dtype)
+    encoder = _adjusted(encoder, query_prompt, passage_prompt, max_length, dtype)
+    return encoder if truncate_dim is None else truncated(encoder, truncate_dim)
 
 
 def load_untrained(path: Path) -> TextEncoder:

@@ -28,16 +28,27 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds --pooling, --query-prompt, --passage-prompt, --max-length and --compute-dtype."""
+    """Adds --pooling, --query-prompt, --passage-prompt, --max-length, --truncate-dim and --compute-dtype."""
     model = parser.add_argument_group("what a model's folder may not say (a run always does)")
     model.add_argument("--pooling", choices=("mean", "cls", "pooler"), help="of a plain Hugging Face folder")
     model.add_argument("--query-prompt", metavar="TEXT", help="put before every query, such as 'query: '")
     model.add_argument("--passage-prompt", metavar="TEXT", help="put before every passage")
     model.add_argument("--max-length", type=int, metavar="TOKENS", help="cut texts to so many tokens")
+    add_truncation(parser)
     parser.add_argument(
         "--compute-dtype",
         choices=("float32", "bfloat16"),
         help="precision of matrix products (default: a run's own, float32 of a model); bfloat16 is faster",
+    )
+
+
+def add_truncation(parser: argparse.ArgumentParser) -> None:
+    """Adds --truncate-dim."""
+    parser.add_argument(
+        "--truncate-dim",
+        type=int,
+        metavar="N",
+        help="cut vectors to their first N numbers and scale them to length 1 again (Matryoshka)",
     )
 
 
@@ -53,6 +64,7 @@ def load_from_options(arguments: argparse.Namespace) -> "TextEncoder":
         passage_prompt=arguments.passage_prompt,
         max_length=arguments.max_length,
         dtype=arguments.compute_dtype,
+        truncate_dim=arguments.truncate_dim,
         warn=warn,
     )
 

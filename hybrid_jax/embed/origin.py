@@ -30,6 +30,8 @@ class Origin(BaseModel):
     """For a published model: SHA-256 of its tokenizer in canonical form."""
     texts: dict[str, Any] | None = None
     """The prompts and length limits in use (`encoder.TextRules`)."""
+    truncate_dim: int | None = None
+    """The numbers that vectors were cut to (`truncation.truncated`); None: whole vectors."""
 
     def stated(self) -> dict[str, Any]:
         """Plain JSON values for reports and model cards, without the fields that do not apply."""
@@ -44,9 +46,13 @@ class Origin(BaseModel):
 
     @property
     def name(self) -> str:
-        """The folder's name, and for a run its step: "hybrid, step 800"; a hub id for a folder of the hub's cache."""
-        if self.is_run:
-            return f"{self.folder.name}, step {self.step}"
+        """`model_name`, for a run with its step, and what vectors were cut to: "hybrid, step 800, 256 dimensions"."""
+        step = f", step {self.step}" if self.is_run else ""
+        return self.model_name + step + ("" if self.truncate_dim is None else f", {self.truncate_dim} dimensions")
+
+    @property
+    def model_name(self) -> str:
+        """The folder's name; a hub id for a folder of the hub's cache."""
         for above in self.folder.parents:  # …/models--ORGANISATION--NAME/snapshots/REVISION
             if above.name.startswith("models--"):
                 return above.name.removeprefix("models--").replace("--", "/", 1)

@@ -78,7 +78,10 @@ def main() -> int:
         help="where the tasks' official files lie (default: $HYBRID_JAX_DATA or ../shared/data)",
     )
     parser.add_argument(
-        "--out", type=Path, help="the report's folder (default: RUN/eval for a run, eval-NAME here for a model)"
+        "--out",
+        type=Path,
+        help="the report's folder (default: RUN/eval for a run, eval-NAME here for a model; with --truncate-dim N, -N "
+        "is added)",
     )
     parser.add_argument("--title", help="the report's title (default: the run's name and step)")
     parser.add_argument(
@@ -168,6 +171,7 @@ def _measure(arguments: argparse.Namespace, opened: "TasksByName", methods: "tup
     from hybrid_jax.embed.identity import embedding_identity
     from hybrid_jax.embed.load import load_untrained
     from hybrid_jax.embed.run import read_config
+    from hybrid_jax.embed.truncation import truncated
     from hybrid_jax.eval import job
     from hybrid_jax.eval.pools import Stores
     from hybrid_jax.eval.report.text import headline_table
@@ -180,7 +184,9 @@ def _measure(arguments: argparse.Namespace, opened: "TasksByName", methods: "tup
     origin = encoder.origin
     if arguments.untrained:
         read_config(origin.folder)  # raises where the folder is no run
-    out = arguments.out or (origin.folder / "eval" if origin.is_run else Path(f"eval-{Path(origin.name).name}"))
+    cut = "" if origin.truncate_dim is None else f"-{origin.truncate_dim}"
+    name = Path(origin.model_name).name
+    out = arguments.out or (origin.folder / f"eval{cut}" if origin.is_run else Path(f"eval-{name}{cut}"))
     debias = {}
     if methods:
         say(f"fitting {', '.join(methods)} on {', '.join(map(str, arguments.debias_text))}")
@@ -206,8 +212,9 @@ def _measure(arguments: argparse.Namespace, opened: "TasksByName", methods: "tup
     )
     untrained = None
     if arguments.untrained:
+        before = load_untrained(origin.folder)
         untrained = job.measure(
-            load_untrained(origin.folder),
+            truncated(before, encoder.dim),
             opened,
             lambda line: say(f"untrained, {line}"),
             cutoffs=arguments.cutoffs,
