@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_jax.disk.addresses import refuse_addresses
-from hybrid_jax.embed.model_options import add_checkpoint, warn
+from hybrid_jax.embed.model_options import add_checkpoint, add_truncation, warn
 from hybrid_jax.runtime.allocator import keep_freed_memory
 from hybrid_jax.runtime.program import program
 
@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument(
         "--tower", choices=("query", "passage"), help="the tower to export, of a run with two (model.tied false)"
     )
+    add_truncation(parser)
     parser.add_argument(
         "--debias",
         type=Path,
@@ -89,6 +90,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from hybrid_jax.disk.tables import aligned
     from hybrid_jax.embed.load import load
     from hybrid_jax.export.card import write_card
+    from hybrid_jax.export.elsewhere import differences
     from hybrid_jax.export.folder import check_free, plan, write_folder
     from hybrid_jax.export.publish import check_can_push, listed, push
     from hybrid_jax.export.verify import BOUNDS
@@ -100,7 +102,7 @@ def _export(arguments: argparse.Namespace) -> int:
     if repository is not None:
         check_can_push(repository, arguments.dry_run)
     debias = None if arguments.debias is None else Debiaser.load(arguments.debias)
-    encoder = load(arguments.ckpt, step=arguments.step, warn=warn)
+    encoder = load(arguments.ckpt, step=arguments.step, truncate_dim=arguments.truncate_dim, warn=warn)
     origin = encoder.origin
     what = plan(encoder, format=arguments.format, dtype=dtype, tower=arguments.tower, debias=debias)
     trained_on = read_trained_on(origin.folder / "metrics.jsonl", origin.step) if origin.step is not None else None
@@ -110,6 +112,8 @@ def _export(arguments: argparse.Namespace) -> int:
     print(f"wrote {out} for {arguments.format}, {dtype}; read back and checked")
     original = "the original's" if debias is None else f"the original's debiased ({debias.name})"
     print(f"largest cosine distance to {original} embeddings: {distance:.2g} (allowed: {BOUNDS[dtype]:g})")
+    for line in differences(what):
+        print(f"note: {line}")
     if repository is None:
         return 0
     if arguments.dry_run:
@@ -125,7 +129,8 @@ def _results(report: Path | None, origin: "Origin") -> "Results | None":
     from hybrid_jax.export.results import difference, read_results
     from hybrid_jax.export.settings import ExportError
 
-    path = origin.folder / "eval" / "report.json" if report is None else report
+    cut = "" if origin.truncate_dim is None else f"-{origin.truncate_dim}"
+    path = origin.folder / f"eval{cut}" / "report.json" if report is None else report
     if report is None and not (origin.is_run and path.is_file()):
         return None
     results = read_results(path)

@@ -16,6 +16,7 @@ from hybrid_jax.data.schedule import KINDS
 from hybrid_jax.disk.tables import escape_markdown, markdown_table
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.export import settings
+from hybrid_jax.export.elsewhere import differences
 from hybrid_jax.export.folder import Plan
 from hybrid_jax.export.results import Results
 from hybrid_jax.export.verify import BOUNDS
@@ -181,7 +182,7 @@ def _alpha(mixture: Mapping[str, Any]) -> str:
 
 def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -> Iterable[str]:
     """What a user must know before relying on the model, a sentence or two each."""
-    origin, rules = what.encoder.origin, what.rules
+    origin = what.encoder.origin
     config = origin.config
     if len(what.sides) == 1:
         other = "passages" if what.sides == ("query",) else "queries"
@@ -206,13 +207,14 @@ def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -
     if trained_on is not None and trained_on.logged + trained_on.skipped < trained_on.steps:
         logged, steps = f"{trained_on.logged:,}", f"{trained_on.steps:,}"
         yield f"The run's log holds {logged} of {steps} batches: the counts above are too low."
-    if len(what.sides) == 2 and rules.max_query_length != rules.max_passage_length:
+    yield f"Texts are cut at {what.max_length} tokens, prompt and special tokens included."
+    for line in differences(what):
+        yield f"{line[0].upper()}{line[1:]}."
+    if (cut := what.encoder.origin.truncate_dim) is not None:
         yield (
-            f"Queries are meant to be cut at {rules.max_query_length} tokens, passages at {rules.max_passage_length}, "
-            f"prompt and special tokens included, but the folder can state one limit: {what.max_length} for both."
+            f"Its vectors are the first {cut} numbers of the original's, scaled to length 1 again. A model that was "
+            "not trained for it (Matryoshka) ranks worse with fewer numbers."
         )
-    else:
-        yield f"Texts are cut at {what.max_length} tokens, prompt and special tokens included."
     if config is not None:
         yield f"One run with one seed ({config['seed']}): how much the numbers vary between seeds is not known."
         if any(not dataset.get("licence") for dataset in config["data"]["datasets"]):

@@ -34,15 +34,15 @@ def transformer_config(
 
 
 def prompts(rules: TextRules, sides: tuple[Side, ...]) -> dict[str, str]:
-    """The prompts of these sides, under the names that sentence-transformers uses.
+    """The prompts of these sides, under the names that sentence-transformers uses: "query" and "document".
 
-    For passages there are two: `encode_document` and mteb look for "document" first, older code for "passage".
+    No others: mteb ignores names that are neither a prompt type nor a task ("passage"), with a warning.
     """
-    by_side: dict[Side, dict[str, str]] = {
-        "query": {"query": rules.query_prompt},
-        "passage": {"document": rules.passage_prompt, "passage": rules.passage_prompt},
+    by_side: dict[Side, tuple[str, str]] = {
+        "query": ("query", rules.query_prompt),
+        "passage": ("document", rules.passage_prompt),
     }
-    return {name: text for side in ("query", "passage") if side in sides for name, text in by_side[side].items()}
+    return dict(by_side[side] for side in by_side if side in sides)
 
 
 def longest(rules: TextRules, sides: tuple[Side, ...]) -> int:

@@ -133,7 +133,7 @@ def test_the_snippets_are_code_that_runs_through_the_parser(encoder: TextEncoder
         assert len(snippets) == 2
         for _, code in snippets:
             compile(code, "snippet", "exec")
-        assert "Queries are meant to be cut at 8 tokens, passages at 16" in card
+        assert r"Queries are cut at 8 tokens and passages at 16 in hybrid\_jax; the folder can state one limit" in card
     told = snippets[1][1].split("hybrid_jax.load(")[1].split(")\n")[0]
     given = eval(f"dict(name={told})", {})
     assert given == {
