@@ -175,6 +175,7 @@ def measure_saves(sizes: list[int], rounds: int) -> dict[str, list[Save]]:
     import numpy as np
 
     from hybrid_jax.runs import checkpoint
+    from hybrid_jax.runs.keeping import CheckpointConfig
 
     module: Any = checkpoint
     write_manifest = module.write_manifest
@@ -185,7 +186,7 @@ def measure_saves(sizes: list[int], rounds: int) -> dict[str, list[Save]]:
         shape = (mebibytes << 15,)  # eight arrays
         state = {f"a{n}": jax.numpy.asarray(random.standard_normal(shape, np.float32)) for n in range(8)}
         with tempfile.TemporaryDirectory(dir=".") as work:
-            checkpoints = checkpoint.Checkpoints(Path(work) / "checkpoints", checkpoint.CheckpointConfig(), 0)
+            checkpoints = checkpoint.Checkpoints(Path(work) / "checkpoints", CheckpointConfig(), 0)
             with checkpoints:
                 checkpoints.save(1, {"a": state["a0"]}, {"loss": 1.0})  # the first is slower
                 checkpoints._saving.result()

@@ -27,7 +27,7 @@ from hybrid_jax.disk.yaml_text import parse_yaml
 from hybrid_jax.hub.find import is_sentence_transformers
 from hybrid_jax.hub.folders import open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig
-from hybrid_jax.runs.checkpoint import CheckpointConfig
+from hybrid_jax.runs.keeping import CheckpointConfig, check_measured
 from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
 from hybrid_jax.train.distillation import DistillationConfig
 from hybrid_jax.train.divergence import DivergenceConfig
@@ -77,14 +77,14 @@ class Config(BaseModel):
     wandb_project: str | None = None
     """Also log to this project of Weights & Biases (needs the extra hybrid_jax[wandb])."""
     heldout_every: int = Field(default=0, ge=0)
-    """Steps between measurements of the held-out loss (see data.heldout_fraction); 0 = never."""
+    """Steps between measurements on held-out records (see data.heldout_fraction and data.heldout_pool); 0 = never."""
     heldout_batches: int = Field(default=8, ge=1)
-    """Batches per measurement; the same batches every time."""
+    """Batches per measurement of the held-out loss; the same batches every time."""
 
 
 def check(config: Config) -> Config:
     """Returns `config`. Raises ConfigError when fields that are valid by themselves contradict each other."""
-    data, mesh, checkpoint = config.data, config.mesh, config.checkpoint
+    data, mesh = config.data, config.mesh
     longest, limit = max(data.max_query_length, data.max_passage_length), config.model.encoder.max_length
     if longest > limit:
         raise ConfigError(
@@ -97,6 +97,7 @@ def check(config: Config) -> Config:
         for name, path in {"pretrained": config.pretrained, **data.paths()}.items():
             refuse_address(path or "", name)
         check_steps(config.optimizer, config.steps)
+        check_measured(config.checkpoint, config.heldout_every, data.heldout_fraction, data.heldout_pool)
         config.mixture.check_batch_size(config.batch_size)
         if config.loss.parallel_weight and "aligned" not in config.mixture.shares:
             raise ConfigError(
@@ -113,18 +114,6 @@ def check(config: Config) -> Config:
             check_rows_divide(name, config.batch_size, mesh.data * mesh.fsdp)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    if config.heldout_every > 0 and data.heldout_fraction == 0:
-        raise ConfigError(
-            f"heldout_every {config.heldout_every} has nothing to measure: set data.heldout_fraction above 0"
-        )
-    if checkpoint.best_metric.startswith("heldout_"):
-        if config.heldout_every == 0:
-            raise ConfigError(f"checkpoint.best_metric {checkpoint.best_metric!r} is never measured: set heldout_every")
-        if checkpoint.every % config.heldout_every:
-            raise ConfigError(
-                f"checkpoint.every {checkpoint.every} is not a multiple of heldout_every {config.heldout_every}: "
-                f"{checkpoint.best_metric} must be measured whenever a checkpoint is written"
-            )
     return config
 
 

@@ -55,18 +55,20 @@ def _vocabulary(values: Values, stated: Collection[str]) -> dict[str, Any]:
 
 
 def _heldout(values: Values, stated: Collection[str]) -> dict[str, Any]:
-    """A measurement at each checkpoint whose best is chosen by it."""
+    """A measurement at each checkpoint whose best is chosen by it; with patience, a checkpoint at each measurement."""
     every, measured = values["checkpoint.every"], values["heldout_every"]
     if not values["checkpoint.best_metric"].startswith("heldout_"):
         return {}
     if measured == 0:
         return {"heldout_every": every}
+    if values["checkpoint.patience"]:
+        return {"heldout_every": every} if "checkpoint.every" in stated else {"checkpoint.every": measured}
     return {"checkpoint.every": math.ceil(every / measured) * measured}
 
 
 def _best(values: Values, stated: Collection[str]) -> dict[str, Any]:
-    """The highest accuracy is the best."""
-    return {"checkpoint.best": "highest" if values["checkpoint.best_metric"].endswith("accuracy") else "lowest"}
+    """The lowest loss is the best, the highest accuracy and mAP."""
+    return {"checkpoint.best": "lowest" if values["checkpoint.best_metric"].endswith("loss") else "highest"}
 
 
 def _batch_size(values: Values, stated: Collection[str]) -> dict[str, Any]:

@@ -63,6 +63,7 @@ data:
   max_query_length: 16
   max_passage_length: 16
   heldout_fraction: 0.25
+  heldout_pool: 6
 mixture: {monolingual_fraction: [[0, 0.8], [60, 0.2]]}
 model: {encoder: {vocab_size: 300, hidden_size: 16, num_layers: 1, num_heads: 2, intermediate_size: 32, max_length: 16,
                   dtype: float32}}

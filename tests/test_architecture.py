@@ -32,11 +32,18 @@ BELOW: Mapping[str, set[str]] = {
 ALSO = {
     "export": {"eval.report.schema", "eval.report.scores", "eval.report.rows", "eval.measures.catalogue"},
     "train/teacher.py": {"embed.store"},
+    "train/heldout.py": {
+        "eval.measures.catalogue",
+        "eval.measures.macro",
+        "eval.measures.per_query",
+        "eval.tasks.base",
+        "search.ranks",
+    },
     "data/__main__.py": {"eval.leakage.command", "runtime.program"},
 }
 """Single files of a room above, for a room or one of its files: a model card shows what report.json says, in the same
-words; a teacher's vectors are an embedding store; `python -m hybrid_jax.data leakage` compares with tasks; every
-command's usage line names the program."""
+words; a teacher's vectors are an embedding store; the held-out pool is measured as a task is; `python -m
+hybrid_jax.data leakage` compares with tasks; every command's usage line names the program."""
 COMPOSITION_ROOTS = {
     "ablate/plan.py",
     "ablate/search.py",

@@ -98,6 +98,22 @@ def test_every_mistake_is_listed(tmp_path: Path):
             "optimizer.warmup_steps 11 exceeds the run's 10 steps: set it",
         ),
         ("{steps: 1001, optimizer: {accumulate: 2}}", "steps 1001 is not a multiple of optimizer.accumulate 2"),
+        ("data: {heldout_pool: 5}", "data.heldout_pool 5 has no records: set data.heldout_fraction"),
+        (
+            "{data: {heldout_fraction: 0.1}, checkpoint: {best_metric: heldout_map_multilingual}}",
+            "'heldout_map_multilingual' is never measured: set data.heldout_pool",
+        ),
+        (
+            "{data: {heldout_fraction: 0.1, heldout_pool: 9}, checkpoint: {best_metric: heldout_map_multilingual, "
+            "best: lowest}}",
+            "checkpoint.best lowest: a higher heldout_map_multilingual is better: set checkpoint.best highest",
+        ),
+        ("checkpoint: {patience: 2}", "checkpoint.patience 2 counts held-out evaluations, .*'loss' is of training"),
+        (
+            "{data: {heldout_fraction: 0.1}, heldout_every: 20, checkpoint: {best_metric: heldout_loss, every: 40, "
+            "patience: 2}}",
+            "checkpoint.every 40 and heldout_every 20: .*: set both to the same number",
+        ),
         ("heldout_every: 5", "heldout_every 5 has nothing to measure: set data.heldout_fraction"),
         (
             "{heldout_every: 0, checkpoint: {best_metric: heldout_loss}}",

@@ -27,6 +27,7 @@ NO_MATTER = (
     "data.cache_dir",
     "heldout_every",
     "heldout_batches",
+    "data.heldout_pool",
     "compare_every",
     "microbatch_rows",
 )

@@ -111,9 +111,15 @@ def check_same(sweep: Path, plan: Plan) -> None:
 def load_alike(path: Path, fields: Mapping[str, Any]) -> Config:
     """The config of a sweep's run, alike on every machine: a dtype that nobody set is float32, not the faster one.
 
-    Workers may be on machines of several kinds, and runs in different dtypes would not compare.
+    Workers may be on machines of several kinds, and runs in different dtypes would not compare. Raises ConfigError as
+    `load_config` does, and for checkpoint.patience, which would make budgets unequal.
     """
     config = load_config(path, fields=fields)
+    if config.checkpoint.patience:
+        raise ConfigError(
+            f"checkpoint.patience {config.checkpoint.patience} would end runs at different steps, and a sweep compares "
+            f"equal budgets: set --checkpoint.patience 0"
+        )
     if config.model.encoder.dtype != "auto":
         return config
     return load_config(path, fields={**fields, "model.encoder.dtype": "float32"})

@@ -13,6 +13,7 @@ from hybrid_jax.data import prepare
 from hybrid_jax.data.batch import Batch
 from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.hashing import hash_ints
+from hybrid_jax.data.heldout_pool import HeldoutPool, choose_pool
 from hybrid_jax.data.layout import Layout, choose
 from hybrid_jax.data.links import summary
 from hybrid_jax.data.pairing import pair
@@ -52,6 +53,9 @@ class DataConfig(BaseModel):
     """Hard negatives per query, if the data has them; rows with fewer are filled up, and the loss masks the filling."""
     heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the records that are kept for the held-out loss and not trained on; whole groups of translations."""
+    heldout_pool: int = Field(default=0, ge=0)
+    """Held-out records whose queries and passages, in all languages, form the pool in which heldout_map_* is measured
+    at each held-out measurement; 0 = none. All are encoded each time: a few hundred are enough to follow a run."""
     cache_dir: str = "~/.cache/hybrid_jax"
     """The folder of prepared datasets, trained tokenizers and token ids."""
 
@@ -158,6 +162,14 @@ class Pipeline:
             raise ValueError("no records are held out: set data.heldout_fraction")
         plan = self.heldout_schedule(step)
         return self._assemble(plan, self._heldout_pools[plan.dataset])
+
+    def heldout_pool(self) -> HeldoutPool | None:
+        """The pool of data.heldout_pool records; None if that is 0. Raises DataError as `choose_pool` does."""
+        if not self.config.heldout_pool:
+            return None
+        heldout = {name: store.held_out(self.config.heldout_fraction) for name, store in self.stores.items()}
+        tables = {name: (dataset.queries, dataset.passages) for name, dataset in self._datasets.items()}
+        return choose_pool(self.stores, heldout, tables, self.config.heldout_pool, self.tokenizer.pad_id)
 
     @property
     def digests(self) -> dict[str, str]:

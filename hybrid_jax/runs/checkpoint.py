@@ -10,37 +10,22 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
-from pydantic import BaseModel, ConfigDict, Field
 
 from hybrid_jax.disk.files import folder_identity
 from hybrid_jax.disk.manifest import NAME as MANIFEST
 from hybrid_jax.disk.manifest import write_manifest
+from hybrid_jax.runs.keeping import CheckpointConfig
 from hybrid_jax.runs.manifest import WRITTEN_AT_COMMIT, find_damage
 
 Tree = TypeVar("Tree")
 
 UNFINISHED = ".orbax-checkpoint-tmp"
 """What Orbax adds to the name of a checkpoint's folder until it is complete."""
-
-
-class CheckpointConfig(BaseModel):
-    """When checkpoints are written and which are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    every: int = Field(default=200, ge=1)
-    """Steps between checkpoints; there is always one after the last step."""
-    keep: int = Field(default=2, ge=1)
-    """How many of the latest checkpoints to keep, beside the best one."""
-    best_metric: Literal["loss", "accuracy", "heldout_loss", "heldout_accuracy"] = "loss"
-    """The metric that decides which checkpoint is the best; its value at the checkpoint's step counts."""
-    best: Literal["lowest", "highest"] = "lowest"
-    """Whether the lowest or the highest value of the metric is the best."""
 
 
 class CheckpointError(ValueError):

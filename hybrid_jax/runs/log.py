@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hybrid_jax.disk.files import atomic_files
 from hybrid_jax.runs.lines import write_line
-from hybrid_jax.runs.window import Window, peak_memory
+from hybrid_jax.runs.window import Window, heldout, peak_memory
 from hybrid_jax.runs.workdir import read_log
 
 BAR = "{percentage:3.0f}%|{bar}| step {n_fmt}/{total_fmt}  {desc}"
@@ -29,9 +29,9 @@ class RunLog:
     metrics.jsonl has all fields of a record, with null for a number that is not finite, and a checksum (lines.py).
     TensorBoard has the finite numbers, loss and accuracy under their kind of batch too (loss/monolingual), and
     throughput/pairs_per_second; so has the Weights & Biases `project`, if one is named. Printed lines, one in `every`
-    steps and the tenth of a start, show means since the last line by kind, and epochs: pairs seen per row of the
-    `pool`. Lines that an interrupted run logged from `first_step` on are removed at the start, so that metrics.jsonl
-    has every step once; `seconds_lost` is how long those steps took.
+    steps and the tenth of a start, show means since the last line by kind, the last held-out metrics, and epochs:
+    pairs seen per row of the `pool`. Lines that an interrupted run logged from `first_step` on are removed at the
+    start, so that metrics.jsonl has every step once; `seconds_lost` is how long those steps took.
 
     Raises ValueError when a `project` is named and wandb is not installed, and WorkdirError when the log is damaged.
     """
@@ -49,7 +49,7 @@ class RunLog:
         self._primary, self._steps, self._every = primary, steps, every
         self._early = first_step + EARLY - 1 if every > EARLY else None
         self._terminal = sys.stderr.isatty()
-        self._rate, self._window, self._pool = _Rate(), Window(), pool
+        self._rate, self._window, self._pool, self._heldout = _Rate(), Window(), pool, ""
         self.seconds_lost = 0.0
         if not primary:
             return
@@ -100,7 +100,8 @@ class RunLog:
         if self._wandb is not None:
             self._wandb.log(numbers, step=step)
         self._window.add(record["kind"], record["loss"], record["accuracy"])
-        shown = self._window.text()
+        self._heldout = heldout(numbers) or self._heldout
+        shown = self._window.text() + (f"  {self._heldout}" if self._heldout else "")
         if self._pool:
             shown += f"  epochs {(step + 1) * rows / self._pool:.2f}"
         shown += f"  {peak_memory()}"

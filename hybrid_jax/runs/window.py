@@ -2,11 +2,21 @@
 
 import resource
 import sys
+from collections.abc import Mapping
 
 import jax
 
 SHORT = {"monolingual": "mono", "same_language": "same", "cross_lingual": "cross", "aligned": "aligned"}
 """The kinds of batch, in the order of the line, as they are called in it."""
+
+HELDOUT = {
+    "heldout_loss": ("loss", ".4f"),
+    "heldout_accuracy": ("accuracy", ".3f"),
+    "heldout_map_monolingual": ("mAP mono", ".3f"),
+    "heldout_map_cross_lingual": ("mAP cross", ".3f"),
+    "heldout_map_multilingual": ("mAP multi", ".3f"),
+}
+"""The held-out metrics, in the order of the line, with what they are called in it and their format."""
 
 
 class Window:
@@ -31,6 +41,12 @@ class Window:
         losses = " · ".join(f"{SHORT.get(kind, kind)} {means[kind][0]:.4f}" for kind in kinds)
         accuracies = " · ".join(f"{SHORT.get(kind, kind)} {means[kind][1]:.3f}" for kind in kinds)
         return f"loss {losses}  accuracy {accuracies}"
+
+
+def heldout(numbers: Mapping[str, float]) -> str:
+    """What was measured on held-out records, as in "held out: loss 1.2345 · mAP mono 0.512"; empty if nothing was."""
+    shown = [f"{name} {numbers[key]:{form}}" for key, (name, form) in HELDOUT.items() if key in numbers]
+    return f"held out: {' · '.join(shown)}" if shown else ""
 
 
 def peak_memory() -> str:

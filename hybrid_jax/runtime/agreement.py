@@ -7,14 +7,16 @@ Without this, a process with another seed or other data trains along, and the ru
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+
+T = TypeVar("T")
 
 _UNIT = 4096
 """What is gathered is filled up to a multiple of so many bytes, since each size is compiled."""
@@ -48,6 +50,17 @@ def check_processes_agree(facts: Mapping[str, object], when: str, advice: str) -
         raise DisagreementError(f"{when} the processes differ: {'; '.join(different[:_SHOWN])}{more}: {advice}")
 
 
+def of_process_0(compute: Callable[[], T]) -> T:
+    """What `compute` gives in process 0, in all processes; only process 0 calls it. All processes must call this.
+
+    With several processes the value travels as JSON: numbers and strings, in lists and in dicts by name.
+    """
+    if jax.process_count() == 1:
+        return compute()
+    own = json.dumps(compute() if jax.process_index() == 0 else None).encode()
+    return _gather(own)[0]
+
+
 @jax.jit
 def bit_sum(tree: Any) -> jax.Array:
     """uint32: the sum of the bits of all arrays, modulo 2^32. A single changed bit changes it, NaN or not.
@@ -78,7 +91,7 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({sha256(text.encode()).hexdigest()[:8]})"
 
 
-def _gather(own: bytes) -> list[dict[str, Any]]:
+def _gather(own: bytes) -> list[Any]:
     size = int(np.max(multihost_utils.process_allgather(np.int32(len(own)))))
     filled = np.frombuffer(own.ljust(-(-size // _UNIT) * _UNIT), np.uint8)
     return [json.loads(row.tobytes()) for row in multihost_utils.process_allgather(filled)]

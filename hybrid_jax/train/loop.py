@@ -7,10 +7,8 @@ step's number alone, so a run that is resumed from its last checkpoint gives the
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from hybrid_jax.config import Config, ConfigError, differences, dump_config, flat, parse_config
@@ -19,16 +17,16 @@ from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.data.vocabulary import old_tokens
-from hybrid_jax.hub.weights import Pretrained, open_pretrained, weights_digest
-from hybrid_jax.model.dual_encoder import Parameters
+from hybrid_jax.hub.weights import Pretrained, open_pretrained
 from hybrid_jax.model.kernels import row_length_multiple
 from hybrid_jax.runs import checkpoint
+from hybrid_jax.runs.keeping import Patience, evaluations
 from hybrid_jax.runs.lock import Lock, one_trainer
 from hybrid_jax.runs.log import RunLog
 from hybrid_jax.runs.provenance import code_and_versions, provenance
 from hybrid_jax.runs.skips import Skips, read_skips
 from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim, note_start
-from hybrid_jax.runtime.agreement import check_processes_agree, check_step_agrees
+from hybrid_jax.runtime.agreement import check_processes_agree, check_step_agrees, of_process_0
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
 from hybrid_jax.runtime.signals import Signals
 from hybrid_jax.runtime.watchdog import Watchdog
@@ -36,6 +34,7 @@ from hybrid_jax.train.distillation import with_teacher
 from hybrid_jax.train.divergence import DivergedError, Divergence, roll_back
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.goodput import Goodput
+from hybrid_jax.train.heldout import heldout_loss, heldout_retrieval
 from hybrid_jax.train.hooks import Hooks, completed
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
@@ -43,14 +42,18 @@ from hybrid_jax.train.optim import make_optimizer, make_schedule
 from hybrid_jax.train.outline import outline
 from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.records import more_rows, step_record
+from hybrid_jax.train.sources import sources_of
 from hybrid_jax.train.state import abstract_state, create_state, start_from
-from hybrid_jax.train.step import EvalStep, make_eval_step, make_train_step
+from hybrid_jax.train.step import make_eval_step, make_train_step
 from hybrid_jax.train.teacher import Teacher
 
 NO_HOOKS = Hooks()
 OF_A_HOST = ("log_every", "wandb_project", "data.cache_dir")
 """Fields that may differ between the processes of a run."""
-HARMLESS = (*OF_A_HOST, "mesh", "checkpoint", "heldout_every", "heldout_batches", "compare_every", "divergence")
+HARMLESS = (
+    *(*OF_A_HOST, "mesh", "checkpoint", "compare_every", "divergence"),
+    *("heldout_every", "heldout_batches", "data.heldout_pool"),
+)
 """Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding; divergence:
 but for the batches that skipped.json names)."""
 
@@ -113,7 +116,7 @@ def _train(
     if "aligned" in config.mixture.shares and config.loss.positives == "one":
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
-    sources = {**_sources(pipeline, pretrained, teacher), **hooks.sources}
+    sources = {**sources_of(pipeline, pretrained, teacher), **hooks.sources}
     check_processes_agree({**sources, **pipeline.digests}, "before the first step", "give all the same files")
     if primary:
         check_same_sources(workdir, sources)
@@ -127,13 +130,19 @@ def _train(
         packed = batch.pack(layouts, host, hosts, with_parallel=config.loss.parallel_weight > 0)
         return packed if teacher is None else packed._replace(teacher=teacher.vectors(batch, host, hosts))
 
+    def heldout_batches() -> Iterable[PackedBatch]:
+        return map(part, map(pipeline.heldout_batch, range(config.heldout_batches)))
+
     encode = make_encode(config.model, mesh)
     objective = make_objective(config.loss, mesh) if hooks.objective is None else completed(hooks.objective)
     objective = with_teacher(objective, config.distillation)
     schedule = make_schedule(config.optimizer, config.steps)
     optimizer = make_optimizer(config.optimizer, config.steps)
     train_step = make_train_step(encode, objective, optimizer, schedule, config.seed, mesh)
-    eval_step = make_eval_step(encode, objective, mesh)
+    measures = [heldout_loss(make_eval_step(encode, objective, mesh), heldout_batches, mesh)]
+    if config.heldout_every and (heldout_pool := pipeline.heldout_pool()) is not None:
+        say(str(heldout_pool))
+        measures.append(heldout_retrieval(heldout_pool, encode, layouts, mesh, config.checkpoint.best_metric))
 
     folder = workdir / "checkpoints"
     abstract = abstract_state(config.model, optimizer, mesh)
@@ -148,6 +157,11 @@ def _train(
             state = start_from(pretrained, config.model, state, mesh, words, config.seed)
     if start >= config.steps:
         say(f"{workdir} is complete: {start} of {config.steps} steps")
+        return True
+    metric = config.checkpoint.best_metric
+    patience = Patience(config.checkpoint, of_process_0(lambda: evaluations(workdir, metric, start)))
+    if patience.exhausted:
+        say(f"{workdir} is complete: {patience}")
         return True
     if primary:
         name = hooks.sources.get("the objective")
@@ -186,9 +200,10 @@ def _train(
             last = done == config.steps
             heldout: dict[str, float] = {}
             if config.heldout_every and (done % config.heldout_every == 0 or last):
-                heldout_batches = map(pipeline.heldout_batch, range(config.heldout_batches))
                 with goodput.spent("evaluate"):
-                    heldout = _heldout_metrics(eval_step, state.parameters, map(part, heldout_batches), mesh)
+                    heldout = {name: v for measure in measures for name, v in measure(state.parameters).items()}
+                patience.see(done, heldout)
+                last = last or patience.exhausted
             pending = batch, metrics, heldout
 
             due = done % config.checkpoint.every == 0 or last
@@ -203,13 +218,13 @@ def _train(
                 pending = None
                 with goodput.spent("save"):
                     checkpoints.save(done, state, numbers, may_be_best=due)
-            if stopping:
+            if stopping or last:
                 break
             watchdog.done(done)
     if stopping:
         say(f"stopped after {done} of {config.steps} steps, all of them saved; the same command resumes {workdir}")
         return False
-    say(f"done: {config.steps} steps, checkpoints in {folder}")
+    say(f"done: {config.steps} steps, checkpoints in {folder}" if done == config.steps else str(patience))
     return True
 
 
@@ -253,14 +268,6 @@ def _numbers(metrics: Metrics) -> dict[str, float]:
     return {name: float(value) for name, value in jax.device_get(metrics).items()}
 
 
-def _heldout_metrics(
-    eval_step: EvalStep, parameters: Parameters, batches: Iterable[PackedBatch], mesh: Mesh
-) -> dict[str, float]:
-    """heldout_loss and heldout_accuracy: means over these batches."""
-    measured = [jax.device_get(eval_step(parameters, put_batch(mesh, rows))) for rows in batches]
-    return {f"heldout_{name}": float(np.mean([m[name] for m in measured])) for name in ("loss", "accuracy")}
-
-
 def _check_vocabulary(tokenizer: Tokenizer, config: Config) -> None:
     if tokenizer.vocab_size > config.model.encoder.vocab_size:
         raise ConfigError(
@@ -282,14 +289,3 @@ def _old_tokens(
         f"text, {len(tokens) - from_old:,} are drawn"
     )
     return tokens
-
-
-def _sources(pipeline: Pipeline, pretrained: Pretrained | None, teacher: Teacher | None) -> dict[str, Any]:
-    """Digests of all that the run reads, by name: each dataset, the tokenizer, pretrained weights, a teacher."""
-    sources = {name: store.meta["source"] for name, store in pipeline.stores.items()}
-    sources["the tokenizer"] = pipeline.tokenizer.digest
-    if pretrained is not None:
-        sources["the pretrained weights"] = weights_digest(pretrained)
-    if teacher is not None:
-        sources["the teacher's vectors"] = teacher.digest
-    return sources

@@ -11,6 +11,7 @@ from hybrid_jax.ablate.folder import Run
 from hybrid_jax.ablate.plan import make_plan
 from hybrid_jax.ablate.request import RequestError, parse_fields, parse_grid, parse_seeds, read_sweep, request
 from hybrid_jax.ablate.summary import compare_command
+from hybrid_jax.config import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
@@ -123,3 +124,11 @@ def test_a_dtype_that_nobody_set_is_the_same_on_every_machine(set_to: str | None
     )
     assert {config.model.encoder.dtype for config in planned.configs.values()} == {expected}
     assert planned.plan.base["model"]["encoder"]["dtype"] == expected
+
+
+def test_a_sweep_refuses_early_stopping(tmp_path: Path):
+    base = tmp_path / "base.yaml"
+    base.write_text("{data: {heldout_fraction: 0.1}, checkpoint: {best_metric: heldout_loss, patience: 2}}\n")
+    asked = request({"config": str(base), "grid": {"batch_size": [8, 16]}}, "sweep.yaml")
+    with pytest.raises(ConfigError, match=r"checkpoint.patience 2 would end runs at different steps.*patience 0"):
+        make_plan(asked, "command")

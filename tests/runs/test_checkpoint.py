@@ -12,7 +12,6 @@ import pytest
 
 from hybrid_jax.runs.best import Best, keep_best, read_best
 from hybrid_jax.runs.checkpoint import (
-    CheckpointConfig,
     CheckpointError,
     Checkpoints,
     DamagedError,
@@ -21,6 +20,7 @@ from hybrid_jax.runs.checkpoint import (
     restore,
     steps,
 )
+from hybrid_jax.runs.keeping import CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
 NUMBERS = np.arange(64, dtype=np.float32).reshape(8, 8)

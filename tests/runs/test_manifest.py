@@ -12,7 +12,8 @@ import pytest
 from hybrid_jax.config import parse_config
 from hybrid_jax.disk.files import sha256_of
 from hybrid_jax.disk.manifest import NAME, Manifest, in_threads
-from hybrid_jax.runs.checkpoint import CheckpointConfig, Checkpoints, DamagedError, restore, steps
+from hybrid_jax.runs.checkpoint import Checkpoints, DamagedError, restore, steps
+from hybrid_jax.runs.keeping import CheckpointConfig
 from hybrid_jax.runs.manifest import WRITTEN_AT_COMMIT, find_damage
 from hybrid_jax.runtime.mesh import make_mesh
 from hybrid_jax.train.optim import make_optimizer

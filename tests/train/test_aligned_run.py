@@ -14,7 +14,8 @@ from support.runs import timeless
 
 from hybrid_jax.config import Config, ConfigError, check, parse_config
 from hybrid_jax.data.schedule import MixtureConfig
-from hybrid_jax.runs.checkpoint import CheckpointConfig, restore
+from hybrid_jax.runs.checkpoint import restore
+from hybrid_jax.runs.keeping import CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh
 from hybrid_jax.train.loop import train
 from hybrid_jax.train.loss import LossConfig

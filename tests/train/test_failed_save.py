@@ -8,7 +8,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-from hybrid_jax.runs.checkpoint import CheckpointConfig, Checkpoints
+from hybrid_jax.runs.checkpoint import Checkpoints
+from hybrid_jax.runs.keeping import CheckpointConfig
 
 SECONDS = 30
 """More than a failed save may take until the process has ended; on a quiet machine it takes about one."""

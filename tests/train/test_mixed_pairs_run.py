@@ -9,7 +9,7 @@ import pytest
 
 from hybrid_jax.config import Config, parse_config
 from hybrid_jax.data.schedule import MixtureConfig
-from hybrid_jax.runs.checkpoint import CheckpointConfig
+from hybrid_jax.runs.keeping import CheckpointConfig
 from hybrid_jax.runs.trained_on import read_trained_on
 from hybrid_jax.runtime.mesh import MeshConfig
 from hybrid_jax.train.loop import train

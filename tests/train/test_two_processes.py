@@ -13,6 +13,7 @@ import pytest
 
 from hybrid_jax.config import parse_config
 from hybrid_jax.runs.checkpoint import steps
+from hybrid_jax.runs.keeping import RETRIEVAL
 from hybrid_jax.runtime.leave import STOPPED
 from hybrid_jax.train.loop import train
 
@@ -51,6 +52,9 @@ def test_two_processes_train_what_one_does(tiny_run, tmp_path: Path, capsys):
     # Rounding grows from step to step: only the first losses are compared.
     losses = [[line["loss"] for line in lines[:5]] for lines in (expected, actual)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+    maps = [[line[name] for line in lines if name in line][0] for lines in (expected, actual) for name in RETRIEVAL]
+    np.testing.assert_allclose(maps[3:], maps[:3], atol=0.05)  # of step 10: a near tie may fall otherwise
 
     config = parse_config(tiny_run.yaml).model_copy(update={"steps": STEPS})
     train(config, run)  # one process reads what two have written

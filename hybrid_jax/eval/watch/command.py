@@ -109,6 +109,7 @@ def watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure, 
 def _watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure, publish: Publish, say: Say) -> None:
     from hybrid_jax.embed.run import read_config, read_run  # imports jax, which --help does not need
     from hybrid_jax.eval.watch.steps import RunSteps
+    from hybrid_jax.runs.keeping import stopped_early
 
     for number in (signal.SIGTERM, signal.SIGUSR1):  # after jax, whose own handler would not stop the process
         signal.signal(number, _stop)
@@ -149,6 +150,9 @@ def _watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure,
                 patience.renew()
             elif config.steps in steps.done:
                 say(f"done, {config.steps} steps: {steps.summary()}")
+                return
+            elif (early := stopped_early(options.run, config.checkpoint)) and early.step in steps.done:
+                say(f"done, the run {early}: {steps.summary()}")
                 return
             elif diverged is not None and diverged == before:
                 raise WatchError(f"the run diverged ({diverged} has the rows); {steps.summary()}")

@@ -1,0 +1,18 @@
+"""What a run reads, as digests: a run that is resumed must read the same."""
+
+from typing import Any
+
+from hybrid_jax.data.pipeline import Pipeline
+from hybrid_jax.hub.weights import Pretrained, weights_digest
+from hybrid_jax.train.teacher import Teacher
+
+
+def sources_of(pipeline: Pipeline, pretrained: Pretrained | None, teacher: Teacher | None) -> dict[str, Any]:
+    """Digests of all that the run reads, by name: each dataset, the tokenizer, pretrained weights, a teacher."""
+    sources = {name: store.meta["source"] for name, store in pipeline.stores.items()}
+    sources["the tokenizer"] = pipeline.tokenizer.digest
+    if pretrained is not None:
+        sources["the pretrained weights"] = weights_digest(pretrained)
+    if teacher is not None:
+        sources["the teacher's vectors"] = teacher.digest
+    return sources
