@@ -51,7 +51,7 @@ def test_every_kind_of_value_comes_back_equal():
         ("loss: {directions: left}", r"loss\.directions = 'left': .*'query_to_passage' or 'both'"),
         ("loss: {kl_weight: 0.2}", "reverse_weight 0.5 and kl_weight 0.2 are for directions both"),
         ("loss: {directions: both, reverse_weight: 0.9, kl_weight: 0.2}", "leave nothing to query_to_passage: lower"),
-        ("checkpoint: {best_metric: los}", r"checkpoint\.best_metric = 'los': .*'loss'.*'heldout_loss'"),
+        ("checkpoint: {best_metric: los}", r"checkpoint\.best_metric = 'los': .*'loss'.*'heldout_map_multi"),
         ("mixture: {monolingual_fraction: 1.5}", "monolingual_fraction 1.5 must lie between 0 and 1"),
         ("data: {datasets: [{name: a, path: b, languages: [xx]}]}", r"data\.datasets\.0\.languages = .*'?xx'?"),
         ("- a list", "expected 'field: value' lines, found list"),

@@ -85,7 +85,8 @@ class HeldoutPool:
             at_once = layout.microbatch_rows or max(layout.rows)
             shape = replace(layout, rows=(), microbatch_rows=at_once).shape(places.rows)
             sides.append(fill(places, numbers[here], lengths[here], read, sum(counts), shape, self.pad_id, host, hosts))
-        return PackedBatch(tuple(sides), *(np.zeros(count // hosts, np.int32) for count in counts))
+        query_group, passage_group = (np.zeros(count // hosts, np.int32) for count in counts)
+        return PackedBatch(tuple(sides), query_group, passage_group)
 
 
 def choose_pool(

@@ -12,6 +12,7 @@ from hybrid_jax.runs.workdir import read_log
 RetrievalMetric = Literal["heldout_map_monolingual", "heldout_map_cross_lingual", "heldout_map_multilingual"]
 """mAP on the held-out pool in the three settings of the hybrid paper (arXiv 2408.10536)."""
 RETRIEVAL: tuple[RetrievalMetric, ...] = get_args(RetrievalMetric)
+BestMetric = Literal["loss", "accuracy", "heldout_loss", "heldout_accuracy", RetrievalMetric]
 Evaluation = tuple[int, float | None]
 """A held-out evaluation: the number of steps before it, and the value of the best_metric; None if it is not finite."""
 
@@ -25,7 +26,7 @@ class CheckpointConfig(BaseModel):
     """Steps between checkpoints; there is always one after the last step."""
     keep: int = Field(default=2, ge=1)
     """How many of the latest checkpoints to keep, beside the best one."""
-    best_metric: Literal["loss", "accuracy", "heldout_loss", "heldout_accuracy"] | RetrievalMetric = "loss"
+    best_metric: BestMetric = "loss"
     """The metric that decides which checkpoint is the best; its value at the checkpoint's step counts. heldout_map_*
     is mAP on data.heldout_pool."""
     best: Literal["lowest", "highest"] = "lowest"
@@ -70,10 +71,11 @@ def check_measured(checkpoint: CheckpointConfig, heldout_every: int, heldout_fra
         )
 
 
-def evaluations(workdir: Path, metric: str, before: float = math.inf) -> list[Evaluation]:
-    """The held-out evaluations that a run has logged in its first `before` steps. Raises WorkdirError as `read_log`."""
-    records = (record for _, record in read_log(workdir / "metrics.jsonl"))
-    return [(record["step"] + 1, record[metric]) for record in records if record["step"] < before and metric in record]
+def evaluations(workdir: Path, metric: str, steps: int | None = None) -> list[Evaluation]:
+    """The held-out evaluations that a run has logged in its first `steps` steps, by default in all of them. Raises
+    WorkdirError as `read_log` does."""
+    records = (record for _, record in read_log(workdir / "metrics.jsonl") if metric in record)
+    return [(r["step"] + 1, r[metric]) for r in records if steps is None or r["step"] < steps]
 
 
 class Patience:

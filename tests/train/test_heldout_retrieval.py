@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def log_of(run: Path) -> list[dict]:
 
 
 def average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
-    hits = relevant[np.argsort(-scores)]
+    hits = relevant[np.argsort(-scores, kind="stable")]
     return float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
 
 
@@ -46,7 +47,10 @@ def test_it_is_the_map_of_a_dense_reference(tiny_run, config: Config):
     encoder = load(tiny_run.folder)
     queries = encoder.encode_queries([store.texts[query.text] for query in pool.queries])
     passages = encoder.encode_passages([store.texts[passage.text] for passage in pool.passages])
-    scores = queries.astype(np.float64) @ passages.T.astype(np.float64)
+    # Texts of the same tokens tie; then the greater (language, id) comes first, as in `eval`.
+    order = sorted(range(len(pool.passages)), key=lambda n: (pool.passages[n].language, pool.passages[n].id))[::-1]
+    pool = replace(pool, passages=tuple(pool.passages[n] for n in order))
+    scores = (queries.astype(np.float64) @ passages[order].T.astype(np.float64)).round(7)
     of_query, of_passage = (np.array([text.language for text in texts]) for texts in (pool.queries, pool.passages))
     relevant = np.array([[query.group == passage.group for passage in pool.passages] for query in pool.queries])
     assert relevant.sum(axis=1).tolist() == [3] * 18  # the positive and its two translations

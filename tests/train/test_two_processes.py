@@ -53,7 +53,7 @@ def test_two_processes_train_what_one_does(tiny_run, tmp_path: Path, capsys):
     losses = [[line["loss"] for line in lines[:5]] for lines in (expected, actual)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
-    maps = [[line[name] for line in lines if name in line][0] for lines in (expected, actual) for name in RETRIEVAL]
+    maps = [next(line[name] for line in lines if name in line) for lines in (expected, actual) for name in RETRIEVAL]
     np.testing.assert_allclose(maps[3:], maps[:3], atol=0.05)  # of step 10: a near tie may fall otherwise
 
     config = parse_config(tiny_run.yaml).model_copy(update={"steps": STEPS})
