@@ -51,13 +51,15 @@ class Checkpoints:
         if jax.process_index() == 0:
             later_or_unreadable = (step for step in steps(folder) if step > start or not _metrics(folder / str(step)))
             _rename_damaged(folder / str(step) for step in later_or_unreadable)
-        worst = math.inf if config.best == "lowest" else -math.inf
+        sign = 1 if config.best == "lowest" else -1
 
-        def metric(metrics: dict[str, float]) -> float:
-            return metrics.get(config.best_metric, worst)  # absent if another best_metric was set, or it may not be
+        def order(metrics: dict[str, float]) -> Any:
+            """The lowest is the best one, and of equal ones the earliest."""
+            # Absent if another best_metric was set, or it may not be.
+            return sign * metrics.get(config.best_metric, sign * math.inf), metrics["step"]
 
         policies = ocp.training.preservation_policies
-        best = policies.BestN(get_metric_fn=metric, reverse=config.best == "lowest", n=1)
+        best = policies.BestN(get_metric_fn=order, reverse=True, n=1)
         keep: Any = policies.AnyPreservationPolicy([policies.LatestN(config.keep), best])
         folder.mkdir(parents=True, exist_ok=True)
         self._inode = folder_identity(folder)
@@ -85,6 +87,7 @@ class Checkpoints:
     def save(self, step: int, state: Any, metrics: Mapping[str, float], may_be_best: bool = True) -> None:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
         kept: Any = {name: value for name, value in metrics.items() if may_be_best or name != self._best_metric}
+        kept["step"] = step
         if folder_identity(self._folder) != self._inode:  # Orbax would create a missing folder, and save in that
             raise CheckpointError(
                 f"{self._folder} is gone or was replaced: nothing was saved at step {step}; restore or mount it, "
