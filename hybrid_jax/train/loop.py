@@ -34,7 +34,7 @@ from hybrid_jax.train.distillation import with_teacher
 from hybrid_jax.train.divergence import DivergedError, Divergence, roll_back
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.goodput import Goodput
-from hybrid_jax.train.heldout import heldout_loss, heldout_retrieval
+from hybrid_jax.train.heldout import heldout_loss
 from hybrid_jax.train.hooks import Hooks, completed
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
@@ -141,6 +141,8 @@ def _train(
     train_step = make_train_step(encode, objective, optimizer, schedule, config.seed, mesh)
     measures = [heldout_loss(make_eval_step(encode, objective, mesh), heldout_batches, mesh)]
     if config.heldout_every and (heldout_pool := pipeline.heldout_pool()) is not None:
+        from hybrid_jax.train.heldout_retrieval import heldout_retrieval  # imports scipy, which takes a second
+
         say(str(heldout_pool))
         measures.append(heldout_retrieval(heldout_pool, encode, layouts, mesh, config.checkpoint.best_metric))
 

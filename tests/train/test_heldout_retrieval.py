@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.runs import timeless
+from support.processes import two_processes
+from support.runs import timeless, train_command
 
-from hybrid_jax.config import Config, check, parse_config
+from hybrid_jax.config import Config, check, dump_config, parse_config
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.data.records import DataError
 from hybrid_jax.embed.load import load
@@ -147,3 +148,12 @@ def test_data_in_one_language_have_no_cross_lingual_pairs(config: Config, tiny_r
     )
     with pytest.raises(DataError, match="in 1 language has no cross-lingual pairs: choose heldout_map_monolingual or"):
         train(config, tmp_path / "run")
+
+
+def test_two_processes_stop_at_the_same_step(config: Config, tmp_path: Path):
+    command = train_command(dump_config(impatient(config, patience=2)), tmp_path)
+    with two_processes([command, command]) as processes:
+        said = [process.communicate(timeout=200)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert "stopped at step 12: heldout_map_multilingual has not improved in 2 evaluations" in said[0]
+    assert steps(tmp_path / "run" / "checkpoints") == [4, 12]
