@@ -23,11 +23,12 @@ def train_command(yaml: str, tmp_path: Path) -> list[str]:
     return [sys.executable, "-m", "hybrid_jax.train", *arguments]
 
 
-def narrow_pipe() -> tuple[int, int]:
-    """The two ends of a pipe that holds about 50 lines of a run, which then stands still. Linux only."""
+def narrow_pipe(printed: str) -> tuple[int, int]:
+    """The two ends of a pipe that holds the lines of about 50 steps of a run that prints the same as `printed`; then
+    the run stands still. Linux only."""
     reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 8192)
-    os.write(writing, b"-" * 3000 + b"\n")
+    size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 32768)
+    os.write(writing, b"-" * (size - len(printed.partition("step 51/")[0].encode())) + b"\n")
     return reading, writing
 
 

@@ -31,14 +31,14 @@ def copy(tiny_run, tmp_path) -> Path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe, which only Linux does")
 def test_killed_and_resumed_equals_uninterrupted(tiny_run, config: Config, tmp_path):
-    # Nobody reads the run's lines: with the pipe full, after about 35 of its 80 steps, it stands still to be killed.
-    reading, writing = narrow_pipe()
+    # Nobody reads the run's lines: with the pipe full, after about 50 of its 80 steps, it stands still to be killed.
+    reading, writing = narrow_pipe(tiny_run.printed)
     command = train_command(tiny_run.yaml, tmp_path)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing)
     os.close(writing)
     try:
         run, until = tmp_path / "run", time.monotonic() + 150
-        while not (run / "checkpoints" / "20").is_dir():
+        while not (run / "checkpoints" / "40").is_dir():
             assert process.poll() is None, os.read(reading, 4096)
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -47,9 +47,9 @@ def test_killed_and_resumed_equals_uninterrupted(tiny_run, config: Config, tmp_p
         process.kill()
         process.wait()
         os.close(reading)
-    assert max(steps(run / "checkpoints")) == 20
+    assert max(steps(run / "checkpoints")) == 40
     killed_at = (run / "metrics.jsonl").read_text().count("\n")
-    assert 20 <= killed_at < config.steps
+    assert 40 <= killed_at < config.steps
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 59, "lo')  # what a kill within a write leaves
 

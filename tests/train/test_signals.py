@@ -28,9 +28,11 @@ def config(tiny_run) -> Config:
 
 
 @contextmanager
-def stalled(command: list[str], log: Path, at_least: int) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+def stalled(
+    command: list[str], printed: str, log: Path, at_least: int
+) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """The process, and the end of a pipe that is full of its lines: it stands still after `at_least` steps or more."""
-    reading, writing = narrow_pipe()
+    reading, writing = narrow_pipe(printed)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writing)
     os.close(writing)
     try:
@@ -57,7 +59,7 @@ def read_all(reading: int) -> str:
 def test_a_signal_saves_the_next_step_and_the_run_goes_on_from_it(tiny_run, config: Config, tmp_path: Path):
     run = tmp_path / "run"
     command = train_command(tiny_run.yaml, tmp_path)
-    with stalled(command, run / "metrics.jsonl", 45) as (process, reading):
+    with stalled(command, tiny_run.printed, run / "metrics.jsonl", 45) as (process, reading):
         for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):  # within a second: one notice
             process.send_signal(number)
         time.sleep(0.2)
@@ -79,7 +81,8 @@ def test_a_signal_saves_the_next_step_and_the_run_goes_on_from_it(tiny_run, conf
 
 def test_a_second_signal_ends_the_run_at_once(tiny_run, config: Config, tmp_path: Path):
     run = tmp_path / "run"
-    with stalled(train_command(tiny_run.yaml, tmp_path), run / "metrics.jsonl", 45) as (process, _):
+    command = train_command(tiny_run.yaml, tmp_path)
+    with stalled(command, tiny_run.printed, run / "metrics.jsonl", 45) as (process, _):
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):  # it stands still, in the midst of a step
             process.wait(1.5)
