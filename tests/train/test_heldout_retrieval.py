@@ -49,7 +49,8 @@ def test_it_is_the_map_of_a_dense_reference(tiny_run, config: Config):
     queries = encoder.encode_queries([store.texts[query.text] for query in pool.queries])
     passages = encoder.encode_passages([store.texts[passage.text] for passage in pool.passages])
     # Texts of the same tokens tie; then the greater (language, id) comes first, as in `eval`.
-    order = sorted(range(len(pool.passages)), key=lambda n: (pool.passages[n].language, pool.passages[n].id))[::-1]
+    names = [(passage.language, passage.id) for passage in pool.passages]
+    order = sorted(range(len(names)), key=lambda number: names[number], reverse=True)
     pool = replace(pool, passages=tuple(pool.passages[n] for n in order))
     scores = (queries.astype(np.float64) @ passages[order].T.astype(np.float64)).round(7)
     of_query, of_passage = (np.array([text.language for text in texts]) for texts in (pool.queries, pool.passages))
