@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import yaml
 from support.made_up_plan import made_up_arm, made_up_plan
+from support.tokenizer_folders import wordpiece
+from transformers import BertConfig
 
 from hybrid_jax.ablate.folder import Run
 from hybrid_jax.ablate.plan import make_plan
@@ -96,9 +98,15 @@ def test_baselines_are_none_one_or_several_names():
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_ours_can_be_planned(path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_ours_can_be_planned(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
     asked = request(read_sweep(path), str(path))
+    if "pretrained" in asked.set:  # a model that commands in the file's first lines make; here a small one
+        rows = wordpiece(tmp_path, ["a house by the river"] * 9, lower=True)
+        BertConfig(vocab_size=rows, hidden_size=16, num_attention_heads=2, intermediate_size=32).save_pretrained(
+            tmp_path
+        )
+        asked.set["pretrained"], asked.set["model.pooling"] = str(tmp_path), "mean"
     plan = make_plan(asked, "").plan
     assert plan.baseline == plan.baselines
     assert f"--sweep configs/sweeps/{path.name} " in path.read_text()
