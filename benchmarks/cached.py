@@ -20,7 +20,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=NAMES, default="minilm")
     parser.add_argument("--pairs", type=int, default=1024, help="pairs of a step (default: 1024)")
-    parser.add_argument("--plain-pairs", type=int, default=128, help="pairs of the runs without (default: 128)")
+    parser.add_argument(
+        "--plain-pairs", type=int, default=128, help="pairs of the runs without; 0: no such runs (default: 128)"
+    )
     parser.add_argument("--microbatch-rows", type=int, default=32, help="ours (default: 32)")
     parser.add_argument("--mini-batch", type=int, default=32, help="the peer's (default: 32, its own default)")
     parser.add_argument("--steps", type=int, default=4, help="steps of a turn, the first not measured (default: 4)")
@@ -45,20 +47,23 @@ def main() -> None:
                 folder, model, options.pairs, steps, dtype == "bfloat16", skip, options.mini_batch
             )
         turns = take_turns(programs, options.rounds)
-        print(f"ours, {options.plain_pairs} pairs, with and without", flush=True)
         smaller = {
             chunks: lambda: ours(folder, model, options.plain_pairs, steps + 2, "bfloat16", skip, rows),
             plain: lambda: ours(folder, model, options.plain_pairs, steps + 2, "bfloat16", skip),
         }
-        chunks_and_plain = take_turns(smaller, options.rounds)
+        chunks_and_plain = {}
+        if options.plain_pairs:
+            print(f"ours, {options.plain_pairs} pairs, with and without", flush=True)
+            chunks_and_plain = take_turns(smaller, options.rounds)
     for other in itertools.islice(turns, 1, None):
         print(compare(f"{own} against {other}", [t[:2] for t in turns[own]], [t[:2] for t in turns[other]]))
-    cost = ratio([t.step for t in chunks_and_plain[chunks]], [t.step for t in chunks_and_plain[plain]])
-    memory = ratio([t.gib for t in chunks_and_plain[chunks]], [t.gib for t in chunks_and_plain[plain]])
-    print(
-        f"ours, {options.plain_pairs} pairs: with microbatch_rows {cost.median:.2f} x the seconds of a step"
-        f" ({cost.low:.2f}-{cost.high:.2f}), {memory.median:.2f} x the peak memory"
-    )
+    if chunks_and_plain:
+        cost = ratio([t.step for t in chunks_and_plain[chunks]], [t.step for t in chunks_and_plain[plain]])
+        memory = ratio([t.gib for t in chunks_and_plain[chunks]], [t.gib for t in chunks_and_plain[plain]])
+        print(
+            f"ours, {options.plain_pairs} pairs: with microbatch_rows {cost.median:.2f} x the seconds of a step"
+            f" ({cost.low:.2f}-{cost.high:.2f}), {memory.median:.2f} x the peak memory"
+        )
     write_result(options.out, f"cached_{options.size}", header, vars(options), {**turns, **chunks_and_plain})
 
 
