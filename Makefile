@@ -16,7 +16,7 @@ help:
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
 	@echo "make config-page  write docs/config.md from the config's classes"
 	@echo "make equality  loss and gradients over devices, processes, meshes, chunks and dropout, as a table (3 minutes)"
-	@echo "make bench   time all of docs/performance.md beside its peers (QUICK=1: few steps)"
+	@echo "make bench   time all of docs/performance.md beside its peers (QUICK=1: the main parts, 4 minutes)"
 	@echo "make docs    build the documentation site into site/, and check its links"
 	@echo "make lint    ruff (check + format) and pyright"
 	@echo "make format  rewrite the code in ruff's format"
