@@ -72,11 +72,12 @@ class HeldoutPool:
         texts = (*self.queries, *self.passages)
         numbers = np.concatenate([np.arange(len(self.queries)), counts[0] + np.arange(len(self.passages))])
         lengths = np.array([text.table.lengths(np.array([text.text]))[0] for text in texts])
-        by_number = dict(zip(numbers.tolist(), texts, strict=True))
+        text_of_number = dict(zip(numbers.tolist(), texts, strict=True))
 
         def read(wanted: np.ndarray) -> np.ndarray:
-            found = [by_number[number] for number in wanted.tolist()]
-            return np.concatenate([np.zeros(0, np.int32), *(t.table.tokens(np.array([t.text])) for t in found)])
+            wanted_texts = [text_of_number[number] for number in wanted.tolist()]
+            tokens = (text.table.tokens(np.array([text.text])) for text in wanted_texts)
+            return np.concatenate([np.zeros(0, np.int32), *tokens])
 
         sides = []
         for side, layout in enumerate(layouts):

@@ -54,7 +54,8 @@ def test_two_processes_train_what_one_does(tiny_run, tmp_path: Path, capsys):
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
     maps = [next(line[name] for line in lines if name in line) for lines in (expected, actual) for name in RETRIEVAL]
-    np.testing.assert_allclose(maps[3:], maps[:3], atol=0.05)  # of step 10: a near tie may fall otherwise
+    # Of step 10. One query of 18 whose first two passages change places in a near tie is worth .028.
+    np.testing.assert_allclose(maps[3:], maps[:3], atol=0.03)
 
     config = parse_config(tiny_run.yaml).model_copy(update={"steps": STEPS})
     train(config, run)  # one process reads what two have written
