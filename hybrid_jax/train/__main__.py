@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.faults import retry_faults
+from hybrid_jax.runtime.late_writes import ignore_late_writes
 from hybrid_jax.runtime.leave import STOPPED, leave
 from hybrid_jax.runtime.processes import add_distributed, start_distributed
 from hybrid_jax.runtime.program import program
@@ -125,6 +126,7 @@ def _start(arguments: argparse.Namespace, overrides: list[str], prog: str) -> "C
     """The config; and jax, connected to the other processes and with its cache of compiled programs."""
     keep_freed_memory()
     retry_faults()
+    ignore_late_writes()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the tracebacks of errors that it raises
     from hybrid_jax.config import load_config, show_fields  # imported late: jax is not needed for --help
     from hybrid_jax.runtime.compilation import keep_compiled

@@ -37,7 +37,8 @@ data:
   max_passage_length: 16
 mixture: {{monolingual_fraction: [[0, 0.8], [60, 0.2]]}}
 model:
-  encoder: {{vocab_size: 300, hidden_size: 16, num_layers: 1, num_heads: 2, intermediate_size: 32, max_length: 16}}
+  encoder: {{vocab_size: 300, hidden_size: 16, num_layers: 1, num_heads: 2, intermediate_size: 32, max_length: 16,
+            dtype: float32}}
 optimizer: {{learning_rate: 0.01, warmup_steps: 4}}
 checkpoint: {{every: {EVERY}, keep: 3}}
 compare_every: 10
