@@ -85,7 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seeds", help="how many seeds, from the config's on, or which: 3, or 0,7 (default: 1)")
     parser.add_argument("--tasks", help="what each run is evaluated on, as in hybrid_jax.eval (default: demo)")
-    parser.add_argument("--baseline", metavar="ARM,…", help="what the others are tested against (default: the first)")
+    parser.add_argument(
+        "--baseline",
+        metavar="ARM,…",
+        help="what the others are tested against, within their group if mixtures are crossed (default: the first)",
+    )
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the training data")
     parser.add_argument("--data-dir", type=Path, help="where the tasks' official files lie, on this machine")
     parser.add_argument(

@@ -55,6 +55,10 @@ class Arm(BaseModel):
     """Values by dotted field, set on top of the base config."""
     axis: dict[str, Any]
     """Where the arm stands among the others: the overrides; {"mixture": NAME} for a mixture that is no constant α."""
+    group: dict[str, Any] = {}
+    """What a mixture or an arm of one's own is crossed with, as {"steps": 30}: arms are tested within their group."""
+    base: str = ""
+    """The name without the group."""
 
 
 def mixture(name: str, steps: int) -> Arm:
@@ -103,8 +107,15 @@ def arms(
             both = sorted(arm.overrides.keys() & crossed.keys())
             if both:
                 errors.append(f"arm {arm.name!r} sets {both[0]}, which the grid varies: leave it out of one of them")
-            name = "_".join(([arm.name] if arm.name else []) + suffix)
-            made.append(Arm(name=_shortened(name), overrides=arm.overrides | crossed, axis=arm.axis | crossed))
+            made.append(
+                Arm(
+                    name=crossed_name(arm.name, *suffix),
+                    overrides=arm.overrides | crossed,
+                    axis=arm.axis | crossed,
+                    group=crossed if arm.name else {},
+                    base=arm.name,
+                )
+            )
     names = [arm.name.casefold() for arm in made]  # some file systems ignore case
     errors += [
         f"two arms are called {name!r}: give different ones" for name in sorted(set(names)) if names.count(name) > 1
@@ -117,6 +128,11 @@ def label(value: Any) -> str:
     text = _spelled(value)
     safe = re.sub(r"[^A-Za-z0-9._+-]+", "-", text)
     return safe if safe == text and text else f"{safe.strip('-.')}-{_hash(json.dumps(value))}".lstrip("-")
+
+
+def crossed_name(*parts: str) -> str:
+    """What an arm is called of whose name these are parts, within LONGEST_NAME."""
+    return _shortened("_".join(part for part in parts if part))
 
 
 def check_name(name: str) -> str:

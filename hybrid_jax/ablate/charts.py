@@ -44,6 +44,8 @@ class Chart(NamedTuple):
     low: float | None
     """The lower end of the y axis; None for one that fits the values."""
     high: float | None
+    difference: bool = False
+    """Whether it shows differences, so that 0 has a line."""
 
 
 class Point(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hybrid_jax.ablate.arms import Arm, ArmError
+from hybrid_jax.ablate.arms import Arm, ArmError, crossed_name
 from hybrid_jax.ablate.results import Sweep
 from hybrid_jax.ablate.typology import in_order
 from hybrid_jax.eval.languages import identity, language
@@ -43,7 +43,13 @@ def crossed(curve: Iterable[Arm], others: Sequence[Arm]) -> list[Arm]:
     if not others:
         return list(curve)
     return [
-        Arm(name=f"{arm.name}_{size.name}", overrides=arm.overrides | size.overrides, axis=arm.axis | size.axis)
+        Arm(
+            name=crossed_name(arm.name, size.name),
+            overrides=arm.overrides | size.overrides,
+            axis=arm.axis | size.axis,
+            group=arm.group | size.axis,
+            base=arm.base or arm.name,
+        )
         for size in curve
         for arm in others
     ]

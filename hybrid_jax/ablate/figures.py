@@ -66,6 +66,8 @@ def _curve(axes: Axes, axis: Axis, chart: Chart, inches: float) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(_number))
     axes.grid(axis="y", color=PALE, alpha=0.35, lw=0.5)
+    if chart.difference:
+        axes.axhline(0.0, color=INK, lw=0.8)
     width = DODGE * max(1.0, axis.ticks[-1][0]) if axis.numeric else NAMED_DODGE
     for place, line in enumerate(chart.lines):
         shift = width * (place - (len(chart.lines) - 1) / 2)

@@ -173,7 +173,9 @@ def _limits(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
         f"difference{'s have' if real != 1 else ' has'} q < {stats.LEVEL}, of which at most {level} are expected to be "
         "false (Benjamini and Hochberg)."
     )
-    yield f"Arms were tested against {_listed(sorted({table.baseline for table in tables}))}, not against one another."
+    baselines = _listed(sorted({table.baseline for table in tables}))
+    within = ", each within its own group" if sweep.plan.grouped else ""
+    yield f"Arms were tested against {baselines}{within}, not against one another."
     yield (
         "Nothing was measured between the points that a line joins, and no single language was tested. The arm with "
         "the highest mean of several is flattered by its luck: choose it on other data than these."

@@ -59,6 +59,22 @@ class Plan(BaseModel):
         """The arms that the others are tested against."""
         return self.baseline or [self.arms[0].name]
 
+    def tested(self, baseline: str) -> list[str]:
+        """The arms that are tested against a baseline: those of its group, and of groups without a baseline."""
+        groups = {arm.name: arm.group for arm in self.arms}
+        with_one = [groups[name] for name in self.baselines]
+        return [
+            arm
+            for arm, group in groups.items()
+            if arm != baseline and (group == groups[baseline] or group not in with_one)
+        ]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether arms of different groups have different baselines."""
+        groups = {arm.name: arm.group for arm in self.arms}
+        return any(groups[name] != groups[self.baselines[0]] for name in self.baselines)
+
 
 class Cost(BaseModel):
     """What a finished run has cost, over all its starts: the whole of cost.json."""

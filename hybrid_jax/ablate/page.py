@@ -1,7 +1,7 @@
 """A sweep's page: SWEEP/page/index.html, and beside it the same as figures and tables for papers and programs.
 
 index.html                         one self-contained page: no script, no request, light and dark
-figures/TASK-NAME.png, .svg, .pdf  curves, bias, languages, languages-bias and front of every task
+figures/TASK-NAME.png, .svg, .pdf  curves, effects, bias, languages, languages-bias and front of every task
 table.csv, table.tex, runs.csv     `tables.py` says what is in them
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from hybrid_jax.ablate import charts, curve, figures, findings, tables
+from hybrid_jax.ablate import charts, curve, effects, figures, findings, tables
 from hybrid_jax.ablate.axis import Axis, axis_of
 from hybrid_jax.ablate.charts import Chart, Front
 from hybrid_jax.ablate.folder import Cost
@@ -45,12 +45,16 @@ def write_page(sweep: Path) -> Path:
     statistics = analyse(read)
     axis = axis_of(read.arms)
     folder, names = sweep / "page", FileNames()
+    along = effects.axis_of_groups(read)
     tasks = []
     for task in read.tasks:
         drawn = _charts(axis, read, statistics, task)
+        if along and (changes := effects.effects(along, read, statistics, task)):
+            drawn["effects"] = changes
         for name, group in drawn.items():
-            figures.write(folder / "figures", f"{names.of(task)}-{name}", axis, group)
-        tasks.append(_task(axis, read, statistics, task, drawn))
+            at = along if along and name == "effects" else axis
+            figures.write(folder / "figures", f"{names.of(task)}-{name}", at, group)
+        tasks.append(_task(axis, along, read, statistics, task, drawn))
     contents = {
         "index.html": _html(read, statistics, axis, tasks),
         "table.csv": tables.arms_csv(read, statistics),
@@ -101,13 +105,26 @@ def _charts(axis: Axis, sweep: Sweep, statistics: Statistics, task: str) -> dict
 
 
 def _task(
-    axis: Axis, sweep: Sweep, statistics: Statistics, task: str, drawn: dict[str, Sequence[Chart | Front]]
+    axis: Axis,
+    along: Axis | None,
+    sweep: Sweep,
+    statistics: Statistics,
+    task: str,
+    drawn: dict[str, Sequence[Chart | Front]],
 ) -> dict[str, Any]:
+    """What the template shows of a task; `along` is the axis of its effects."""
     shown = {
         name: [
             {
                 "chart": chart,
-                "svg": _inline(figures.for_page(axis, chart, f"{task}-{name}-{number}", small=name in SMALL)),
+                "svg": _inline(
+                    figures.for_page(
+                        along if along and name == "effects" else axis,
+                        chart,
+                        f"{task}-{name}-{number}",
+                        small=name in SMALL,
+                    )
+                ),
             }
             for number, chart in enumerate(group)
         ]

@@ -43,10 +43,11 @@ def make_plan(sweep_request: Request, command: str) -> Planned:
     errors += [f"{line} (in {_some(names)})" for line, names in wrong.items()]
     errors += _same(configs)
     names = [arm.name for arm in listed]
-    for name in sweep_request.baseline:
+    baselines = [name for wanted in sweep_request.baseline for name in _in_every_group(wanted, listed)]
+    for name in dict.fromkeys(baselines):
         if name not in names:
             errors.append(f"baseline {name!r} is no arm: give one of {_some(names)}")
-        elif sweep_request.baseline.count(name) > 1:
+        elif baselines.count(name) > 1:
             errors.append(f"baseline {name!r} is given twice: give it once")
     varied = {field for arm in listed for field in arm.overrides}
     if "seed" in varied:
@@ -60,7 +61,7 @@ def make_plan(sweep_request: Request, command: str) -> Planned:
         base=base.model_dump(mode="json"),
         tasks=sweep_request.tasks,
         seeds=seeds,
-        baseline=sweep_request.baseline,
+        baseline=baselines,
         arms=listed,
         skip_bad_rows=sweep_request.skip_bad_rows,
         unequal=unequal({name: fields_of(config) for name, config in configs.items()}),
@@ -140,6 +141,13 @@ def _arms(sweep_request: Request, base: Config) -> tuple[list[Arm], list[str]]:
             return curve, []
     listed, errors = arms(sweep_request.grid, sweep_request.named, sweep_request.own, base.steps)
     return crossed(curve, listed) if curve else listed, errors
+
+
+def _in_every_group(baseline: str, listed: list[Arm]) -> list[str]:
+    """The arms that a baseline names: itself or, if it is crossed with other fields, its arm in every group."""
+    if any(arm.name == baseline for arm in listed):
+        return [baseline]
+    return [arm.name for arm in listed if arm.group and arm.base == baseline] or [baseline]
 
 
 def _resolve(sweep_request: Request, arm: Arm) -> Config:

@@ -8,7 +8,7 @@ languages_curve: [2, 4, 8]                # --languages-curve 2,4,8: arms with t
 order: diverse                            # --order diverse, similar, or a file with a language a line
 seeds: 3                                  # a number of seeds, or a list of them: --seeds 3, --seeds 0,7
 tasks: [demo]                             # --tasks demo,xquad_r
-baseline: alpha=0.5                       # --baseline; several: [alpha=0, alpha=1], --baseline alpha=0,alpha=1
+baseline: alpha=0.5                       # --baseline; several: [alpha=0, alpha=1]; one of each group where crossed
 skip_bad_rows: false                      # --skip-bad-rows
 
 # A search has no grid, arms, seeds, tasks and baseline, but:
@@ -57,7 +57,8 @@ class Request(BaseModel):
     tasks: list[str] = Field(default=["demo"], min_length=1)
     """What each run is evaluated on."""
     baseline: Names = []
-    """The arms that the others are tested against: one name or several; empty for the first arm."""
+    """The arms that the others are tested against: one name or several; empty for the first arm. The name of a mixture
+    or an arm of one's own that is crossed with other fields stands for it in every group."""
     skip_bad_rows: bool = False
     """Whether training skips bad rows of the data."""
 

@@ -117,8 +117,9 @@ def analyse(sweep: Sweep) -> Statistics:
             metrics = _measured(sweep, task, list(dict.fromkeys(name for name, _ in figures)))
             estimates |= _estimates(sweep, task, metrics)
             for baseline in sweep.plan.baselines:
-                if metrics and baseline in sweep.runs and len(sweep.runs) > 1:
-                    tables.append(_table(sweep, task, kind, baseline, metrics))
+                tested = [arm for arm in sweep.plan.tested(baseline) if arm in sweep.runs]
+                if metrics and tested and baseline in sweep.runs:
+                    tables.append(_table(sweep, task, kind, [baseline, *tested], metrics))
     return Statistics(estimates, tuple(_discoveries(tables)))
 
 
@@ -168,8 +169,9 @@ def _estimates(sweep: Sweep, task: str, metrics: Sequence[str]) -> Iterator[tupl
                     yield (task, arm, (name, setting)), _estimate(values)
 
 
-def _table(sweep: Sweep, task: str, kind: Kind, baseline: str, metrics: Sequence[str]) -> Table:
-    order = [baseline, *(arm for arm in sweep.runs if arm != baseline)]
+def _table(sweep: Sweep, task: str, kind: Kind, order: Sequence[str], metrics: Sequence[str]) -> Table:
+    """The tests of the arms in `order` against the first of them."""
+    baseline = order[0]
     systems = {arm: [run.tables for run in sweep.runs[arm]] for arm in order}
     rows = compare(systems, [task], metrics).tasks[task].rows
     tests = [

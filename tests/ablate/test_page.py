@@ -12,9 +12,11 @@ from support.made_up_plan import made_up_arm, made_up_plan
 from support.made_up_sweep import made_up_sweep
 
 from hybrid_jax.ablate.axis import axis_of
+from hybrid_jax.ablate.effects import axis_of_groups, effects
 from hybrid_jax.ablate.folder import read_plan
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.results import read_sweep
+from hybrid_jax.ablate.statistics import analyse
 from hybrid_jax.ablate.summary import record_measured
 from hybrid_jax.eval.leakage.result import Leakage, Side
 
@@ -179,6 +181,34 @@ def test_each_baseline_has_tests_of_its_own(tmp_path: Path):
     tested = {(row["baseline"], row["arm"]) for row in rows(sweep / "page" / "table.csv") if row["metric"] == "map"}
     assert tested == {(baseline, arm) for baseline in ("alpha=1", "alpha=0") for arm in ARMS if arm != baseline}
     assert (sweep / "page" / "table.tex").read_text(encoding="utf-8").count("\\begin{tabular}") == 2
+
+
+def test_differences_within_groups_are_drawn_along_them(tmp_path: Path):
+    arms = {"a_steps=10": 0.5, "b_steps=10": 2.0, "a_steps=20": 0.5, "b_steps=20": 0.1, "c_steps=20": 0.6}
+    folder = made_up_sweep(tmp_path / "s", arms, baseline=["a_steps=10", "a_steps=20"])
+    seen = text(write_page(folder))
+    assert "How the differences change" in seen
+    assert "tested against a_steps=10 and a_steps=20, each within its own group" in seen
+    assert (folder / "page" / "figures" / "records-effects.pdf").is_file()
+    sweep = read_sweep(folder)
+    axis = axis_of_groups(sweep)
+    assert axis is not None
+    assert (axis.label, axis.ticks) == ("steps (0 is a)", [(0.0, "10"), (1.0, "20")])
+    charts = effects(axis, sweep, analyse(sweep), "records")
+    assert [chart.title for chart in charts] == ["Mo. mAP", "Cr. mAP", "Mul. mAP", "Rank distance"]
+    assert charts[-1].about == "difference from a; below 0 is better"
+    tested = {
+        row["arm"]: tuple(float(row[name]) for name in ("difference", "difference_low", "difference_high"))
+        for row in rows(folder / "page" / "table.csv")
+        if row["metric"] == "rank_distance" and row["baseline"]
+    }
+    drawn = {
+        line.label: [(x, tuple(value.model_dump().values())) for x, value in line.joined] for line in charts[-1].lines
+    }
+    assert drawn == {
+        "b": [(0.0, tested["b_steps=10"]), (1.0, tested["b_steps=20"])],
+        "c": [(1.0, tested["c_steps=20"])],
+    }
 
 
 def test_without_the_baseline_nothing_is_tested(tmp_path: Path):

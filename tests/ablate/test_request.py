@@ -9,6 +9,7 @@ from support.made_up_plan import made_up_arm, made_up_plan
 from support.tokenizer_folders import wordpiece
 from transformers import BertConfig
 
+from hybrid_jax.ablate.arms import ArmError
 from hybrid_jax.ablate.folder import Run
 from hybrid_jax.ablate.plan import make_plan
 from hybrid_jax.ablate.request import RequestError, parse_fields, parse_grid, parse_seeds, read_sweep, request
@@ -97,6 +98,18 @@ def test_baselines_are_none_one_or_several_names():
         assert compare_command(folders, plan) == f"python -m hybrid_jax.eval compare {first}={first} {second}={second}"
 
 
+def test_a_baseline_that_is_crossed_is_one_in_every_group(tmp_path: Path):
+    base = tmp_path / "base.yaml"
+    base.write_text("steps: 20\n")
+    content = {"config": str(base), "arms": ["hybrid", "x-y"], "grid": {"steps": [10, 20]}, "baseline": "hybrid"}
+    plan = make_plan(request(content, "sweep.yaml"), "command").plan
+    assert plan.baselines == ["hybrid_steps=10", "hybrid_steps=20"]
+    assert [plan.tested(name) for name in plan.baselines] == [["x-y_steps=10"], ["x-y_steps=20"]]
+    wrong = content | {"baseline": ["hybrid", "hybrid_steps=10"]}
+    with pytest.raises(ArmError, match=r"baseline 'hybrid_steps=10' is given twice"):
+        make_plan(request(wrong, "sweep.yaml"), "command")
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_ours_can_be_planned(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(ROOT)
@@ -110,7 +123,9 @@ def test_ours_can_be_planned(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     plan = make_plan(asked, "").plan
     assert plan.baseline == plan.baselines
     assert f"--sweep configs/sweeps/{path.name} " in path.read_text()
-    assert all("The mixtures differ" in sentence for sentence in plan.unequal)
+    said = {"steps": ("steps differs", "The arms train on different numbers of pairs")}
+    expected = ["The mixtures differ", *(start for field in asked.grid for start in said.get(field, ()))]
+    assert all(sentence.startswith(tuple(expected)) for sentence in plan.unequal)
 
 
 def test_the_docstring_s_example_is_a_request():

@@ -85,6 +85,23 @@ def test_p_is_corrected_over_a_table_and_q_over_the_sweep():
         assert test.q == pytest.approx(min(1.0, expected))
 
 
+def test_arms_are_tested_within_their_group():
+    rng = np.random.default_rng(0)
+
+    def runs() -> list[Table]:
+        return [table({"de": list(rng.uniform(0, 1, 9)), "en": list(rng.uniform(0, 1, 9))}) for _ in range(2)]
+
+    names = ["a_steps=1", "b_steps=1", "c_steps=1", "a_steps=9", "b_steps=9", "b_steps=99"]
+    arms = {name: runs() for name in names}
+    found = {
+        part.baseline: part.arms() for part in analyse(sweep(arms, ("a_steps=1", "a_steps=9"))).of_task("t", "headline")
+    }
+    # The group without a baseline is tested against all of them.
+    assert found == {"a_steps=1": ["b_steps=1", "c_steps=1", "b_steps=99"], "a_steps=9": ["b_steps=9", "b_steps=99"]}
+    [alone] = analyse(sweep(arms, ("a_steps=1",))).of_task("t", "headline")
+    assert alone.arms() == names[1:]
+
+
 def test_a_single_seed_speaks_of_checkpoints():
     one, two = table({"de": [0.1, 0.2], "en": [0.3, 0.4]}), table({"de": [0.2, 0.2], "en": [0.3, 0.5]})
     recipes = {

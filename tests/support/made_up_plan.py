@@ -8,8 +8,10 @@ from hybrid_jax.ablate.folder import Plan
 
 
 def made_up_arm(name: str, **axis: Any) -> Arm:
-    """An arm that sets the fields that it lies on the axes with."""
-    return Arm(name=name, overrides=axis, axis=axis)
+    """An arm that sets the fields that it lies on the axes with. BASE_steps=N is crossed with `steps`."""
+    base, _, steps = name.partition("_steps=")
+    group = {"steps": int(steps)} if steps else {}
+    return Arm(name=name, overrides=axis, axis=axis | group, group=group, base=base)
 
 
 def made_up_plan(arms: Sequence[Arm], seeds: Sequence[int] = (0,), **changes: Any) -> Plan:
