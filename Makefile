@@ -15,7 +15,7 @@ help:
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
 	@echo "make config-page  write docs/config.md from the config's classes"
-	@echo "make equality  loss and gradients over devices, processes, meshes, chunks and dropout, as a table (3 minutes)"
+	@echo "make equality  loss and gradients over devices, processes, meshes, chunks and dropout, as a table (5 minutes)"
 	@echo "make bench   time all of docs/performance.md beside its peers (QUICK=1: the main parts, 4 minutes)"
 	@echo "make docs    build the documentation site into site/, and check its links"
 	@echo "make lint    ruff (check + format) and pyright"
