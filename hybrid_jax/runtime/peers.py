@@ -45,7 +45,8 @@ class Peers:
         self._client: Any = None
         self._me = 0
         self._signs: dict[int, tuple[str, float]] = {}  # by process: the latest sign of life, and when it came
-        self._own_sign = 0.0
+        self._clock = 0.0  # when this process last ran
+        self._stood_still: float | None = None  # when it last went on after a standstill
         self._ending = Event()
 
     def watch(self) -> None:
@@ -59,6 +60,8 @@ class Peers:
         install = ctypes.CDLL(None).signal
         install.restype = ctypes.c_void_p
         install(signal.SIGABRT, handler)  # not Python's own, which waits for the main thread while the process ends
+        self._clock = time.monotonic()
+        Thread(target=self._notice_standstill, name="peers-clock", daemon=True).start()
         Thread(target=self._beat, name="peers", daemon=True).start()
 
     def announce(self, reason: str, status: int = 1) -> None:
@@ -93,7 +96,6 @@ class Peers:
             while True:
                 number += 1
                 self._client.key_value_set(f"{_FOLDER}/alive/{self._me}", str(number), allow_overwrite=True)
-                self._own_sign = time.monotonic()
                 for key, value in self._client.key_value_dir_get(f"{_FOLDER}/alive/"):
                     process = int(key.rpartition("/")[2])
                     if self._signs.get(process, ("", 0.0))[0] != value:
@@ -106,13 +108,26 @@ class Peers:
                 self._last = None if self._last_step is None else self._last_step()
                 time.sleep(BEAT)
 
+    def _notice_standstill(self) -> None:
+        """In a thread of its own, as `_beat` also stands still where process 0 does not answer it."""
+        while True:
+            self._tick()
+            time.sleep(BEAT / 2)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._clock > SILENT:
+            self._stood_still = now
+        self._clock = now
+
     def _silent(self) -> list[int]:
         now = time.monotonic()
         return sorted(process for process, (_, at) in self._signs.items() if process != self._me and now - at > SILENT)
 
     def _lost(self) -> str:
         """Who is gone, as far as can be told here."""
-        if time.monotonic() - self._own_sign > HEARTBEAT:
+        self._tick()
+        if self._stood_still is not None and time.monotonic() - self._stood_still < HEARTBEAT:
             return f"process {self._me}, which is this one, stood still and was taken for dead"
         if silent := self._silent():
             return f"process {', '.join(map(str, silent))} is gone"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import Timer
 
 AUTO = "auto"
 _COORDINATOR = "HYBRID_JAX_COORDINATOR"
@@ -84,18 +85,26 @@ def _initialize(name: str, text: str) -> None:
     initialize = partial(
         jax.distributed.initialize, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=_AT_THE_END
     )
+    waiting = _TO_FIND_EACH_OTHER[AUTO if text == AUTO else "told"]
+    told = () if text == AUTO else _parts(name, text)
+    # jax would end this process with a C++ stack; a thread of Python's runs while it waits.
+    timer = Timer(waiting, _give_up, (f"error: {name} {text}: {_lost(f'after {waiting} s some are not there')}\n",))
+    timer.daemon = True
+    timer.start()
     try:
-        if text == AUTO:
-            initialize(initialization_timeout=_TO_FIND_EACH_OTHER[AUTO])
-        else:
-            address, count, number = _parts(name, text)
-            waiting = _TO_FIND_EACH_OTHER["told"]
-            initialize(address, count, number, initialization_timeout=waiting)
+        initialize(*told, initialization_timeout=2 * waiting)
     except (RuntimeError, ValueError) as error:
         undefined = isinstance(error, ValueError) and "should be defined" in str(error)
         if "must be called before" in str(error) or (isinstance(error, ValueError) and not undefined):
             raise
         raise ValueError(f"{name} {text}: {_why(text, error)}") from None
+    finally:
+        timer.cancel()
+
+
+def _give_up(line: str) -> None:
+    os.write(2, line.encode())
+    os._exit(1)
 
 
 def _why(text: str, error: Exception) -> str:
@@ -104,8 +113,11 @@ def _why(text: str, error: Exception) -> str:
             "jax finds no TPU pod, GKE, Slurm step or Open MPI 4 here: start the processes with srun or mpirun, or say "
             f"in each which it is: {_EXAMPLE}"
         )
-    first = " ".join(str(error).split())[:200]
-    return f"the processes did not find each other ({first}): start all of them, and check host and port of process 0"
+    return _lost(" ".join(str(error).split())[:200])
+
+
+def _lost(reason: str) -> str:
+    return f"the processes did not find each other ({reason}): start all of them, and check host and port of process 0"
 
 
 def _parts(name: str, text: str) -> tuple[str, int, int]:

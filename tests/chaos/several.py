@@ -124,7 +124,7 @@ DIFFERENCES: dict[str, Sequence[str]] = {
     "seed": ("--seed", "4"),
     "optimizer.learning_rate": ("--optimizer.learning_rate", "0.02"),
     "batch_size": ("--batch_size", "16"),
-    "data.tokenizer.vocab_size": ("--data.tokenizer.vocab_size", "290"),
+    "data.tokenizer.vocab_size": ("--data.tokenizer.vocab_size", "310"),
     "mixture.monolingual_fraction": ("--mixture.monolingual_fraction", "0.5"),
     "steps": ("--steps", "100"),
     "data.max_passage_length": ("--data.max_passage_length", "12"),
@@ -143,10 +143,11 @@ def disagreeing(place: Place, name: str) -> list[Outcome]:
         (place.folder / "rows.jsonl").write_text(text.replace("river town?", "river town, please?", 1))
         environment = {"CHAOS_ROWS": str(place.folder)}
     if name == "code":
-        shutil.copytree(ROOT / "hybrid_jax", place.folder / "hybrid_jax")
-        with (place.folder / "hybrid_jax" / "train" / "loss.py").open("a") as file:
+        other = place.folder / "other"  # not the folder that both processes are started in, whose modules come first
+        shutil.copytree(ROOT / "hybrid_jax", other / "hybrid_jax")
+        with (other / "hybrid_jax" / "train" / "loss.py").open("a") as file:
             file.write("# another version\n")
-        environment = {"PYTHONPATH": str(place.folder)}
+        environment = {"PYTHONPATH": str(other)}
     began = time.monotonic()
     changes = [(NOTHING, ()), (environment, DIFFERENCES[name])]
     children = place.arena.start_run(place.run, place.folder, 2, changes=changes)

@@ -139,3 +139,23 @@ def test_two_processes_find_each_other(environment: pytest.MonkeyPatch, way):
             process.kill()
             process.communicate()
     assert [said for said, _ in outputs] == ["0 2 2\n", "1 2 2\n"], outputs
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_that_stays_alone_ends_with_one_line(number: int):
+    alone = """
+import sys
+from hybrid_jax.runtime import processes
+processes._TO_FIND_EACH_OTHER["told"] = 3
+processes.start_distributed(sys.argv[1])
+"""
+    option = f"localhost:{free_port()},2,{number}"
+    done = subprocess.run(
+        [sys.executable, "-c", alone, option], capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: --distributed {option}: the processes did not find each other (after 3 s some are not there): "
+        "start all of them, and check host and port of process 0"
+    )

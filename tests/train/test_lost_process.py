@@ -17,7 +17,9 @@ SECONDS = 30
 
 @pytest.mark.skipif(sys.platform != "linux", reason="our line is the last one where C code's signals can be handled")
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize(("lost", "number"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (1, signal.SIGSTOP)])
+@pytest.mark.parametrize(
+    ("lost", "number"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (0, signal.SIGSTOP), (1, signal.SIGSTOP)]
+)
 def test_the_others_end_and_name_it(tiny_run, tmp_path: Path, lost: int, number: signal.Signals):
     command = [*train_command(tiny_run.yaml, tmp_path), "--steps", "1000000", "--log_every", "1000000"]
     with two_processes([command, command]) as processes:
