@@ -77,11 +77,12 @@ class Peers:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Within the block, an exception is announced, or if it is of a lost connection, replaced by one line."""
+        """Within the block, an exception is announced or, if a lost connection caused it, replaced by one line."""
         try:
             yield
         except Exception as error:
-            if self._client is not None and _OF_A_COLLECTIVE.match(str(error)):
+            causes = [str(one) for one in (error, error.__cause__) if one is not None]  # a save's is its cause
+            if self._client is not None and any(map(_OF_A_COLLECTIVE.match, causes)):
                 until = time.monotonic() + HEARTBEAT
                 while not self._silent() and time.monotonic() < until:  # `_beat` may end this process meanwhile
                     time.sleep(0.2)

@@ -86,13 +86,15 @@ def _initialize(name: str, text: str) -> None:
         jax.distributed.initialize, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=_AT_THE_END
     )
     waiting = _TO_FIND_EACH_OTHER[AUTO if text == AUTO else "told"]
-    told = () if text == AUTO else _parts(name, text)
+    if text != AUTO:
+        address, count, number = _parts(name, text)
+        initialize = partial(initialize, address, count, number)
     # jax would end this process with a C++ stack; a thread of Python's runs while it waits.
     timer = Timer(waiting, _give_up, (f"error: {name} {text}: {_lost(f'after {waiting} s some are not there')}\n",))
     timer.daemon = True
     timer.start()
     try:
-        initialize(*told, initialization_timeout=2 * waiting)
+        initialize(initialization_timeout=2 * waiting)
     except (RuntimeError, ValueError) as error:
         undefined = isinstance(error, ValueError) and "should be defined" in str(error)
         if "must be called before" in str(error) or (isinstance(error, ValueError) and not undefined):

@@ -77,3 +77,38 @@ def test_all_end_as_stopped_when_one_is_stopped_before_the_first_step():
     assert [process.returncode for process in processes] == [75, 75], said
     assert said[1] == "stopped before a step; type it again"
     assert said[0] == "process 1 has ended (stopped before a step): start all again; there is no checkpoint yet"
+
+
+SAVING = """
+import sys, time
+from pathlib import Path
+import jax
+from hybrid_jax.runtime.peers import Peers
+from hybrid_jax.runtime.processes import start_distributed
+start_distributed()
+peers = Peers(lambda: 20)
+peers.watch()
+time.sleep(3)  # the signs of life have been seen
+print("ready", flush=True)
+with peers.explained():
+    while not Path(sys.argv[1]).exists():
+        time.sleep(0.1)
+    try:
+        raise RuntimeError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")
+    except RuntimeError as error:
+        raise ValueError("cannot write a checkpoint: make room") from error
+"""
+
+
+def test_a_save_that_fails_for_a_lost_process_names_the_process(tmp_path: Path):
+    killed = tmp_path / "killed"
+    with two_processes([[sys.executable, "-c", SAVING, str(killed)]] * 2) as processes:
+        for process in processes:
+            assert process.stdout is not None
+            while process.stdout.readline() != "ready\n":
+                assert process.poll() is None
+        processes[1].kill()
+        killed.touch()
+        said, _ = processes[0].communicate(timeout=60)
+    assert processes[0].returncode == 1
+    assert said.splitlines()[-1] == "error: process 1 is gone: start all again; the last checkpoint is step 20"
