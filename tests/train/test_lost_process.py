@@ -112,3 +112,4 @@ def test_a_save_that_fails_for_a_lost_process_names_the_process(tmp_path: Path):
         said, _ = processes[0].communicate(timeout=60)
     assert processes[0].returncode == 1
     assert said.splitlines()[-1] == "error: process 1 is gone: start all again; the last checkpoint is step 20"
+    assert "cannot write" not in said
