@@ -10,7 +10,7 @@ SHELL := /bin/bash
 help:
 	@echo "make demo    train a small hybrid encoder on the built-in corpus and evaluate it (about 2 minutes on 2 cores)"
 	@echo "make test    run the test suite, two files at a time (WORKERS=1: one)"
-	@echo "make chaos   kill, stop and damage tiny runs, and say what came of it (QUICK=1: half a minute, else up to 30)"
+	@echo "make chaos   kill, stop and damage tiny runs, and say what came of it (QUICK=1: half a minute, else 17)"
 	@echo "make tried   replay the commands of docs/tried.md, and compare what they print"
 	@echo "make parity  compare with torch, sentence-transformers and mteb, which it installs into .venv"
 	@echo "make wheel-test  build the wheel of HEAD and use it in a clean environment of PYTHON (or of each of PYTHONS='a b')"
