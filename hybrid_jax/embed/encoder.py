@@ -4,8 +4,9 @@ How an encoder is loaded is in `load.py`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from typing import Any
 
@@ -23,10 +24,14 @@ from hybrid_jax.embed.origin import Origin
 from hybrid_jax.embed.together import followed, share
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, Side, abstract, bind
 from hybrid_jax.model.kernels import tokens_at_once
+from hybrid_jax.model.precision import compute_dtype
 from hybrid_jax.runtime.mesh import put_batch
 
 TEXTS_AT_ONCE = 65_536
 """Texts that are packed together. Bounds the memory that a long iterable takes."""
+CALLS_IN_FLIGHT = 2
+"""Calls of the compiled encoder at a time, where there is one device. While one call waits for its slowest thread or for
+the host, the other computes: 1.1 to 1.2 times the texts a second on 2 cores. With several devices calls take turns."""
 SHORTEST_ROW = 128
 """Rows have this many tokens times a power of two."""
 
@@ -113,20 +118,25 @@ class TextEncoder:
         """float32[texts, dim], in the order of `ids`; the longest texts are encoded first."""
         lengths = np.array([len(row) for row in ids])
         vectors = np.empty((len(ids), self.dim), np.float32)
-        for length, texts, places in _packed(lengths):
-            at_once = max(1, tokens_at_once() // length) * self.mesh.size
-            for first in range(0, places.rows, at_once):
-                rows = min(at_once, 1 << (places.rows - first - 1).bit_length())
-                rows = -(-rows // self.mesh.size) * self.mesh.size
-                here = np.flatnonzero((places.row >= first) & (places.row < first + rows))
-                part = Places(places.row[here] - first, places.slot[here], places.start[here], rows)
-                read = lambda numbers: np.concatenate([ids[number] for number in numbers])  # noqa: E731
-                shape = (1, rows, length, _slots(length))
-                batch = fill(part, texts[here], lengths[texts[here]], read, len(ids), shape, self.tokenizer.pad_id)
-                encoded = self._run(side, *share(side, (batch.tokens, batch.segments)))
-                vectors[texts[here]] = encoded[part.row, part.slot]
-                bar.update(len(here))
+
+        def call(length: int, texts: np.ndarray, places: Places) -> int:
+            read = lambda numbers: np.concatenate([ids[number] for number in numbers])  # noqa: E731
+            shape = (1, places.rows, length, _slots(length))
+            batch = fill(places, texts, lengths[texts], read, len(ids), shape, self.tokenizer.pad_id)
+            encoded = self._run(side, *share(side, (batch.tokens, batch.segments)))
+            vectors[texts] = encoded[places.row, places.slot]
+            return len(texts)
+
+        for texts in _in_flight(call, _calls(lengths, self.mesh.size), CALLS_IN_FLIGHT if self.mesh.size == 1 else 1):
+            bar.update(texts)
         return vectors
+
+    @cached_property
+    def _weights(self) -> Parameters:
+        """The parameters with the matrices of linear layers converted once, not in every call."""
+        dtype = compute_dtype(self.model.encoder.dtype)
+        convert = lambda path, leaf: leaf.astype(dtype) if _is_kernel(path) else leaf  # noqa: E731
+        return jax.tree_util.tree_map_with_path(convert, self.parameters)
 
     def follow(self) -> None:
         """Encodes this process' share of what process 0 encodes, until that lets it go. See `together.py`."""
@@ -137,12 +147,41 @@ class TextEncoder:
         """float32[rows, slots, dim] of all processes' rows; each gives its own, int32[1, rows, length]."""
         encode = _compiled(self.model, side)  # pyright: ignore[reportArgumentType]  # frozen: hashable
         tokens, segments = put_batch(self.mesh, (tokens, segments))
-        encoded = encode(self.parameters, tokens[0], segments[0])
+        encoded = encode(self._weights, tokens[0], segments[0])
         return np.asarray(encoded if encoded.is_fully_addressable else process_allgather(encoded, tiled=True))
 
 
 def _slots(length: int) -> int:
     return length // 8
+
+
+def _is_kernel(path: tuple[Any, ...]) -> bool:
+    """Whether this is the matrix of one of the encoder's linear layers; that of a projection stays float32."""
+    names = [getattr(key, "key", None) for key in path]
+    return "encoder" in names and names[-1] == "kernel"
+
+
+def _calls(lengths: np.ndarray, devices: int) -> list[tuple[int, np.ndarray, Places]]:
+    """What is encoded at a time: the length of its rows, the numbers of its texts, and their places in these rows."""
+    calls = []
+    for length, texts, places in _packed(lengths):
+        at_once = max(1, tokens_at_once() // length) * devices
+        for first in range(0, places.rows, at_once):
+            rows = min(at_once, 1 << (places.rows - first - 1).bit_length())
+            rows = -(-rows // devices) * devices
+            here = np.flatnonzero((places.row >= first) & (places.row < first + rows))
+            part = Places(places.row[here] - first, places.slot[here], places.start[here], rows)
+            calls.append((length, texts[here], part))
+    return calls
+
+
+def _in_flight(call: Callable[..., int], arguments: list[tuple[Any, ...]], threads: int) -> Iterator[int]:
+    """The results of `call`, of which `threads` run at a time. After an error or Ctrl-C no further one begins."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield from (future.result() for future in [pool.submit(call, *one) for one in arguments])
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _packed(lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray, Places]]:
