@@ -74,13 +74,13 @@ wheel-test:
 	$(PYTHON) tests/wheel_smoke.py $(PYTHONS)
 
 bench: $(BIN)/.parity
-	$(BIN)/python -m benchmarks.training --rounds $(if $(QUICK),1 --steps 3 --skip 1 --ours bfloat16,2 --steps 5)
+	$(BIN)/python -m benchmarks.training --rounds $(if $(QUICK),1 --steps 3 --skip 1 --ours bfloat16,2 --steps 5 --torch bfloat16)
 ifndef QUICK
-	$(BIN)/python -m benchmarks.training --size small --rounds 2 --steps 7 --ours bfloat16
+	$(BIN)/python -m benchmarks.training --size small --rounds 2 --steps 7 --ours bfloat16 --torch bfloat16
 	$(BIN)/python -m benchmarks.training --size small --batch 128 --rounds 1 --steps 4 --skip 1 --ours bfloat16
 	$(BIN)/python -m benchmarks.training --size xlmr-base --rounds 1 --steps 3 --skip 1 --ours bfloat16
 endif
-	$(BIN)/python -m benchmarks.cached --size small --steps 3 --peer bfloat16 $(if $(QUICK),--pairs 128 --microbatch-rows 8 --plain-pairs 0)
+	$(BIN)/python -m benchmarks.cached --size small --steps 3 --peer bfloat16 $(if $(QUICK),--pairs 128 --plain-pairs 0)
 	$(BIN)/python -m benchmarks.encoding --rounds 1 --passages $(if $(QUICK),100,500)
 	$(BIN)/python -m benchmarks.search --rounds 1 $(if $(QUICK),--rows 50000 --queries 100)
 	$(BIN)/python benchmarks/measures.py --only ir_measures --rounds 3

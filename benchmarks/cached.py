@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument(
         "--plain-pairs", type=int, default=128, help="pairs of the runs without; 0: no such runs (default: 128)"
     )
-    parser.add_argument("--microbatch-rows", type=int, default=32, help="ours (default: 32)")
-    parser.add_argument("--mini-batch", type=int, default=32, help="the peer's (default: 32, its own default)")
+    parser.add_argument("--microbatch-rows", type=int, default=4, help="ours (default: 4)")
+    parser.add_argument("--mini-batch", type=int, default=16, help="the peer's (default: 16; its own is 32)")
     parser.add_argument("--steps", type=int, default=4, help="steps of a turn, the first not measured (default: 4)")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--peer", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])

@@ -1,4 +1,4 @@
-"""Times training beside sentence-transformers' trainer, in turns: python -m benchmarks.training [--size small]
+"""Times training beside sentence-transformers' trainer and plain PyTorch: python -m benchmarks.training [--size small]
 
 Ours is the ordinary `python -m hybrid_jax.train`, timed from outside by the lines of metrics.jsonl as they appear.
 Real German, Spanish and Vietnamese pairs of $HYBRID_JAX_DATA; queries <= 64 (ours) and passages <= 256 tokens; dropout
@@ -116,9 +116,20 @@ def peer(folder: Path, model: Path, batch: int, steps: int, bf16: bool, skip: in
     """One run of sentence-transformers' trainer; with a `mini_batch`, of its cached loss."""
     numbers = (str(steps), str(batch), str(int(bf16)))
     arguments = (str(model), str(folder / "pairs.jsonl"), *numbers, str(folder / "st"), str(mini_batch))
-    child = run_child(python("benchmarks/st_train.py", *arguments), environment=HUGE_PAGES)
+    return _finished("sentence-transformers", python("benchmarks/st_train.py", *arguments), skip)
+
+
+def plain_torch(folder: Path, model: Path, batch: int, steps: int, bf16: bool, skip: int) -> Turn:
+    """One run of the loop in plain PyTorch."""
+    arguments = (str(model), str(folder / "pairs.jsonl"), str(steps), str(batch), str(int(bf16)))
+    return _finished("plain torch", python("benchmarks/torch_train.py", *arguments), skip)
+
+
+def _finished(name: str, command: list[str], skip: int) -> Turn:
+    """The turn of a child that prints its seconds."""
+    child = run_child(command, environment=HUGE_PAGES)
     if child.status:
-        sys.exit(f"sentence-transformers: status {child.status}:\n{child.output[-2000:]}")
+        sys.exit(f"{name}: status {child.status}:\n{child.output[-2000:]}")
     result = last_json(child.output)
     padded = f"padded: {result['text']:.0%} of positions are text"
     return Turn(statistics.median(result["seconds"][skip:]), child.peak_gib, result["first"], 0, padded)
@@ -134,6 +145,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--ours", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
     parser.add_argument("--peer", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
+    parser.add_argument("--torch", nargs="*", choices=("float32", "bfloat16"), default=[], help="plain PyTorch, too")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     options = parser.parse_args()
     if options.steps < options.skip + 2:
@@ -149,6 +161,9 @@ def main() -> None:
         theirs = {
             f"sentence-transformers {dtype}": lambda dtype=dtype: peer(*run, dtype == "bfloat16", options.skip)
             for dtype in options.peer
+        } | {
+            f"plain torch {dtype}": lambda dtype=dtype: plain_torch(*run, dtype == "bfloat16", options.skip)
+            for dtype in options.torch
         }
         turns = take_turns(_alternating(mine, theirs), options.rounds)
     for own in mine:
