@@ -3,6 +3,7 @@
 Ragged real passages, <= 256 tokens on both sides; both sides with huge pages, ours with the allocator's settings of
 `hybrid_jax.eval`. Loading is not timed, nor is a first call with the same texts, in which ours compiles; if it compiles
 in the timed call too, the benchmark ends.
+With --lareqa, the texts are every 20th of XQuAD-R's and MLQA-R's: questions, and both texts of their candidates.
 With --tokens, ours encodes so many tokens at a time, instead of what `kernels.tokens_at_once` says.
 """
 
@@ -74,6 +75,27 @@ def encode(side: str, file: str, tokens: int | None) -> None:
     print("\n" + json.dumps({"seconds": time.perf_counter() - start}))
 
 
+def lareqa_texts(every: int) -> list[str]:
+    """Every so manieth text of XQuAD-R and MLQA-R: the questions, the sentences with their paragraph, the sentences."""
+    from hybrid_jax.eval.tasks.lareqa import mlqa_r, xquad_r
+
+    folder = Path(os.environ.get("HYBRID_JAX_DATA", "../shared/data")) / "eval"
+    texts: list[str] = []
+    for task in (xquad_r(folder), mlqa_r(folder)):
+        texts += [query.text for query in task.queries]
+        for name in task.candidate_texts:
+            texts += task.texts(name)
+    return texts[::every]
+
+
+def passages(count: int) -> list[str]:
+    """The passages of this many pairs of benchmarks/training.py."""
+    with tempfile.TemporaryDirectory() as name:
+        write_pairs(Path(name))
+        lines = (Path(name) / "pairs.jsonl").read_text().splitlines()[:count]
+    return [json.loads(line)["passage"] for line in lines]
+
+
 def turn(side: str, file: Path, tokens: int | None) -> Turn:
     """One process of one side."""
     chosen = () if tokens is None else ("--tokens", str(tokens))
@@ -90,6 +112,8 @@ def main() -> None:
     """Prints every turn and the ratios; writes them as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--passages", type=int, default=1000)
+    parser.add_argument("--lareqa", action="store_true", help="texts of XQuAD-R and MLQA-R, in place of passages")
+    parser.add_argument("--every", type=int, default=20, help="of their texts, one in so many (default: 20)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--tokens", type=int, help="tokens that ours encodes at a time (default: the product's)")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
@@ -101,16 +125,17 @@ def main() -> None:
     header = machine()
     print(json.dumps(header))
     with tempfile.TemporaryDirectory() as name:
-        write_pairs(Path(name))
-        lines = (Path(name) / "pairs.jsonl").read_text().splitlines()[: options.passages]
         texts = Path(name) / "texts.json"
-        texts.write_text(json.dumps([json.loads(line)["passage"] for line in lines]))
+        chosen = lareqa_texts(options.every) if options.lareqa else passages(options.passages)
+        texts.write_text(json.dumps(chosen))
+        print(f"{len(chosen):,} texts", flush=True)
         turns = take_turns(
             {side: lambda side=side: turn(side, texts, options.tokens) for side in (*OURS, *PEERS)}, options.rounds
         )
     for own, side in itertools.product(OURS, PEERS):
         print(compare(f"{own} against {side}", turns[own], turns[side]))
-    write_result(options.out, "encoding", header, {"passages": options.passages, "tokens": options.tokens}, turns)
+    name = "encoding_lareqa" if options.lareqa else "encoding"
+    write_result(options.out, name, header, {"texts": len(chosen), "tokens": options.tokens}, turns)
     return None
 
 

@@ -30,8 +30,8 @@ from hybrid_jax.runtime.mesh import put_batch
 TEXTS_AT_ONCE = 65_536
 """Texts that are packed together. Bounds the memory that a long iterable takes."""
 CALLS_IN_FLIGHT = 2
-"""Calls of the compiled encoder at a time, where there is one device. While one call waits for its slowest thread or for
-the host, the other computes: 1.1 to 1.2 times the texts a second on 2 cores. With several devices calls take turns."""
+"""Calls of the compiled encoder at a time, where there is one device. While one waits for its slowest thread or for the
+host, the other computes: on 2 cores 1.1 to 1.2 times the texts a second. With several devices calls take turns."""
 SHORTEST_ROW = 128
 """Rows have this many tokens times a power of two."""
 

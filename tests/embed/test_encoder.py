@@ -1,5 +1,7 @@
 """Texts in, unit vectors out: any iterable, in order, on all devices, by the rules of a run or a model's folder."""
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,12 +54,36 @@ def test_what_is_no_text_is_named_with_its_position(e5, monkeypatch: pytest.Monk
             encode(iter([*TEXTS[:3], "A seal \ud83e waves.", *TEXTS]))
 
 
-def test_one_device_gives_what_eight_give(e5):
+def test_one_device_gives_what_eight_give(e5, monkeypatch: pytest.MonkeyPatch):
     assert e5.mesh.size == jax.device_count() == 8
     alone = make_mesh(MeshConfig(data=1))
     parameters = jax.device_put(jax.device_get(e5.parameters), alone.devices.flat[0])
     one = replace(e5, mesh=alone, parameters=parameters)
-    np.testing.assert_allclose(one.encode_queries(TEXTS), e5.encode_queries(TEXTS), atol=1e-6)
+    many = [f"{text} {number}" for number in range(30) for text in TEXTS]
+    whole = e5.encode_queries(many)
+    np.testing.assert_allclose(one.encode_queries(many), whole, atol=1e-6)
+    monkeypatch.setattr(module, "tokens_at_once", lambda: 256)  # many calls, of which one device has two in flight
+    np.testing.assert_allclose(one.encode_queries(many), whole, atol=1e-6)
+
+
+def test_two_calls_are_in_flight_and_none_begins_after_an_error():
+    both, begun = threading.Barrier(2), []
+
+    def call(number: int) -> int:
+        begun.append(number)
+        if number < 2:
+            both.wait(timeout=60)  # passes only if the other has begun
+        elif number == 4:
+            raise MemoryError("the device is full")
+        else:
+            time.sleep(0.05)
+        return number
+
+    found = module._in_flight(call, [(number,) for number in range(1000)], 2)
+    assert [next(found) for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(MemoryError, match="the device is full"):
+        list(found)
+    assert len(begun) < 20
 
 
 def test_prompts_are_put_before_texts_and_can_be_others(e5):
