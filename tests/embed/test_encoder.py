@@ -54,16 +54,34 @@ def test_what_is_no_text_is_named_with_its_position(e5, monkeypatch: pytest.Monk
             encode(iter([*TEXTS[:3], "A seal \ud83e waves.", *TEXTS]))
 
 
-def test_one_device_gives_what_eight_give(e5, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def one(e5):
+    """The same encoder on one device."""
     assert e5.mesh.size == jax.device_count() == 8
     alone = make_mesh(MeshConfig(data=1))
     parameters = jax.device_put(jax.device_get(e5.parameters), alone.devices.flat[0])
-    one = replace(e5, mesh=alone, parameters=parameters)
+    return replace(e5, mesh=alone, parameters=parameters)
+
+
+def test_one_device_gives_what_eight_give(e5, one, monkeypatch: pytest.MonkeyPatch):
     many = [f"{text} {number}" for number in range(30) for text in TEXTS]
     whole = e5.encode_queries(many)
     np.testing.assert_allclose(one.encode_queries(many), whole, atol=1e-6)
     monkeypatch.setattr(module, "tokens_at_once", lambda: 256)  # many calls, of which one device has two in flight
     np.testing.assert_allclose(one.encode_queries(many), whole, atol=1e-6)
+
+
+def test_two_calls_in_flight_compile_a_program_once(one, monkeypatch: pytest.MonkeyPatch, caplog):
+    monkeypatch.setattr(module, "tokens_at_once", lambda: 256)
+    module._compiled.cache_clear()
+    jax.config.update("jax_log_compiles", True)
+    try:
+        one.encode_queries(TEXTS * 30)
+    finally:
+        jax.config.update("jax_log_compiles", False)
+    programs = [line for line in caplog.messages if line.startswith("Compiling jit(encode)")]
+    assert programs
+    assert len(programs) == len(set(programs))
 
 
 def test_two_calls_are_in_flight_and_none_begins_after_an_error():
