@@ -54,7 +54,7 @@ class Config(BaseModel):
     microbatch_rows: int | None = Field(default=None, ge=1)
     """The most packed rows that are encoded at a time, over all devices; None: the whole batch. It bounds memory, and
     every query still sees the whole batch's negatives (GradCache, arXiv 2101.06983). The loss is the same. On a CPU
-    about 1,000 tokens at a time (4 rows of 256) are as fast as more."""
+    about 1,000 tokens at a time (4 rows of 256) are as fast as more, with a vocabulary of 32,000 tokens or fewer."""
     pretrained: str | None = None
     """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. The folder also gives the
     tokenizer, the prompts and the fields of `model`, except those that the config sets."""
