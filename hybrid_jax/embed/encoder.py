@@ -182,7 +182,7 @@ def _calls(lengths: np.ndarray, devices: int) -> list[tuple[int, np.ndarray, Pla
 def _in_flight(call: Callable[..., int], arguments: list[tuple[Any, ...]], threads: int) -> Iterator[int]:
     """The results of `call`, of which so many run at a time. After an error or Ctrl-C no further one begins.
 
-    XLA's client for CPUs computes what one thread gives it in turn, so that each call has a thread.
+    Each call has a thread: on a CPU, calls that one thread starts ahead gain less (docs/performance.md).
     """
     if threads == 1:
         yield from starmap(call, arguments)

@@ -114,10 +114,8 @@ def attention(
 
 
 def _softmax(query: jax.Array, transposed_key: jax.Array, mask: jax.Array) -> jax.Array:
-    scores = jnp.matmul(query, transposed_key, preferred_element_type=jnp.float32) * (1 / math.sqrt(query.shape[-1]))
-    scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
-    powers = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
-    return powers * (1 / jnp.sum(powers, axis=-1, keepdims=True))
+    scores = jnp.matmul(query, transposed_key, preferred_element_type=jnp.float32) / math.sqrt(query.shape[-1])
+    return jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
