@@ -74,14 +74,14 @@ wheel-test:
 	$(PYTHON) tests/wheel_smoke.py $(PYTHONS)
 
 bench: $(BIN)/.parity
-	$(BIN)/python -m benchmarks.training --rounds $(if $(QUICK),1 --steps 3 --skip 1 --ours bfloat16,2 --steps 4 --torch bfloat16)
+	$(BIN)/python -m benchmarks.training --rounds $(if $(QUICK),1 --steps 3 --skip 1 --ours bfloat16,2 --steps 4)
 ifndef QUICK
-	$(BIN)/python -m benchmarks.training --size small --rounds 2 --steps 7 --ours bfloat16
+	$(BIN)/python -m benchmarks.training --size small --rounds 2 --steps 6 --ours bfloat16 --torch bfloat16
 	$(BIN)/python -m benchmarks.training --size small --batch 128 --rounds 1 --steps 4 --skip 1 --ours bfloat16
 	$(BIN)/python -m benchmarks.training --size xlmr-base --rounds 1 --steps 3 --skip 1 --ours bfloat16
 endif
 	$(BIN)/python -m benchmarks.cached --size small --steps 3 --peer bfloat16 $(if $(QUICK),--pairs 128 --plain-pairs 0)
-	$(BIN)/python -m benchmarks.encoding --rounds 1 --passages $(if $(QUICK),100,500)
+	$(BIN)/python -m benchmarks.encoding --rounds 1 --passages $(if $(QUICK),100,300)
 	$(BIN)/python -m benchmarks.search --rounds 1 $(if $(QUICK),--rows 50000 --queries 100)
 	$(BIN)/python benchmarks/measures.py --only ir_measures --rounds 3
 	$(BIN)/python -m benchmarks.store --rows $(if $(QUICK),160000,500000)
@@ -89,7 +89,7 @@ ifndef QUICK
 	$(BIN)/python -m benchmarks.step --rounds 1 --steps 4 --dtype bfloat16 --dropout 0.1
 	$(BIN)/python -m benchmarks.input --size minilm
 endif
-	$(BIN)/python -m benchmarks.growth $(if $(QUICK),--sizes 2 --repeats 1 --only batch corpus languages)
+	$(BIN)/python -m benchmarks.growth $(if $(QUICK),--sizes 2 --repeats 1 --only batch corpus languages,--sizes 3 --repeats 3)
 	$(BIN)/python -m benchmarks.gpu
 
 lint: $(BIN)/.installed
