@@ -126,14 +126,14 @@ def _bounds(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    default = field.default
+    default = field.get_default(call_default_factory=True)
     if default is None:
         return "null"
     if isinstance(default, tuple):
         return "[]"
     if isinstance(default, bool):
         return str(default).lower()
-    return f"`{default!r}`" if isinstance(default, str) else f"{default}"
+    return f"`{default!r}`" if isinstance(default, str | dict) else f"{default}"
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ The passages of every device are negatives of every query. Scores are computed i
 pairs does not need memory for B x B scores.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ from hybrid_jax.train.consistency import reverse_kl
 
 Metrics = dict[str, Float[Array, ""]]
 Positives = Literal["one", "all"]
+AnyInts = Any
+"""An array of integers of jax or of numpy."""
 
 
 class LossConfig(BaseModel):
@@ -31,6 +33,9 @@ class LossConfig(BaseModel):
     positives: Positives = "one"
     """all: every row's passage that means the same as a query's own (a translation, a copy) is a positive of it, too,
     and none competes with another. one: such passages are left out. Aligned batches are made for "all"."""
+    false_negatives: Literal["masked", "kept"] = "masked"
+    """kept: translations and copies of a query's own passage count as its negatives, as in libraries that do not know
+    which texts mean the same; it serves to measure what masking them gains."""
     reverse_weight: float = Field(default=0.5, ge=0, le=1)
     """α of (1-α-β)·query_to_passage + α·passage_to_query + β·kl, with directions both."""
     kl_weight: float = Field(default=0.0, ge=0, le=1)
@@ -46,6 +51,11 @@ class LossConfig(BaseModel):
             raise ValueError(
                 f"reverse_weight {self.reverse_weight} and kl_weight {self.kl_weight} are for directions both, but "
                 f"directions is {self.directions}: set it to both"
+            )
+        if self.false_negatives == "kept" and self.positives == "all":
+            raise ValueError(
+                'false_negatives "kept" makes negatives of the passages that positives "all" makes positives: leave one '
+                "out"
             )
         if self.reverse_weight + self.kl_weight > 1:
             raise ValueError(
@@ -80,6 +90,19 @@ class RowResults(NamedTuple):
     """Score (cosine / temperature) of the positives, mean."""
     negative: Float[Array, " rows"]
     """Sum of the cosines of the negatives."""
+
+
+def own_groups(queries: AnyInts, passages: AnyInts) -> tuple[AnyInts, AnyInts]:
+    """Groups in which no row has a passage of another row: with them `contrastive_loss` masks no translations.
+
+    `queries` (rows) and `passages` (rows x n, flat or not) are the groups of the batch, as jax or numpy arrays. A hard
+    negative in its own query's group stays in it, since most are fillings: copies of the row's positive.
+    """
+    array = queries.__array_namespace__()
+    rows = array.arange(len(queries))
+    of_row = passages.reshape(len(queries), -1)
+    own = array.where(of_row == queries[:, None], rows[:, None], -1)
+    return rows, own.reshape(passages.shape)
 
 
 def contrastive_loss(

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from hybrid_jax.data.batch import TeacherVectors
 from hybrid_jax.train.consistency import parallel_divergence
-from hybrid_jax.train.loss import LossConfig, Metrics, contrastive_loss
+from hybrid_jax.train.loss import LossConfig, Metrics, contrastive_loss, own_groups
 
 
 class Vectors(NamedTuple):
@@ -30,8 +30,8 @@ class Vectors(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """Which texts mean the same: a passage in the group of a query is never that query's negative, and with
-    `loss.positives` all a positive of it."""
+    """Which texts mean the same: a passage in the group of a query is not that query's negative (unless
+    `loss.false_negatives` is kept), and with `loss.positives` all a positive of it."""
 
     queries: Int[Array, " rows"]
     passages: Int[Array, " candidates"]
@@ -51,11 +51,14 @@ def make_objective(config: LossConfig, mesh: Mesh) -> Objective:
     shards = mesh.size if config.negatives == "local" else 1
 
     def objective(vectors: Vectors, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
+        query_groups, passage_groups = groups.queries, groups.passages
+        if config.false_negatives == "kept":
+            query_groups, passage_groups = own_groups(query_groups, passage_groups)
         loss, metrics = contrastive_loss(
             vectors.queries,
             vectors.passages,
-            groups.queries,
-            groups.passages,
+            query_groups,
+            passage_groups,
             vectors.temperature,
             config.directions,
             shards,

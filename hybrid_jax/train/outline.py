@@ -14,7 +14,7 @@ from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.disk.tables import aligned
 from hybrid_jax.model.precision import compute_dtype
 from hybrid_jax.runtime.memory import bytes_on_each, device_memory, size
-from hybrid_jax.train.loss import LossConfig
+from hybrid_jax.train.loss import LossConfig, own_groups
 from hybrid_jax.train.state import TrainState
 
 _SAMPLED = 64
@@ -71,7 +71,10 @@ def compared(pairs: Pairs, config: LossConfig, devices: int) -> tuple[float, flo
     translations or copies of its positive, and takes for positives; means over its queries, as `contrastive_loss`."""
     shards = devices if config.negatives == "local" else 1
     sums = np.zeros(3)
-    for groups, passages in zip(np.split(pairs.groups, shards), np.split(pairs.passage_groups, shards), strict=True):
+    query_groups, passage_groups = pairs.groups, pairs.passage_groups
+    if config.false_negatives == "kept":
+        query_groups, passage_groups = own_groups(query_groups, passage_groups)
+    for groups, passages in zip(np.split(query_groups, shards), np.split(passage_groups, shards), strict=True):
         numbers, inverse = np.unique(np.concatenate([groups, passages[:, 1:].ravel()]), return_inverse=True)
         own, hard = inverse[: len(groups)], inverse[len(groups) :]
         positives = np.bincount(own, minlength=len(numbers))[own].sum()  # its own and those of its group

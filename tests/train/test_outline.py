@@ -42,6 +42,12 @@ def test_counts_are_those_of_the_loss(negatives, positives, hard: int):
     assert expected[1] > 0 or (positives, hard) == ("all", 0)
 
 
+def test_no_negative_is_masked_where_false_ones_are_kept():
+    batch = pairs(np.array([0, 1, 0, 0]), np.array([[0], [5], [6], [1]]))
+    assert compared(batch, LossConfig(false_negatives="kept"), 1) == (7 - 1 / 4, 1 / 4, 1)  # row 0 has a filling
+    assert compared(batch, LossConfig(), 1) == (4.5, 2.5, 1)
+
+
 def test_the_plan_of_a_run_is_ten_lines(tiny_run):
     lines = tiny_run.printed.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("plan: "))
