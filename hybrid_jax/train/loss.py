@@ -54,8 +54,7 @@ class LossConfig(BaseModel):
             )
         if self.false_negatives == "kept" and self.positives == "all":
             raise ValueError(
-                'false_negatives "kept" makes negatives of the passages that positives "all" makes positives: leave one '
-                "out"
+                'false_negatives "kept" makes negatives of what positives "all" makes positives: leave one out'
             )
         if self.reverse_weight + self.kl_weight > 1:
             raise ValueError(

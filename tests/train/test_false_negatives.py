@@ -71,5 +71,5 @@ def test_groups_of_numpy_and_of_jax_are_the_same(array):
 
 
 def test_kept_and_several_positives_exclude_one_another():
-    with pytest.raises(ValueError, match='positives "all" makes positives: leave one out'):
+    with pytest.raises(ValueError, match='negatives of what positives "all" makes positives: leave one out'):
         LossConfig(false_negatives="kept", positives="all")
