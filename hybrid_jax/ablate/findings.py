@@ -1,7 +1,8 @@
 """What a sweep's data supports and what it does not, in plain sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from hybrid_jax.ablate.changes import Change
 from hybrid_jax.ablate.charts import pareto_front
 from hybrid_jax.ablate.folder import LEAKAGE
 from hybrid_jax.ablate.results import Sweep
@@ -14,8 +15,9 @@ ENOUGH_SEEDS = 5
 """From this many seeds on, the page does not warn of wide intervals (`stats.interval` has the measurements)."""
 
 
-def supported(sweep: Sweep, statistics: Statistics) -> list[str]:
-    """What the tests found: for every task, baseline and headline figure, which arms differ and by how much."""
+def supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Sequence[Change]]) -> list[str]:
+    """What the tests found: for every task, baseline and headline figure, which arms differ and by how much; and which
+    differences change from group to group, of the `changes` of each task."""
     sentences = []
     for task in sweep.tasks:
         for table in statistics.of_task(task, "headline"):
@@ -23,6 +25,7 @@ def supported(sweep: Sweep, statistics: Statistics) -> list[str]:
             sentences += differing or [
                 f"{task}: no arm is shown to differ from {table.baseline} in mAP or rank distance."
             ]
+        sentences += _changing(task, changes[task])
         sentences += _front(sweep, statistics, task)
     return sentences
 
@@ -79,6 +82,19 @@ def _differing(statistics: Statistics, table: Table) -> Iterator[str]:
                 parts.append(f"{verdict} than {table.baseline}: {'; '.join(arms)}")
         if parts:
             yield f"{table.task}, {figure_label(figure)}: {'; '.join(parts)}."
+
+
+def _changing(task: str, changes: Sequence[Change]) -> Iterator[str]:
+    """The differences that change from group to group, or that none is shown to."""
+    evident = [found for found in changes if found.change.verdict != "no evidence"]
+    if changes and not evident:
+        yield f"{task}: no difference from a baseline is shown to change from group to group."
+    for found in evident:
+        name = found.figure[0]
+        ends = ", ".join(signed(name, end) for end in (found.change.low, found.change.high))
+        by = f"{signed(name, found.change.difference)} [{ends}], {p_text('p', found.change.p_holm)}"
+        stands = f"{found.arm} stands {found.change.verdict} against its baseline than {found.first}"
+        yield f"{task}, {figure_label(found.figure)}: {stands} by {by}."
 
 
 def _open(sweep: Sweep, statistics: Statistics) -> Iterator[str]:

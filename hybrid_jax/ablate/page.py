@@ -2,25 +2,27 @@
 
 index.html                         one self-contained page: no script, no request, light and dark
 figures/TASK-NAME.png, .svg, .pdf  curves, effects, bias, languages, languages-bias and front of every task
-table.csv, table.tex, runs.csv     `tables.py` says what is in them
+table.csv, table.tex, runs.csv     `tables.py` says what is in them; changes.csv where arms are crossed with a field
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from markupsafe import Markup
 
-from hybrid_jax.ablate import charts, curve, effects, figures, findings, tables
+from hybrid_jax.ablate import changes, charts, curve, effects, figures, findings, tables
 from hybrid_jax.ablate.axis import Axis, axis_of
+from hybrid_jax.ablate.changes import Change
 from hybrid_jax.ablate.charts import Chart, Front
 from hybrid_jax.ablate.folder import Cost
 from hybrid_jax.ablate.other_tasks import others
 from hybrid_jax.ablate.results import Sweep, read_sweep
 from hybrid_jax.ablate.statistics import Figure, Kind, Statistics, Table, analyse, space_measures
 from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.eval.comparison import Difference
 from hybrid_jax.eval.measures.catalogue import METRICS, SPACE_BIAS
 from hybrid_jax.eval.report import rows
 from hybrid_jax.eval.report.figures import INK, MAIN, OTHERS, PALE
@@ -46,26 +48,35 @@ def write_page(sweep: Path) -> Path:
     axis = axis_of(read.arms)
     folder, names = sweep / "page", FileNames()
     along = effects.axis_of_groups(read)
+    changed = {task: changes.changes(read, task) for task in read.tasks}
     tasks = []
     for task in read.tasks:
         drawn = _charts(axis, read, statistics, task)
-        if along and (changes := effects.effects(along, read, statistics, task)):
-            drawn["effects"] = changes
+        if along and (along_groups := effects.effects(along, read, statistics, task)):
+            drawn["effects"] = along_groups
         for name, group in drawn.items():
             at = along if along and name == "effects" else axis
             figures.write(folder / "figures", f"{names.of(task)}-{name}", at, group)
-        tasks.append(_task(axis, along, read, statistics, task, drawn))
+        tasks.append({**_task(axis, along, read, statistics, task, drawn), "changes": _changes(changed[task])})
     contents = {
-        "index.html": _html(read, statistics, axis, tasks),
+        "index.html": _html(read, statistics, axis, changed, tasks),
         "table.csv": tables.arms_csv(read, statistics),
         "table.tex": tables.latex(read, statistics),
         "runs.csv": tables.runs_csv(read),
     }
+    if any(changed.values()):
+        contents["changes.csv"] = tables.changes_csv(changed)
     atomic_files(folder, {name: content.encode() for name, content in contents.items()})
     return folder / "index.html"
 
 
-def _html(sweep: Sweep, statistics: Statistics, axis: Axis, tasks: Sequence[dict[str, Any]]) -> str:
+def _html(
+    sweep: Sweep,
+    statistics: Statistics,
+    axis: Axis,
+    changed: Mapping[str, Sequence[Change]],
+    tasks: Sequence[dict[str, Any]],
+) -> str:
     commits = {
         str((run.report.provenance.model_extra or {}).get("evaluated_with", {}).get("git_commit"))  # pyright: ignore
         for runs in sweep.runs.values()
@@ -80,7 +91,7 @@ def _html(sweep: Sweep, statistics: Statistics, axis: Axis, tasks: Sequence[dict
             axis=axis,
             pair_groups=curve.GROUPS,
             tasks=tasks,
-            supported=findings.supported(sweep, statistics),
+            supported=findings.supported(sweep, statistics, changed),
             not_supported=findings.not_supported(sweep, statistics),
             leakage=findings.leakage(sweep),
             others=others(sweep),
@@ -178,22 +189,34 @@ def _against(statistics: Statistics, table: Table) -> dict[str, Any]:
     for arm in table.arms():
         tests = [table.test(arm, figure) for figure in columns]
         by_arm[arm] = [
-            {
-                "difference": findings.signed(test.figure[0], test.difference.difference),
-                "interval": " to ".join(
-                    findings.signed(test.figure[0], end) for end in (test.difference.low, test.difference.high)
-                ),
-                "verdict": test.difference.verdict + ("" if test.recipes else " *"),
-                "kind": test.difference.verdict.split()[0],
-                "p": findings.p_text("p", test.difference.p_holm),
-                "q": findings.p_text("q", test.q),
-            }
+            _tested(test.figure, test.difference, "" if test.recipes else " *") | {"q": findings.p_text("q", test.q)}
             for test in tests
             if test is not None
         ]
     header = [findings.figure_label(figure) for figure in columns]
     single = any(not test.recipes for test in table.tests)
     return {"baseline": table.baseline, "header": header, "rows": by_arm, "tests": len(table.tests), "single": single}
+
+
+def _changes(changed: Sequence[Change]) -> dict[str, Any]:
+    """A table of how the differences change from the first group, a row for each arm of the further groups."""
+    by_arm: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for found in changed:
+        by_arm.setdefault((found.arm, found.first), []).append(_tested(found.figure, found.change))
+    header = list(dict.fromkeys(findings.figure_label(found.figure) for found in changed))
+    return {"header": header, "rows": by_arm, "tests": len(changed)}
+
+
+def _tested(figure: Figure, difference: Difference, mark: str = "") -> dict[str, str]:
+    """A difference as a cell of the page."""
+    name = figure[0]
+    return {
+        "difference": findings.signed(name, difference.difference),
+        "interval": " to ".join(findings.signed(name, end) for end in (difference.low, difference.high)),
+        "verdict": difference.verdict + mark,
+        "kind": difference.verdict.split()[0],
+        "p": findings.p_text("p", difference.p_holm),
+    }
 
 
 def _costs(sweep: Sweep) -> dict[str, list[str]]:

@@ -1,13 +1,15 @@
 """A sweep as tables: CSV for programs, LaTeX for papers.
 
 table.csv has a row per task, figure, arm and baseline: the mean over the runs, its interval and the test. runs.csv has
-a row per task, figure, arm and seed, with the value that the run's report.json has.
+a row per task, figure, arm and seed, with the value that the run's report.json has. changes.csv, of a sweep with
+groups, has a row per test of whether a difference changes from group to group.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 
+from hybrid_jax.ablate.changes import Change
 from hybrid_jax.ablate.findings import figure_label
 from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.ablate.statistics import HEADLINE, TESTED_BIAS, Figure, Statistics, Table
@@ -16,6 +18,7 @@ from hybrid_jax.eval.report.rows import amount
 
 ARM_COLUMNS = ("task", "metric", "setting", "arm", "seeds", "mean", "low", "high")
 TEST_COLUMNS = ("baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "q", "verdict", "about")
+CHANGE_COLUMNS = ("task", "metric", "setting", "arm", "first", "change", "low", "high", "p", "p_holm", "verdict")
 RUN_COLUMNS = ("task", "metric", "setting", "arm", "seed", "value")
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SPECIAL |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
@@ -45,6 +48,16 @@ def runs_csv(sweep: Sweep) -> str:
         for figure, value in _reported(run, task)
     ]
     return _csv(RUN_COLUMNS, rows)
+
+
+def changes_csv(changes: Mapping[str, Sequence[Change]]) -> str:
+    """changes.csv, of the changes of each task."""
+    rows = [
+        [task, *found.figure, found.arm, found.first, *found.change.model_dump().values()]
+        for task, of_task in changes.items()
+        for found in of_task
+    ]
+    return _csv(CHANGE_COLUMNS, rows)
 
 
 def latex(sweep: Sweep, statistics: Statistics) -> str:
