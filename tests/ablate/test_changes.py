@@ -105,7 +105,7 @@ def test_the_page_says_which_differences_change(tmp_path: Path):
     assert float(mul["low"]) > 0
     seen = page.read_text(encoding="utf-8")
     assert f"b_steps=20 stands better against its baseline than b_steps=10 by +{float(mul['change']):.4f}" in seen
-    assert "<small>and b_steps=10</small>" in seen
+    assert "<small>less b_steps=10</small>" in seen
 
 
 def test_a_page_without_groups_has_no_changes(tmp_path: Path):
