@@ -28,8 +28,9 @@ SWAPS_PER_TEST = 100
 DESCRIPTION = f"""Compares evaluated systems query by query: every metric with its 95 % interval, and for every system
 after the first a verdict: better, worse or no evidence. A question and its translations are resampled together.
 
-A system is the folder of a run or of a report, or the {per_query.FILE_NAME} that an evaluation writes; NAME=A,B,C
-groups runs of one configuration with different training seeds, whose spread then counts in intervals and verdicts."""
+A system is the folder of a run or of a report, or the {per_query.FILE_NAME} that an evaluation writes (of what it shows
+beside its model: {per_query.file_name_of("lsar")}, {per_query.file_name_of("untrained")}, …). NAME=A,B,C groups runs
+of one configuration with different training seeds, whose spread then counts in intervals and verdicts."""
 
 EXAMPLE = """example, three seeds of each of two recipes, on mAP and rank distance alone:
 

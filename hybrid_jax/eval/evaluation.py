@@ -14,6 +14,8 @@ class Beside:
     tasks: Mapping[str, Headline] = field(default_factory=dict)
     searches: Mapping[str, PoolResult] = field(default_factory=dict)
     bitext: Mapping[str, BitextResult] = field(default_factory=dict)
+    per_query: Mapping[str, Table] = field(default_factory=dict)
+    """The values of every query of all of them."""
 
 
 @dataclass(frozen=True)
@@ -35,4 +37,5 @@ class Evaluation:
 
     def as_beside(self) -> Beside:
         """This evaluation as one that is shown beside another."""
-        return Beside({key: result.headline for key, result in self.tasks.items()}, self.searches, self.bitext)
+        tasks = {key: result.headline for key, result in self.tasks.items()}
+        return Beside(tasks, self.searches, self.bitext, self.per_query)

@@ -39,6 +39,7 @@ def run(
     results: dict[str, RankedResult] = {}
     tables: dict[str, Table] = {}
     beside: dict[str, dict[str, Headline]] = {name: {} for name in variants or {}}
+    tables_beside: dict[str, dict[str, Table]] = {name: {} for name in variants or {}}
     for task in tasks:
         for candidate_text in task.candidate_texts:
             key = task.name if candidate_text == task.candidate_texts[0] else f"{task.name}:{candidate_text}"
@@ -51,11 +52,12 @@ def run(
             for name, variant in (variants or {}).items():
                 changed = variant(queries, [row.language for row in task.queries])
                 passages = changed.passages(candidates, [row.language for row in task.candidates])
-                result, _ = _measure(task, candidate_text, rank_candidates(task, changed.queries, passages), trained_on)
+                ranking = rank_candidates(task, changed.queries, passages)
+                result, tables_beside[name][key] = _measure(task, candidate_text, ranking, trained_on)
                 beside[name][key] = result.headline
                 say(_line(f"{key}, {name}", result))
     sources = {task.name: dict(task.sources) for task in tasks}
-    others = {name: Beside(tasks=headlines) for name, headlines in beside.items()}
+    others = {name: Beside(tasks=beside[name], per_query=tables_beside[name]) for name in beside}
     return Evaluation(tasks=results, per_query=tables, beside=others, sources=sources)
 
 

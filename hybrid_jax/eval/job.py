@@ -124,10 +124,13 @@ def _with_others(
     mined: Mapping[str, Mapping[str, bitext.Measured]],
 ) -> Evaluation:
     """The evaluation with its searched pools and mined bitext: {task: {variant, "" for the model itself: result}}."""
-    tables = {key: results[""].per_query for each in (found, mined) for key, results in each.items()}
+
+    def tables(name: str) -> dict[str, per_query.Table]:
+        return {key: results[name].per_query for each in (found, mined) for key, results in each.items()}
+
     return replace(
         evaluation,
-        per_query={**evaluation.per_query, **tables},
+        per_query={**evaluation.per_query, **tables("")},
         searches={key: results[""].result for key, results in found.items()},
         bitext={key: results[""].result for key, results in mined.items()},
         beside={
@@ -135,6 +138,7 @@ def _with_others(
                 beside,
                 searches={key: results[name].result for key, results in found.items()},
                 bitext={key: results[name].result for key, results in mined.items()},
+                per_query={**beside.per_query, **tables(name)},
             )
             for name, beside in evaluation.beside.items()
         },
@@ -158,13 +162,19 @@ def publish(
 ) -> Published:
     """Writes report.json, report.md, report.html and per_query.npz into the folder, over those of an earlier report.
 
-    Each of `debias` is written beside them. `also` names more to write: "figures" and "mteb". The paths are those of
-    what was written: a folder of figures is not among them where no task has any. `untrained` is the same model before
-    training, shown beside it.
+    What is shown beside the model has its values in per_query-NAME.npz, and each of `debias` is written beside them.
+    `also` names more to write: "figures" and "mteb". The paths are those of what was written: a folder of figures is
+    not among them where no task has any. `untrained` is the same model before training, shown beside it.
     """
     made = _report(encoder, evaluation, title, untrained, debias or {})
     paths = [*write_report(folder, made), folder / per_query.FILE_NAME]
     per_query.write(paths[-1], evaluation.per_query)
+    for earlier in folder.glob(per_query.file_name_of("*")):
+        earlier.unlink()
+    beside = dict(evaluation.beside) | ({} if untrained is None else {"untrained": untrained.as_beside()})
+    for name, other in beside.items():
+        paths.append(folder / per_query.file_name_of(name))
+        per_query.write(paths[-1], other.per_query)
     for method, debiaser in (debias or {}).items():
         paths.append(folder / f"debias-{method}.npz")
         debiaser.save(paths[-1])

@@ -19,7 +19,7 @@ def test_a_run_is_evaluated_beside_the_untrained_model(tiny_run, tmp_path: Path)
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     assert f"evaluating {tiny_run.folder}, step 80, on demo" in done.stdout
-    written = ["per_query.npz", "report.html", "report.json", "report.md"]
+    written = ["per_query-untrained.npz", "per_query.npz", "report.html", "report.json", "report.md"]
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == written
     report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
     assert report["title"] == "tiny & small"

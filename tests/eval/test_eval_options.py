@@ -10,7 +10,7 @@ import pytest
 
 from hybrid_jax.debias.methods import Debiaser
 from hybrid_jax.eval import __main__ as cli
-from hybrid_jax.eval.measures import per_query
+from hybrid_jax.eval.measures import per_query, stats
 
 
 @pytest.fixture
@@ -75,6 +75,10 @@ def test_debiased_vectors_stand_beside_the_raw_ones_and_all_files_are_written(
         assert f"{key}, {method}: mAP {found['map']['monolingual']:.4f}" in told
         assert method in (out / "report.md").read_text(encoding="utf-8")
         assert Debiaser.load(out / f"debias-{method}.npz").name == method
+        values = per_query.read(out / f"per_query-{method}.npz")[key].by_question("multilingual", "map")
+        assert stats.macro_mean(values) == pytest.approx(found["map"]["multilingual"])
+    assert run_cli(monkeypatch, "compare", out, f"center={out}/per_query-center.npz", "--metrics", "map") == 0
+    assert "center against out, difference and p" in capsys.readouterr().out
 
     run = list(ir_measures.read_trec_run(str(out / "trec" / f"pooled-{pool.name}.run.gz")))
     qrels = list(ir_measures.read_trec_qrels(str(out / "trec" / f"pooled-{pool.name}.qrels.gz")))
@@ -100,7 +104,8 @@ def test_a_searched_pool_has_everything_that_a_full_ranking_has(
     told = capsys.readouterr().out
     assert "--also figures wrote nothing: figures show tasks that are ranked in full" in told
     written = [Path(path).name for path in told.splitlines()[-1].removeprefix("report: ").split("  ")]
-    assert written == ["report.json", "report.md", "report.html", "per_query.npz", "debias-lsar.npz", "trec"]
+    beside = [f"per_query-{name}.npz" for name in ("lsar", "csls", "untrained")]
+    assert written == ["report.json", "report.md", "report.html", "per_query.npz", *beside, "debias-lsar.npz", "trec"]
     assert sorted(written) == sorted(path.name for path in (tmp_path / "a").iterdir())
     report = json.loads((tmp_path / "a" / "report.json").read_text(encoding="utf-8"))
     raw = report["searches"][key]
@@ -133,6 +138,12 @@ def test_a_searched_pool_has_everything_that_a_full_ranking_has(
     assert "First: right, query's language" in told
     assert run_cli(monkeypatch, *both, "--parts", "language_oracle,balanced", "--metrics", "ndcg@10") == 0
     assert "language oracle" in capsys.readouterr().out
+    beside_itself = ["compare", tmp_path / "a", f"csls={tmp_path}/a/per_query-csls.npz", "--metrics", "ndcg@10"]
+    assert run_cli(monkeypatch, *beside_itself) == 0
+    assert "csls against a, difference and p" in capsys.readouterr().out
+    # A report over an earlier one leaves none of its values.
+    assert run_cli(monkeypatch, *step[:-1], tmp_path / "a") == 0
+    assert [path.name for path in (tmp_path / "a").glob("per_query*")] == ["per_query.npz"]
     assert run_cli(monkeypatch, *both, "--parts", "monolingual") == 1
     assert "--parts 'monolingual': on task" in capsys.readouterr().err
 

@@ -30,6 +30,11 @@ from hybrid_jax.search.scores import Ranks
 FILE_NAME = "per_query.npz"
 
 
+def file_name_of(beside: str) -> str:
+    """The file of what a report shows beside its model: a debiasing, csls or untrained."""
+    return f"per_query-{beside}.npz"
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Every query's values on one task, with a row per query in the task's order."""
