@@ -90,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ARM,…",
         help="what the others are tested against, within their group if mixtures are crossed (default: the first)",
     )
+    parser.add_argument(
+        "--debias", metavar="METHODS", help="evaluate each run after these, too, as in hybrid_jax.eval: ARM+METHOD"
+    )
+    parser.add_argument("--debias-text", nargs="+", metavar="FILE", help="what --debias is fitted on")
     parser.add_argument("--skip-bad-rows", action="store_true", help="skip bad rows of the training data")
     parser.add_argument("--data-dir", type=Path, help="where the tasks' official files lie, on this machine")
     parser.add_argument(
@@ -140,7 +144,8 @@ def _requested_fields(arguments: argparse.Namespace, words: list[str]) -> dict[s
     given: dict[str, Any] = {"config": arguments.config}
     given["search"] = arguments.search
     given["seeds"] = parse_seeds(arguments.seeds) if arguments.seeds is not None else None
-    for name in ("arms", "tasks", "baseline"):
+    given["debias_text"] = arguments.debias_text
+    for name in ("arms", "tasks", "baseline", "debias"):
         text = getattr(arguments, name)
         given[name] = None if text is None else [part.strip() for part in text.split(",") if part.strip()]
     given["order"] = arguments.order

@@ -59,6 +59,8 @@ class Arm(BaseModel):
     """What a mixture or an arm of one's own is crossed with, as {"steps": 30}: arms are tested within their group."""
     base: str = ""
     """The name without the group."""
+    debias: str = ""
+    """The method after which another arm's vectors are evaluated; such an arm trains nothing."""
 
 
 def mixture(name: str, steps: int) -> Arm:

@@ -66,6 +66,8 @@ def unequal(configs: Mapping[str, Fields]) -> list[str]:
             continue
         values = [json.dumps(fields.get(field), ensure_ascii=False) for fields in configs.values()]
         if len(set(values)) > 1:
+            if field == "data.datasets":
+                values = _short([fields.get(field) for fields in configs.values()], values)
             means = _MEANS.get(field) or _MEANS.get(field.partition(".")[0]) or "so that more than one thing differs"
             sentences.append(
                 f"{field} differs between the arms ({_listed(dict(zip(configs, values, strict=True)))}), {means}."
@@ -106,6 +108,15 @@ def measured(costs: Mapping[str, Sequence[Cost]], texts: Mapping[str, Mapping[st
         groups = _listed({name: numbers[text] for name, text in by_text.items()})
         sentences.append(f"The runs did not read the same text: {', '.join(changed)} differs ({groups}).")
     return sentences
+
+
+def _short(datasets: Sequence[Any], values: list[str]) -> list[str]:
+    """Each arm's datasets as "docs (en, tr), mlqa (de, es)", if that tells all apart that `values` do."""
+    short = [
+        ", ".join(f"{one['name']} ({', '.join(one['languages'] or ['all languages'])})" for one in of_arm)
+        for of_arm in datasets
+    ]
+    return short if len(set(short)) == len(set(values)) else values
 
 
 def _within(field: str, parts: tuple[str, ...]) -> bool:

@@ -135,7 +135,8 @@ def _front(sweep: Sweep, statistics: Statistics, task: str) -> Iterator[str]:
 def _missing(sweep: Sweep) -> Iterator[str]:
     if not sweep.missing:
         return
-    total = len(sweep.plan.arms) * len(sweep.plan.seeds)
+    trained = [arm for arm in sweep.plan.arms if not arm.debias]
+    total = len(trained) * len(sweep.plan.seeds)
     runs = ", ".join(f"{run.arm} seed {run.seed} ({run.state})" for run in sweep.missing)
     verb = "is" if len(sweep.missing) == 1 else "are"
     yield f"The sweep is not finished: {len(sweep.missing)} of {total} runs {verb} missing: {runs}."

@@ -40,6 +40,10 @@ class Plan(BaseModel):
     baseline: Names
     """The arms that the others are tested against; empty for the first arm."""
     arms: list[Arm] = Field(min_length=1)
+    debias: list[str] = []
+    """Post-hoc debiasing that each run is evaluated after, too."""
+    debias_text: list[str] = []
+    """The files that it is fitted on, as requested."""
     skip_bad_rows: bool
     unequal: list[str]
     """Sentences: what is not equal between the arms, besides what the sweep varies."""

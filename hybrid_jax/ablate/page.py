@@ -222,7 +222,8 @@ def _tested(figure: Figure, difference: Difference, mark: str = "") -> dict[str,
 def _costs(sweep: Sweep) -> dict[str, list[str]]:
     """{arm: runs, seconds of training and of evaluation, pairs, tokens: means over its runs, and a ratio of tokens}."""
     fields = ("seconds_train", "seconds_eval", "pairs", "tokens")
-    means = {arm: [_mean([run.cost for run in runs], field) for field in fields] for arm, runs in sweep.runs.items()}
+    trained = {arm.name: sweep.runs[arm.name] for arm in sweep.arms if not arm.debias}
+    means = {arm: [_mean([run.cost for run in runs], field) for field in fields] for arm, runs in trained.items()}
     first = means.get(sweep.plan.baselines[0], [None] * len(fields))[-1]
     cells = {}
     for arm, values in means.items():

@@ -49,9 +49,11 @@ def commands(run: Run, plan: Plan, data_dir: Path | None) -> dict[str, list[str]
     skip = ["--skip-bad-rows"] if plan.skip_bad_rows else []
     data = [] if data_dir is None else ["--data-dir", str(data_dir)]
     tasks = ",".join(plan.tasks)
+    texts = [str(Path(os.path.expandvars(file)).expanduser()) for file in plan.debias_text]
+    debias = ["--debias", ",".join(plan.debias), "--debias-text", *texts] if plan.debias else []
     return {
         "train": ["-m", "hybrid_jax.train", "--config", config, "--workdir", str(run.folder), *skip],
-        "eval": ["-m", "hybrid_jax.eval", "--ckpt", str(run.folder), "--tasks", tasks, *data],
+        "eval": ["-m", "hybrid_jax.eval", "--ckpt", str(run.folder), "--tasks", tasks, *data, *debias],
     }
 
 

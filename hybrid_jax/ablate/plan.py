@@ -10,6 +10,7 @@ from hybrid_jax.ablate.curve import crossed, curve_arms
 from hybrid_jax.ablate.folder import CONFIG, Plan, SweepError, read_plan, runs, write_plan
 from hybrid_jax.ablate.request import Request, RequestError
 from hybrid_jax.config import Config, ConfigError, dump_config, flat, load_config
+from hybrid_jax.debias.methods import parse_methods
 from hybrid_jax.disk.files import write_text
 
 SHOWN = 6
@@ -63,6 +64,8 @@ def make_plan(sweep_request: Request, command: str) -> Planned:
         seeds=seeds,
         baseline=baselines,
         arms=listed,
+        debias=list(parse_methods(",".join(sweep_request.debias))) if sweep_request.debias else [],
+        debias_text=sweep_request.debias_text,
         skip_bad_rows=sweep_request.skip_bad_rows,
         unequal=unequal({name: fields_of(config) for name, config in configs.items()}),
         command=command,

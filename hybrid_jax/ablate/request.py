@@ -9,6 +9,8 @@ order: diverse                            # --order diverse, similar, or a file 
 seeds: 3                                  # a number of seeds, or a list of them: --seeds 3, --seeds 0,7
 tasks: [demo]                             # --tasks demo,xquad_r
 baseline: alpha=0.5                       # --baseline; several: [alpha=0, alpha=1]; one of each group where crossed
+debias: [lsar]                            # --debias lsar: each run's vectors also after these, as an arm of their own
+debias_text: [bitext.jsonl.gz]            # --debias-text FILE …: what they are fitted on (docs/debiasing.md)
 skip_bad_rows: false                      # --skip-bad-rows
 
 # A search has no grid, arms, seeds, tasks and baseline, but:
@@ -59,6 +61,10 @@ class Request(BaseModel):
     baseline: Names = []
     """The arms that the others are tested against: one name or several; empty for the first arm. The name of a mixture
     or an arm of one's own that is crossed with other fields stands for it in every group."""
+    debias: list[str] = []
+    """Post-hoc debiasing of each run's vectors, by name: each is evaluated as an arm beside the run's own, ARM+NAME."""
+    debias_text: list[str] = []
+    """The files that it is fitted on; $HYBRID_JAX_DATA and ~ are expanded."""
     skip_bad_rows: bool = False
     """Whether training skips bad rows of the data."""
 
@@ -105,6 +111,8 @@ def request(content: Mapping[str, Any], source: str) -> Request:
     empty = [field for field, values in validated.grid.items() if not values]
     if empty:
         raise RequestError(f"{source}: grid {empty[0]} has no values: give some, such as {empty[0]}: [0, 1]")
+    if bool(validated.debias) != bool(validated.debias_text):
+        raise RequestError(f"{source}: debias and debias_text (what it is fitted on) go together: give both or neither")
     twice = sorted(validated.grid.keys() & validated.set.keys())
     if twice:
         raise RequestError(f"{source}: {twice[0]} is both set for all arms and varied by the grid: leave one out")

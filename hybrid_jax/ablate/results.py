@@ -4,7 +4,7 @@ A sweep may be unfinished: `Sweep.missing` names the runs without an evaluation.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from hybrid_jax.ablate.arms import Arm
 from hybrid_jax.ablate.folder import LEAKAGE, PLAN, Cost, Plan, Run, read_cost, read_plan, runs, steps_done
 from hybrid_jax.eval.leakage.result import Leakage, read_leakage
 from hybrid_jax.eval.measures import per_query
-from hybrid_jax.eval.report.schema import Report
+from hybrid_jax.eval.report.schema import Headline, Report
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Sweep:
 
     folder: Path
     plan: Plan
+    """With an arm ARM+METHOD after each arm for every method of `debias`."""
     runs: Mapping[str, tuple[Evaluated, ...]]
     """The evaluated runs of every arm that has some, in the sweep's order."""
     missing: tuple[Missing, ...]
@@ -78,8 +79,48 @@ def read_sweep(folder: Path) -> Sweep:
     if len(missing) == len(plan.arms) * len(plan.seeds):
         raise ValueError(f"{folder}: none of its {len(missing)} runs is evaluated yet: finish one first")
     leakage = read_leakage(folder / LEAKAGE) if (folder / LEAKAGE).is_file() else None
+    plan, evaluated = _with_debiased(folder, plan, evaluated)
     with_runs = {arm: tuple(group) for arm, group in evaluated.items() if group}
     return Sweep(folder, plan, with_runs, tuple(missing), leakage)
+
+
+def _with_debiased(
+    folder: Path, plan: Plan, evaluated: Mapping[str, list[Evaluated]]
+) -> tuple[Plan, dict[str, list[Evaluated]]]:
+    """The plan and the runs with an arm for every method after which an arm's vectors were evaluated."""
+    arms: list[Arm] = []
+    runs_by_arm: dict[str, list[Evaluated]] = {}
+    for arm in plan.arms:
+        arms.append(arm)
+        runs_by_arm[arm.name] = evaluated[arm.name]
+        for method in plan.debias:
+            name = f"{arm.name}+{method}"
+            base = f"{arm.base}+{method}" if arm.base else ""
+            arms.append(
+                arm.model_copy(
+                    update={"name": name, "axis": arm.axis | {"debias": method}, "base": base, "debias": method}
+                )
+            )
+            runs_by_arm[name] = [
+                _debiased(run, method, folder / "runs" / arm.name / f"seed-{run.seed}")
+                for run in evaluated[arm.name]
+                if method in run.report.others
+            ]
+    return plan.model_copy(update={"arms": arms}), runs_by_arm
+
+
+def _debiased(run: Evaluated, method: str, folder: Path) -> Evaluated:
+    """The run as evaluated after a method: its means and its values of every query."""
+    report = run.report
+    tasks = {
+        key: result.model_copy(
+            update={name: getattr(report.others[method][key], name) for name in Headline.model_fields}
+        )
+        for key, result in report.tasks.items()
+    }
+    beside = {"searches": report.other_searches.get(method, {}), "bitext": report.other_bitext.get(method, {})}
+    tables = per_query.read(folder / "eval" / per_query.file_name_of(method))
+    return replace(run, report=report.model_copy(update={"tasks": tasks, **beside}), tables=tables)
 
 
 def _evaluated(run: Run) -> Evaluated:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_jax.ablate.budget import measured
+from hybrid_jax.ablate.curve import DATASETS, trained_languages
 from hybrid_jax.ablate.folder import Cost, Plan, Run, read_cost, runs, write_plan
 from hybrid_jax.disk.tables import aligned
 
@@ -15,7 +16,10 @@ def plan_table(plan: Plan, steps: Mapping[str, int], pairs: Mapping[str, int]) -
     """A line for each arm: its steps, its pairs, and the fields that it sets."""
     rows = [["arm", "steps", "pairs", "sets"]]
     for arm in plan.arms:
-        sets = "  ".join(f"{field}={json.dumps(value, ensure_ascii=False)}" for field, value in arm.overrides.items())
+        shown = dict(arm.overrides)
+        if languages := trained_languages(arm):
+            shown[DATASETS] = f"those with {', '.join(languages)}"
+        sets = "  ".join(f"{field}={json.dumps(value, ensure_ascii=False)}" for field, value in shown.items())
         rows.append([arm.name, f"{steps[arm.name]:,}", f"{pairs[arm.name]:,}", sets])
     return aligned(rows, left=(0, 3))
 

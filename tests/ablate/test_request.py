@@ -125,6 +125,7 @@ def test_ours_can_be_planned(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert f"--sweep configs/sweeps/{path.name} " in path.read_text()
     said = {"steps": ("steps differs", "The arms train on different numbers of pairs")}
     expected = ["The mixtures differ", *(start for field in asked.grid for start in said.get(field, ()))]
+    expected += ["data.datasets differs between the arms (languages=2: docs (en, tr);"] if asked.languages_curve else []
     assert all(sentence.startswith(tuple(expected)) for sentence in plan.unequal)
 
 
