@@ -88,10 +88,12 @@ def _with_debiased(
     folder: Path, plan: Plan, evaluated: Mapping[str, list[Evaluated]]
 ) -> tuple[Plan, dict[str, list[Evaluated]]]:
     """The plan and the runs with an arm for every method after which an arm's vectors were evaluated."""
+    if not plan.debias:
+        return plan, dict(evaluated)
     arms: list[Arm] = []
     runs_by_arm: dict[str, list[Evaluated]] = {}
     for arm in plan.arms:
-        arms.append(arm)
+        arms.append(arm.model_copy(update={"axis": arm.axis | {"debias": "none"}}))
         runs_by_arm[arm.name] = evaluated[arm.name]
         for method in plan.debias:
             name = f"{arm.name}+{method}"

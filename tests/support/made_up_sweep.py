@@ -10,9 +10,12 @@ from support.made_up_plan import made_up_arm, made_up_plan
 from support.parallel_task import parallel_task
 
 from hybrid_jax.ablate.folder import Cost, write_plan
+from hybrid_jax.debias.fit import fit
+from hybrid_jax.debias.methods import Debiaser, Method
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.measures import per_query
 from hybrid_jax.eval.report.build import build_report, write_report
+from hybrid_jax.eval.variants import debiased
 
 LANGUAGES = ("de", "en", "th")
 RECORDS = 12
@@ -42,8 +45,12 @@ def made_up_sweep(
     missing: Iterable[tuple[str, int]] = (),
     **changes: Any,
 ) -> Path:
-    """Writes a sweep of arms {name: weight of the language}; those called "alpha=NUMBER" lie on an axis there."""
+    """Writes a sweep of arms {name: weight of the language}; those called "alpha=NUMBER" lie on an axis there.
+
+    Runs are also evaluated after the debiasing that `changes` of the plan name.
+    """
     listed = []
+    task = parallel_task(LANGUAGES, RECORDS, "records")
     for place, (name, language) in enumerate(arms.items()):
         axis = {"mixture.monolingual_fraction": float(name[6:])} if name.startswith("alpha=") else {}
         listed.append(made_up_arm(name, **axis))
@@ -52,9 +59,13 @@ def made_up_sweep(
             out.mkdir(parents=True)
             (out / "config.yaml").write_text("steps: 40\n")
             if (name, seed) not in missing:
-                evaluation = run(Biased(100 * place + seed, language), [parallel_task(LANGUAGES, RECORDS, "records")])
+                encoder = Biased(100 * place + seed, language)
+                variants = {name: debiased(_fitted(name, encoder)) for name in changes.get("debias", ())}
+                evaluation = run(encoder, [task], variants=variants)
                 write_report(out / "eval", build_report(name, evaluation, {"evaluated_with": {"git_commit": "abc"}}))
                 per_query.write(out / "eval" / per_query.FILE_NAME, evaluation.per_query)
+                for beside, values in evaluation.beside.items():
+                    per_query.write(out / "eval" / per_query.file_name_of(beside), values.per_query)
                 (out / "run.json").write_text(json.dumps({"data": {"demo": "0" * 64}}))
                 cost = Cost(
                     seconds_train=10.0 + seed, seconds_eval=2.0, pairs=640, tokens=1000 + 100 * place, host="here"
@@ -62,3 +73,10 @@ def made_up_sweep(
                 (out / "cost.json").write_text(cost.model_dump_json())
     write_plan(folder, made_up_plan(listed, seeds, **changes))
     return folder
+
+
+def _fitted(method: Method, encoder: Biased) -> Debiaser:
+    """Fitted on 60 texts of each language."""
+    languages = [language for language in LANGUAGES for _ in range(60)]
+    texts = [f"{language} {number % RECORDS}" for number, language in enumerate(languages)]
+    return fit(method, encoder.encode_passages(texts), languages)

@@ -1,0 +1,53 @@
+"""Runs that are also evaluated after debiasing are arms of their own: on the page, in its tables and its tests."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from support.made_up_sweep import made_up_sweep
+
+from hybrid_jax.ablate.folder import Run, read_plan
+from hybrid_jax.ablate.page import write_page
+from hybrid_jax.ablate.phases import commands
+from hybrid_jax.ablate.request import RequestError, request
+
+DEBIAS = {"debias": ["center", "lsar"], "debias_text": ["$FOLDER/bitext.jsonl.gz"]}
+
+
+def test_debiased_arms_are_tested_beside_their_own(tmp_path: Path):
+    sweep = made_up_sweep(tmp_path / "s", {"alpha=0": 0.3, "alpha=1": 3.0}, range(3), **DEBIAS)
+    page = write_page(sweep).read_text(encoding="utf-8")
+    with (sweep / "page" / "table.csv").open(encoding="utf-8") as file:
+        rows = {
+            (row["arm"], row["metric"]): row
+            for row in csv.DictReader(file)
+            if (row["metric"], row["setting"]) in {("map", "multilingual"), ("rank_distance", "multilingual")}
+        }
+    assert {arm for arm, _ in rows} == {f"alpha={a}{m}" for a in (0, 1) for m in ("", "+center", "+lsar")}
+    for method in ("center", "lsar"):
+        reports = [sweep / "runs" / "alpha=1" / f"seed-{seed}" / "eval" / "report.json" for seed in range(3)]
+        found = [json.loads(path.read_text())["others"][method]["records"] for path in reports]
+        mean = sum(report["map"]["multilingual"] for report in found) / 3
+        row = rows[f"alpha=1+{method}", "map"]
+        assert float(row["mean"]) == pytest.approx(mean)
+        assert (row["baseline"], row["seeds"]) == ("alpha=0", "3")
+        # What debiasing is for: the weight of the language is gone, and the records stand out.
+        assert float(row["mean"]) > 1.3 * float(rows["alpha=1", "map"]["mean"])
+    assert "2 arms × 3 seeds" in page
+    assert "its vectors after lsar, fitted on $FOLDER/bitext.jsonl.gz" in page
+    assert page.count("<tr><th>alpha=1</th><td>3</td>") == 3  # means, bias and cost, which has no debiased arms
+    assert page.count("<tr><th>alpha=1+lsar</th><td>3</td>") == 2
+
+
+def test_a_run_is_evaluated_by_the_ordinary_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FOLDER", str(tmp_path))
+    plan = read_plan(made_up_sweep(tmp_path / "s", {"a": 0.1, "b": 0.2}, (0,), **DEBIAS))
+    assert plan is not None
+    words = commands(Run("a", 0, tmp_path), plan, None)["eval"]
+    assert words[-4:] == ["--debias", "center,lsar", "--debias-text", f"{tmp_path}/bitext.jsonl.gz"]
+
+
+def test_methods_without_a_text_are_refused():
+    with pytest.raises(RequestError, match=r"debias and debias_text .* go together"):
+        request({"debias": ["lsar"]}, "sweep.yaml")
