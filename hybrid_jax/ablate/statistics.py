@@ -1,10 +1,11 @@
 """The statistics of a sweep: every figure of every arm with its interval, and the tests against the baselines.
 
 Everything is `eval compare`'s: an interval covers questions (a question and its translations are resampled together)
-and, where an arm has several seeds, seeds; a test pairs the two arms question by question. A *table* is one task's
-headline figures, or its bias measures, against one baseline. Holm's correction is over a table, which controls the
-probability of any false verdict in it; Benjamini and Hochberg's (1995) is over all tables of the sweep, which controls
-the expected share of false ones among the differences that are called real.
+and, where an arm has several seeds, seeds; a test pairs the two arms question by question (an arm and its own runs
+after debiasing also seed by seed). A *table* is one task's headline figures, or its bias measures, against one
+baseline. Holm's correction is over a table, which controls the probability of any false verdict in it; Benjamini and
+Hochberg's (1995) is over all tables of the sweep, which controls the expected share of false ones among the differences
+that are called real.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,7 +174,10 @@ def _table(sweep: Sweep, task: str, kind: Kind, order: Sequence[str], metrics: S
     """The tests of the arms in `order` against the first of them."""
     baseline = order[0]
     systems = {arm: [run.tables for run in sweep.runs[arm]] for arm in order}
-    rows = compare(systems, [task], metrics).tasks[task].rows
+    debiased = {f"{baseline}+{arm.debias}" for arm in sweep.plan.arms if arm.debias}
+    seeds = {arm: [run.seed for run in sweep.runs[arm]] for arm in order}
+    matched = [arm for arm in order if arm in debiased and seeds[arm] == seeds[baseline]]
+    rows = compare(systems, [task], metrics, matched=matched).tasks[task].rows
     tests = [
         PairedTest(
             arm=arm,

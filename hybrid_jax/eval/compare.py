@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,8 @@ EXAMPLE = """example, three seeds of each of two recipes, on mAP and rank distan
 
 The difference is the system minus the first one. p is corrected over all verdicts printed (Holm). With one run each it
 comes from a paired randomisation test and speaks of these two checkpoints, not of their recipes; with several, from
-Student's t over questions and seeds. Few seeds give wide intervals: train five or more to see small differences."""
+Student's t over questions and seeds; files of the same folders, as per_query.npz and per_query-lsar.npz, are the same
+seeds, and each is compared with itself. Few seeds give wide intervals: train five or more to see small differences."""
 
 Tables = Mapping[str, per_query.Table]
 """One run's values per query, by task key."""
@@ -74,7 +75,8 @@ def main(arguments: list[str]) -> int:
         refuse_addresses(options)
         paths = parse_systems(options.systems)
         systems = {name: [per_query.read(path) for path in group] for name, group in paths.items()}
-        comparison = compare(systems, _split(options.tasks), _split(options.metrics), _split(options.parts))
+        chosen = _split(options.tasks), _split(options.metrics), _split(options.parts)
+        comparison = compare(systems, *chosen, matched=_of_the_same_runs(paths))
         runs = {name: [str(path) for path in group] for name, group in paths.items()}
         comparison = comparison.model_copy(update={"runs": runs})
         if options.json:
@@ -121,11 +123,13 @@ def compare(
     tasks: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     parts: Sequence[str] | None = None,
+    matched: Collection[str] = (),
 ) -> Comparison:
     """Every metric of every system, and every system after the first against it.
 
     `systems` are the runs of each system by its name; `tasks`, `metrics` and `parts` (settings and modes) choose among
-    those that all runs have.
+    those that all runs have. `matched` are systems whose runs are the baseline's own, in the same order, with something
+    done to their vectors: what the runs share then does not count as chance.
     Raises ValueError where the runs share no task, or were not evaluated on the same data and the same queries.
     """
     keys, notes = comparable.common_tasks(systems, tasks)
@@ -133,6 +137,8 @@ def compare(
     single = [name for name, runs in systems.items() if len(runs) == 1]
     if single:
         notes.append(f"one run of {', '.join(single)}: taken as that checkpoint; another seed could differ by more")
+    if matched:
+        notes.append(f"{', '.join(matched)}: the same runs as {baseline}, so each is compared with itself")
     tables = {key: {name: [run[key] for run in runs] for name, runs in systems.items()} for key in keys}
     for key in keys:
         comparable.check_same_evaluation(key, tables[key])
@@ -157,7 +163,7 @@ def compare(
                 name: np.stack([run.by_question(setting, metric) for run in runs]) for name, runs in tables[key].items()
             }
             for name in others:
-                interval, p = stats.difference(values[name], values[baseline], swaps=swaps)
+                interval, p = stats.difference(values[name], values[baseline], swaps=swaps, matched=name in matched)
                 differences[key, metric, setting, name] = _estimate(interval), p
             estimates[key, metric, setting] = {name: _estimate(stats.interval(runs)) for name, runs in values.items()}
     corrected = stats.holm([p for _, p in differences.values()])
@@ -204,6 +210,13 @@ def verdict(metric: str, low: float, high: float, p: float) -> Verdict:
 def _estimate(interval: tuple[float, float, float]) -> Estimate:
     estimate, low, high = interval
     return Estimate(estimate=estimate, low=low, high=high)
+
+
+def _of_the_same_runs(paths: Mapping[str, Sequence[Path]]) -> list[str]:
+    """The systems whose files lie beside the first system's, in the same order."""
+    folders = {name: [path.resolve().parent for path in group] for name, group in paths.items()}
+    first, *others = folders
+    return [name for name in others if folders[name] == folders[first]]
 
 
 def _file(path: Path) -> Path:

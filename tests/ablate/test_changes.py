@@ -46,6 +46,7 @@ def sweep(arms: dict[str, list[np.ndarray]], baseline: list[str]) -> Sweep:
 def test_a_change_is_that_worked_out_by_hand():
     values = dict(zip(NAMES, ([0.1, 0.3], [0.2, 0.4], [0.5, 0.5], [0.9, 0.8]), strict=True))
     arms = {name: [np.array(row), np.array(row) + 0.01] for name, row in values.items()}
+    arms["a_steps=9"].append(np.array([0.5, 0.5]) + 0.005)  # an unfinished sweep has more seeds of some arms
     [found] = changes(sweep(arms, ["a_steps=1", "a_steps=9"]), "t")
     assert (found.arm, found.first, found.figure) == ("b_steps=9", "b_steps=1", MUL)
     assert found.change.difference == pytest.approx((0.85 - 0.5) - (0.3 - 0.2))

@@ -3,7 +3,9 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from support.made_up_sweep import made_up_sweep
 
@@ -11,8 +13,11 @@ from hybrid_jax.ablate.folder import Run, read_plan
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.phases import commands
 from hybrid_jax.ablate.request import RequestError, request
+from hybrid_jax.ablate.results import read_sweep
+from hybrid_jax.eval.measures import stats
 
-DEBIAS = {"debias": ["center", "lsar"], "debias_text": ["$FOLDER/bitext.jsonl.gz"]}
+MUL = ("multilingual", "map")
+DEBIAS: dict[str, Any] = {"debias": ["center", "lsar"], "debias_text": ["$FOLDER/bitext.jsonl.gz"]}
 
 
 def test_debiased_arms_are_tested_beside_their_own(tmp_path: Path):
@@ -34,6 +39,13 @@ def test_debiased_arms_are_tested_beside_their_own(tmp_path: Path):
         assert (row["baseline"], row["seeds"]) == ("alpha=0", "3")
         # What debiasing is for: the weight of the language is gone, and the records stand out.
         assert float(row["mean"]) > 1.3 * float(rows["alpha=1", "map"]["mean"])
+    # The same runs, before and after: seed by seed. Other arms are other runs.
+    read = read_sweep(sweep)
+    values = {arm: np.stack([run.tables["records"].by_question(*MUL) for run in read.runs[arm]]) for arm in read.runs}
+    for arm, matched in (("alpha=0+lsar", True), ("alpha=1+lsar", False)):
+        expected = stats.difference(values[arm], values["alpha=0"], matched=matched)
+        assert float(rows[arm, "map"]["p"]) == pytest.approx(expected.p)
+        assert expected.p != stats.difference(values[arm], values["alpha=0"], matched=not matched).p
     assert "2 arms × 3 seeds" in page
     assert "its vectors after lsar, fitted on $FOLDER/bitext.jsonl.gz" in page
     assert page.count("<tr><th>alpha=1</th><td>3</td>") == 3  # means, bias and cost, which has no debiased arms

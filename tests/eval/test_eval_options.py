@@ -78,7 +78,9 @@ def test_debiased_vectors_stand_beside_the_raw_ones_and_all_files_are_written(
         values = per_query.read(out / f"per_query-{method}.npz")[key].by_question("multilingual", "map")
         assert stats.macro_mean(values) == pytest.approx(found["map"]["multilingual"])
     assert run_cli(monkeypatch, "compare", out, f"center={out}/per_query-center.npz", "--metrics", "map") == 0
-    assert "center against out, difference and p" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "center against out, difference and p" in told
+    assert "note: center: the same runs as out, so each is compared with itself" in told
 
     run = list(ir_measures.read_trec_run(str(out / "trec" / f"pooled-{pool.name}.run.gz")))
     qrels = list(ir_measures.read_trec_qrels(str(out / "trec" / f"pooled-{pool.name}.qrels.gz")))

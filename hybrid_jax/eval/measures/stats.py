@@ -48,6 +48,8 @@ SWAPS = 10_000
 
 Table = Float[np.ndarray, "questions groups"]
 Runs = Float[np.ndarray, "runs questions groups"]
+AnyRuns = Float[np.ndarray, "_ questions groups"]
+"""The same questions in any number of runs."""
 
 
 class Interval(NamedTuple):
@@ -96,12 +98,13 @@ def interval(runs: Runs, confidence: float = CONFIDENCE, resamples: int = RESAMP
 
 
 def difference(
-    system: Float[np.ndarray, "system_runs questions groups"],
-    baseline: Float[np.ndarray, "baseline_runs questions groups"],
+    system: AnyRuns,
+    baseline: AnyRuns,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
     swaps: int = SWAPS,
     seed: int = 0,
+    matched: bool = False,
 ) -> Difference:
     """System minus baseline: the difference of their macro means on the same questions, paired by question.
 
@@ -110,20 +113,19 @@ def difference(
     *checkpoints* differ, and swapping runs cannot give p < 0.1 with three runs per system. A single run compared with
     several counts as a fixed checkpoint, not as a sample of its recipe.
 
-    Raises ValueError if the systems or their runs have different questions, or if a column has no value.
+    `matched` says that run i of both is the same checkpoint, as before and after debiasing: what counts is then the
+    variance between the runs' differences, and not that between checkpoints, which both share.
+
+    Raises ValueError if the systems or their runs have different questions, if a column has no value, or if matched
+    systems have different numbers of runs.
     """
-    return _contrast([system], [baseline], confidence, resamples, swaps, seed)
+    if matched and len(system) != len(baseline):
+        raise ValueError(f"{len(system)} and {len(baseline)} runs cannot be matched: give equally many")
+    return _contrast([system], [baseline], confidence, resamples, swaps, seed, matched)
 
 
 def change(
-    system: Runs,
-    baseline: Runs,
-    other_system: Runs,
-    other_baseline: Runs,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-    swaps: int = SWAPS,
-    seed: int = 0,
+    system: AnyRuns, baseline: AnyRuns, other_system: AnyRuns, other_baseline: AnyRuns, swaps: int = SWAPS
 ) -> Difference:
     """(System minus baseline) minus (other system minus other baseline): does one difference differ from another?
 
@@ -133,7 +135,7 @@ def change(
 
     Raises ValueError as `difference` does.
     """
-    return _contrast([system, other_baseline], [baseline, other_system], confidence, resamples, swaps, seed)
+    return _contrast([system, other_baseline], [baseline, other_system], CONFIDENCE, RESAMPLES, swaps, seed=0)
 
 
 def randomisation_test(differences: Table, swaps: int = SWAPS, seed: int = 0) -> float:
@@ -208,13 +210,20 @@ def bca_limits(
 
 
 def _contrast(
-    plus: Sequence[Runs], minus: Sequence[Runs], confidence: float, resamples: int, swaps: int, seed: int
+    plus: Sequence[AnyRuns],
+    minus: Sequence[AnyRuns],
+    confidence: float,
+    resamples: int,
+    swaps: int,
+    seed: int,
+    matched: bool = False,
 ) -> Difference:
     """The sum of the macro means of `plus` less that of `minus`: its interval, and p of the hypothesis that it is 0."""
     systems = [*plus, *minus]
     _check_same_questions(np.concatenate(systems))
     table = np.sum([runs.mean(axis=0) for runs in plus], axis=0) - np.sum([runs.mean(axis=0) for runs in minus], axis=0)
-    between_runs = [_variance_between_runs(runs) for runs in systems]
+    sampled = [plus[0] - minus[0]] if matched else systems
+    between_runs = [_variance_between_runs(runs) for runs in sampled]
     limits = _interval(table, between_runs, confidence, resamples, seed)
     if all(len(runs) == 1 for runs in systems):
         return Difference(limits, randomisation_test(table, swaps, seed))

@@ -87,6 +87,28 @@ def test_the_spread_of_runs_widens_the_interval_of_a_difference_enough(runs: int
     assert single_runs_covered < likely_counts(trials, 0.75)[0]
 
 
+def test_what_matched_runs_share_is_not_chance():
+    """Runs that differ much from one another, and systems that hardly do: as the same checkpoints before and after."""
+    rng, trials, runs, questions = np.random.default_rng(4), 100, 3, 60
+    covered = found = found_unmatched = 0
+    for trial in range(trials):
+        shared = rng.standard_normal((runs, 1, 1)) + rng.standard_normal((questions, 1))
+        own = 0.02 * rng.standard_normal((2, runs, 1, 1)) + 0.1 * rng.standard_normal((2, runs, questions, 3))
+        system, baseline = shared + own
+        covered += stats.difference(system, baseline, resamples=200, seed=trial, matched=True).p > 0.05
+        better = system + 0.2
+        found += stats.difference(better, baseline, resamples=200, seed=trial, matched=True).p <= 0.05
+        found_unmatched += stats.difference(better, baseline, resamples=200, seed=trial).p <= 0.05
+    assert covered >= likely_counts(trials, 0.95)[0]
+    assert found >= 90
+    assert found_unmatched <= 10
+
+
+def test_matched_runs_are_equally_many():
+    with pytest.raises(ValueError, match="2 and 3 runs cannot be matched"):
+        stats.difference(np.zeros((2, 5, 2)), np.zeros((3, 5, 2)), matched=True)
+
+
 def test_the_randomisation_test_rejects_a_true_null_hypothesis_at_the_nominal_rate():
     rng, trials = np.random.default_rng(0), 1000
     p_values = []
