@@ -130,8 +130,7 @@ def change(
     """(System minus baseline) minus (other system minus other baseline): does one difference differ from another?
 
     An interaction, as of a recipe with the size of the data: paired by question, with the variance between the runs of
-    all four, as `difference` has it of two. Runs with the same seed are taken as independent; where they move together,
-    the interval is too wide rather than too narrow.
+    all four. Runs with the same seed count as independent; where they move together, the interval is too wide.
 
     Raises ValueError as `difference` does.
     """
