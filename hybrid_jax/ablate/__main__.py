@@ -202,9 +202,11 @@ def _say_time(plan: Plan, pairs: dict[str, int], data_dir: Path | None) -> None:
 
 def _work(sweep: Path, plan: Plan, arguments: argparse.Namespace) -> list[Any]:
     from hybrid_jax.ablate.leakage import require_clean
+    from hybrid_jax.ablate.phases import debias_files
     from hybrid_jax.ablate.progress import Progress
     from hybrid_jax.ablate.worker import work
 
+    debias_files(plan)  # a file that is missing is said now, not after the first training
     line = require_clean(sweep, plan, arguments.data_dir, arguments.allow_leakage)
     if line is not None:
         print(line, flush=True)

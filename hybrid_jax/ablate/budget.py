@@ -112,13 +112,10 @@ def measured(costs: Mapping[str, Sequence[Cost]], texts: Mapping[str, Mapping[st
 
 def _short(datasets: Sequence[Any], values: list[str]) -> list[str]:
     """Each arm's datasets as "docs (en, tr), mlqa (de, es)", if that tells all apart that `values` do."""
-    try:
-        short = [
-            ", ".join(f"{one['name']} ({', '.join(one['languages'] or ['all languages'])})" for one in of_arm)
-            for of_arm in datasets
-        ]
-    except (TypeError, KeyError):  # not as a config has them
-        return values
+    short = [
+        ", ".join(f"{one['name']} ({', '.join(one['languages'] or ['all languages'])})" for one in of_arm)
+        for of_arm in datasets
+    ]
     return short if len(set(short)) == len(set(values)) else values
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from hybrid_jax.ablate.arms import Arm
 from hybrid_jax.ablate.results import Sweep
 from hybrid_jax.ablate.statistics import HEADLINE, Figure
-from hybrid_jax.eval.compare import SWAPS_PER_TEST, verdict
+from hybrid_jax.eval.compare import SWAPS_PER_TEST, judged
 from hybrid_jax.eval.comparison import Difference
 from hybrid_jax.eval.measures import stats
 
@@ -44,27 +44,14 @@ def changes(sweep: Sweep, task: str) -> list[Change]:
         if all(_measured(sweep, task, arm.name, figure) for arms in pair for arm in arms)
     ]
     swaps = max(stats.SWAPS, SWAPS_PER_TEST * len(compared))
-    found = []
+    tested: list[stats.Difference] = []
     for (arm, baseline), (first, first_baseline), figure in compared:
-        system, other_system = (_values(sweep, task, one.name, figure) for one in (arm, first))
-        against, other = (_values(sweep, task, one.name, figure) for one in (baseline, first_baseline))
-        found.append(stats.change(system, against, other_system, other, swaps=swaps))
-    corrected = stats.holm([p for _, p in found])
+        arms = (_values(sweep, task, one.name, figure) for one in (arm, baseline, first, first_baseline))
+        tested.append(stats.change(*arms, swaps=swaps))
+    corrected = stats.holm([change.p for change in tested])
     return [
-        Change(
-            arm=arm.name,
-            first=first.name,
-            figure=figure,
-            change=Difference(
-                difference=limits.estimate,
-                low=limits.low,
-                high=limits.high,
-                p=p,
-                p_holm=p_holm,
-                verdict=verdict(figure[0], limits.low, limits.high, p_holm),
-            ),
-        )
-        for ((arm, _), (first, _), figure), (limits, p), p_holm in zip(compared, found, corrected, strict=True)
+        Change(arm=pair[0].name, first=first_pair[0].name, figure=figure, change=judged(figure[0], change, p_holm))
+        for (pair, first_pair, figure), change, p_holm in zip(compared, tested, corrected, strict=True)
     ]
 
 

@@ -86,15 +86,15 @@ def _differing(statistics: Statistics, table: Table) -> Iterator[str]:
 
 def _changing(task: str, changes: Sequence[Change]) -> Iterator[str]:
     """The differences that change from group to group, or that none is shown to."""
-    evident = [found for found in changes if found.change.verdict != "no evidence"]
+    evident = [one for one in changes if one.change.verdict != "no evidence"]
     if changes and not evident:
         yield f"{task}: no difference from a baseline is shown to change from group to group."
-    for found in evident:
-        name = found.figure[0]
-        ends = ", ".join(signed(name, end) for end in (found.change.low, found.change.high))
-        by = f"{signed(name, found.change.difference)} [{ends}], {p_text('p', found.change.p_holm)}"
-        stands = f"{found.arm} stands {found.change.verdict} against its baseline than {found.first}"
-        yield f"{task}, {figure_label(found.figure)}: {stands} by {by}."
+    for one in evident:
+        name, change = one.figure[0], one.change
+        interval = f"[{signed(name, change.low)}, {signed(name, change.high)}]"
+        stands = f"{one.arm} stands {change.verdict} against its baseline than {one.first}"
+        by = f"{signed(name, change.difference)} {interval}, {p_text('p', change.p_holm)}"
+        yield f"{task}, {figure_label(one.figure)}: {stands} by {by}."
 
 
 def _open(sweep: Sweep, statistics: Statistics) -> Iterator[str]:

@@ -201,9 +201,9 @@ def _against(statistics: Statistics, table: Table) -> dict[str, Any]:
 def _changes(changed: Sequence[Change]) -> dict[str, Any]:
     """A table of how the differences change from the first group, a row for each arm of the further groups."""
     by_arm: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for found in changed:
-        by_arm.setdefault((found.arm, found.first), []).append(_tested(found.figure, found.change))
-    header = list(dict.fromkeys(findings.figure_label(found.figure) for found in changed))
+    for change in changed:
+        by_arm.setdefault((change.arm, change.first), []).append(_tested(change.figure, change.change))
+    header = list(dict.fromkeys(findings.figure_label(change.figure) for change in changed))
     return {"header": header, "rows": by_arm, "tests": len(changed)}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybrid_jax.ablate.folder import CONFIG, COST, Cost, Plan, Run, log_lines
+from hybrid_jax.data.locate import find_files
 from hybrid_jax.disk.files import write_text
 from hybrid_jax.runs.lease import Lease, LostError
 from hybrid_jax.runtime.leave import STOPPED
@@ -49,12 +50,16 @@ def commands(run: Run, plan: Plan, data_dir: Path | None) -> dict[str, list[str]
     skip = ["--skip-bad-rows"] if plan.skip_bad_rows else []
     data = [] if data_dir is None else ["--data-dir", str(data_dir)]
     tasks = ",".join(plan.tasks)
-    texts = [str(Path(os.path.expandvars(file)).expanduser()) for file in plan.debias_text]
-    debias = ["--debias", ",".join(plan.debias), "--debias-text", *texts] if plan.debias else []
+    debias = ["--debias", ",".join(plan.debias), "--debias-text", *debias_files(plan)] if plan.debias else []
     return {
         "train": ["-m", "hybrid_jax.train", "--config", config, "--workdir", str(run.folder), *skip],
         "eval": ["-m", "hybrid_jax.eval", "--ckpt", str(run.folder), "--tasks", tasks, *data, *debias],
     }
+
+
+def debias_files(plan: Plan) -> list[str]:
+    """The files on this machine that debiasing is fitted on. Raises DataError for one that does not exist."""
+    return [str(file) for part in plan.debias_text for file in find_files(part, "train")]
 
 
 def do(

@@ -13,7 +13,7 @@ debias: [lsar]                            # --debias lsar: each run's vectors al
 debias_text: [bitext.jsonl.gz]            # --debias-text FILE …: what they are fitted on (docs/debiasing.md)
 skip_bad_rows: false                      # --skip-bad-rows
 
-# A search has no grid, arms, seeds, tasks and baseline, but:
+# A search has no grid, arms, seeds, tasks, baseline and debiasing, but:
 search: 20                                # --search 20
 ranges: {optimizer.learning_rate: "1e-5:1e-3:log", model.pooling: [mean, cls]}     # --range FIELD=LOW:HIGH:log
 """
@@ -64,7 +64,7 @@ class Request(BaseModel):
     debias: list[str] = []
     """Post-hoc debiasing of each run's vectors, by name: each is evaluated as an arm beside the run's own, ARM+NAME."""
     debias_text: list[str] = []
-    """The files that it is fitted on; $HYBRID_JAX_DATA and ~ are expanded."""
+    """The files that it is fitted on, as a dataset's path: $HYBRID_JAX_DATA, ~ and globs are expanded."""
     skip_bad_rows: bool = False
     """Whether training skips bad rows of the data."""
 

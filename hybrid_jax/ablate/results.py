@@ -103,16 +103,18 @@ def _with_debiased(
                     update={"name": name, "axis": arm.axis | {"debias": method}, "base": base, "debias": method}
                 )
             )
-            runs_by_arm[name] = [
-                _debiased(run, method, folder / "runs" / arm.name / f"seed-{run.seed}")
+            files = {
+                run.seed: folder / "runs" / arm.name / f"seed-{run.seed}" / "eval" / per_query.file_name_of(method)
                 for run in evaluated[arm.name]
-                if method in run.report.others
+            }
+            runs_by_arm[name] = [
+                _debiased(run, method, files[run.seed]) for run in evaluated[arm.name] if files[run.seed].is_file()
             ]
     return plan.model_copy(update={"arms": arms}), runs_by_arm
 
 
-def _debiased(run: Evaluated, method: str, folder: Path) -> Evaluated:
-    """The run as evaluated after a method: its means and its values of every query."""
+def _debiased(run: Evaluated, method: str, values: Path) -> Evaluated:
+    """The run as evaluated after a method: its means, and the file with its values of every query."""
     report = run.report
     tasks = {
         key: result.model_copy(
@@ -121,8 +123,7 @@ def _debiased(run: Evaluated, method: str, folder: Path) -> Evaluated:
         for key, result in report.tasks.items()
     }
     beside = {"searches": report.other_searches.get(method, {}), "bitext": report.other_bitext.get(method, {})}
-    tables = per_query.read(folder / "eval" / per_query.file_name_of(method))
-    return replace(run, report=report.model_copy(update={"tasks": tasks, **beside}), tables=tables)
+    return replace(run, report=report.model_copy(update={"tasks": tasks, **beside}), tables=per_query.read(values))
 
 
 def _evaluated(run: Run) -> Evaluated:

@@ -71,9 +71,11 @@ def make_plan(wanted: Request, command: str) -> SearchPlan:
         or wanted.baseline
         or wanted.seeds != 1
         or wanted.tasks != ["demo"]
+        or wanted.debias
     ):
         raise RequestError(
-            "--search has no grid, arms, seeds, tasks or baseline: search on held-out data, then sweep with the best"
+            "--search has no grid, arms, seeds, tasks, baseline or debiasing: search on held-out data, then sweep with "
+            "the best"
         )
     for field in wanted.ranges:
         if any(field == part or field.startswith(f"{part}.") for part in CHANGES_MEASURE):

@@ -53,9 +53,9 @@ def runs_csv(sweep: Sweep) -> str:
 def changes_csv(changes: Mapping[str, Sequence[Change]]) -> str:
     """changes.csv, of the changes of each task."""
     rows = [
-        [task, *found.figure, found.arm, found.first, *found.change.model_dump().values()]
+        [task, *one.figure, one.arm, one.first, *one.change.model_dump().values()]
         for task, of_task in changes.items()
-        for found in of_task
+        for one in of_task
     ]
     return _csv(CHANGE_COLUMNS, rows)
 

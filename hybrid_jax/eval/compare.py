@@ -156,27 +156,21 @@ def compare(
     tests = len(others) * sum(map(len, columns.values()))
     swaps = max(stats.SWAPS, SWAPS_PER_TEST * tests)
     estimates: dict[tuple[str, str, Part], dict[str, Estimate]] = {}
-    differences: dict[tuple[str, str, Part, str], tuple[Estimate, float]] = {}
+    differences: dict[tuple[str, str, Part, str], stats.Difference] = {}
     for key in keys:
         for metric, setting in columns[key]:
             values = {
                 name: np.stack([run.by_question(setting, metric) for run in runs]) for name, runs in tables[key].items()
             }
             for name in others:
-                interval, p = stats.difference(values[name], values[baseline], swaps=swaps, matched=name in matched)
-                differences[key, metric, setting, name] = _estimate(interval), p
+                differences[key, metric, setting, name] = stats.difference(
+                    values[name], values[baseline], swaps=swaps, matched=name in matched
+                )
             estimates[key, metric, setting] = {name: _estimate(stats.interval(runs)) for name, runs in values.items()}
-    corrected = stats.holm([p for _, p in differences.values()])
+    corrected = stats.holm([tested.p for tested in differences.values()])
     against = {
-        column: Difference(
-            difference=interval.estimate,
-            low=interval.low,
-            high=interval.high,
-            p=p,
-            p_holm=p_holm,
-            verdict=verdict(column[1], interval.low, interval.high, p_holm),
-        )
-        for (column, (interval, p)), p_holm in zip(differences.items(), corrected, strict=True)
+        column: judged(column[1], tested, p_holm)
+        for (column, tested), p_holm in zip(differences.items(), corrected, strict=True)
     }
     compared = {}
     for key in keys:
@@ -198,6 +192,13 @@ def compare(
         notes=notes,
         tasks=compared,
     )
+
+
+def judged(metric: str, tested: stats.Difference, p_holm: float) -> Difference:
+    """A tested difference in a metric, with its corrected p and the verdict."""
+    estimate, low, high = tested.interval
+    verdict_of = verdict(metric, low, high, p_holm)
+    return Difference(difference=estimate, low=low, high=high, p=tested.p, p_holm=p_holm, verdict=verdict_of)
 
 
 def verdict(metric: str, low: float, high: float, p: float) -> Verdict:

@@ -4,10 +4,11 @@ The passages of every device are negatives of every query. Scores are computed i
 pairs does not need memory for B x B scores.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,8 +18,7 @@ from hybrid_jax.train.consistency import reverse_kl
 
 Metrics = dict[str, Float[Array, ""]]
 Positives = Literal["one", "all"]
-AnyInts = Any
-"""An array of integers of jax or of numpy."""
+Integers = TypeVar("Integers", Array, np.ndarray)
 
 
 class LossConfig(BaseModel):
@@ -91,7 +91,7 @@ class RowResults(NamedTuple):
     """Sum of the cosines of the negatives."""
 
 
-def own_groups(queries: AnyInts, passages: AnyInts) -> tuple[AnyInts, AnyInts]:
+def own_groups(queries: Integers, passages: Integers) -> tuple[Integers, Integers]:
     """Groups in which no row has a passage of another row: with them `contrastive_loss` masks no translations.
 
     `queries` (rows) and `passages` (rows x n, flat or not) are the groups of the batch, as jax or numpy arrays. A hard

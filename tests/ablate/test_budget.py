@@ -22,6 +22,8 @@ def other(value: Any) -> Any:
     """Another value of the same type."""
     if isinstance(value, bool):
         return not value
+    if isinstance(value, list):  # of datasets
+        return [*value, {"name": "another", "languages": None}]
     return value + 1 if isinstance(value, int | float) else "another"
 
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from support.made_up_sweep import made_up_sweep
 
+from hybrid_jax.ablate.__main__ import main
 from hybrid_jax.ablate.folder import Run, read_plan
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.phases import commands
 from hybrid_jax.ablate.request import RequestError, request
 from hybrid_jax.ablate.results import read_sweep
+from hybrid_jax.ablate.search import make_plan
 from hybrid_jax.eval.measures import stats
 
 MUL = ("multilingual", "map")
@@ -54,6 +56,7 @@ def test_debiased_arms_are_tested_beside_their_own(tmp_path: Path):
 
 def test_a_run_is_evaluated_by_the_ordinary_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FOLDER", str(tmp_path))
+    (tmp_path / "bitext.jsonl.gz").touch()
     plan = read_plan(made_up_sweep(tmp_path / "s", {"a": 0.1, "b": 0.2}, (0,), **DEBIAS))
     assert plan is not None
     words = commands(Run("a", 0, tmp_path), plan, None)["eval"]
@@ -63,3 +66,34 @@ def test_a_run_is_evaluated_by_the_ordinary_command(tmp_path: Path, monkeypatch:
 def test_methods_without_a_text_are_refused():
     with pytest.raises(RequestError, match=r"debias and debias_text .* go together"):
         request({"debias": ["lsar"]}, "sweep.yaml")
+
+
+def test_a_text_that_is_missing_is_said_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    words = [
+        "--config",
+        "configs/demo.yaml",
+        "--arms",
+        "x-y",
+        "--debias",
+        "lsar",
+        "--debias-text",
+        str(tmp_path / "no.jsonl"),
+    ]
+    monkeypatch.setattr("sys.argv", ["ablate", *words, "--workdir", str(tmp_path / "s")])
+    assert main() == 1
+    assert f"error: {tmp_path}/no.jsonl: no such file" in capsys.readouterr().err
+    assert not list((tmp_path / "s").rglob("train.log"))
+
+
+def test_an_unfinished_evaluation_has_no_debiased_arm_yet(tmp_path: Path):
+    sweep = made_up_sweep(tmp_path / "s", {"a": 0.1, "b": 0.2}, (0,), **DEBIAS)
+    (sweep / "runs" / "b" / "seed-0" / "eval" / "per_query-lsar.npz").unlink()
+    assert list(read_sweep(sweep).runs) == ["a", "a+center", "a+lsar", "b", "b+center"]
+
+
+def test_a_search_has_no_debiasing():
+    asked = {"config": "configs/demo.yaml", "search": 2, "ranges": {"optimizer.learning_rate": "1e-5:1e-3:log"}}
+    with pytest.raises(RequestError, match=r"--search has no grid, .* or debiasing"):
+        make_plan(request({**asked, **DEBIAS}, "sweep.yaml"), "command")
