@@ -74,9 +74,10 @@ def main(arguments: list[str]) -> int:
     try:
         refuse_addresses(options)
         paths = parse_systems(options.systems)
+        matched = _match(paths)
         systems = {name: [per_query.read(path) for path in group] for name, group in paths.items()}
         chosen = _split(options.tasks), _split(options.metrics), _split(options.parts)
-        comparison = compare(systems, *chosen, matched=_of_the_same_runs(paths))
+        comparison = compare(systems, *chosen, matched=matched)
         runs = {name: [str(path) for path in group] for name, group in paths.items()}
         comparison = comparison.model_copy(update={"runs": runs})
         if options.json:
@@ -213,11 +214,14 @@ def _estimate(interval: tuple[float, float, float]) -> Estimate:
     return Estimate(estimate=estimate, low=low, high=high)
 
 
-def _of_the_same_runs(paths: Mapping[str, Sequence[Path]]) -> list[str]:
-    """The systems whose files lie beside the first system's, in the same order."""
-    folders = {name: [path.resolve().parent for path in group] for name, group in paths.items()}
-    first, *others = folders
-    return [name for name in others if folders[name] == folders[first]]
+def _match(paths: dict[str, list[Path]]) -> list[str]:
+    """The systems whose files lie in the folders of the first system's, put into its order."""
+    first, *others = paths
+    order = [path.resolve().parent for path in paths[first]]
+    matched = [name for name in others if sorted(path.resolve().parent for path in paths[name]) == sorted(order)]
+    for name in matched:
+        paths[name].sort(key=lambda path: order.index(path.resolve().parent))
+    return matched
 
 
 def _file(path: Path) -> Path:

@@ -133,6 +133,23 @@ def test_a_verdict_needs_both_the_interval_and_the_p(metric, low, high, p, expec
     assert verdict(metric, low, high, p) == expected
 
 
+def test_files_of_the_same_folders_are_the_same_runs_in_any_order(save, tmp_path, capsys):
+    runs = [save(f"s{seed}", xquad_r=table(seed, 0.1 * seed)) for seed in range(3)]
+    for seed in range(3):  # hardly anything is done to runs that differ much
+        write(tmp_path / f"s{seed}" / "eval" / "per_query-lsar.npz", {"xquad_r": table(seed, 0.1 * seed + 0.01)})
+    printed = []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        files = ",".join(f"{runs[seed]}/eval/per_query-lsar.npz" for seed in order)
+        assert main([f"raw={','.join(runs)}", f"lsar={files}", "--metrics", "map"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert "note: lsar: the same runs as raw, so each is compared with itself" in printed[0]
+    assert printed[0].count("better") == 3
+    part = ",".join([save("other", xquad_r=table(7, 0.3)), *(f"{run}/eval/per_query-lsar.npz" for run in runs[1:])])
+    assert main([f"raw={','.join(runs)}", f"other={part}", "--metrics", "map"]) == 0
+    assert "compared with itself" not in capsys.readouterr().out
+
+
 def test_the_command_prints_tables_and_verdicts_and_writes_json(save, tmp_path, capsys):
     runs = [save(f"b_s{seed}", xquad_r=table(seed + 1, 0.05)) for seed in range(3)]
     out = tmp_path / "new" / "comparison.json"
