@@ -92,9 +92,9 @@ def test_proposals_depend_on_the_seed_and_the_number_alone(config: Path, tmp_pat
     [
         ({"search": 0}, "a search needs a number of trials and a range"),
         ({"ranges": {}}, "a search needs a number of trials and a range"),
-        ({"grid": {"steps": [1, 2]}}, "--search has no grid, arms, seeds, tasks or baseline"),
-        ({"seeds": 3}, "--search has no grid, arms, seeds, tasks or baseline"),
-        ({"tasks": ["xquad_r"]}, "--search has no grid, arms, seeds, tasks or baseline"),
+        ({"grid": {"steps": [1, 2]}}, "--search has no grid, arms, seeds, tasks, baseline or debiasing"),
+        ({"seeds": 3}, "--search has no grid, arms, seeds, tasks, baseline or debiasing"),
+        ({"tasks": ["xquad_r"]}, "--search has no grid, arms, seeds, tasks, baseline or debiasing"),
         ({"ranges": {"mixture.group_size": "2:8"}}, "held-out accuracies would not compare between its values"),
         ({"ranges": {"steps": "2:8"}}, "no field to search"),
         ({"ranges": {"log_every": "2:8"}}, "no field to search"),
