@@ -67,7 +67,9 @@ def unequal(configs: Mapping[str, Fields]) -> list[str]:
         values = [json.dumps(fields.get(field), ensure_ascii=False) for fields in configs.values()]
         if len(set(values)) > 1:
             if field == "data.datasets":
-                values = _short([fields.get(field) for fields in configs.values()], values)
+                by_arm = {arm: fields.get(field) or [] for arm, fields in configs.items()}
+                values = _short(list(by_arm.values()), values)
+                sentences += _missing(by_arm)
             means = _MEANS.get(field) or _MEANS.get(field.partition(".")[0]) or "so that more than one thing differs"
             sentences.append(
                 f"{field} differs between the arms ({_listed(dict(zip(configs, values, strict=True)))}), {means}."
@@ -117,6 +119,17 @@ def _short(datasets: Sequence[Any], values: list[str]) -> list[str]:
         for of_arm in datasets
     ]
     return short if len(set(short)) == len(set(values)) else values
+
+
+def _missing(datasets: Mapping[str, Sequence[Any]]) -> list[str]:
+    """A sentence on whole datasets that only some of the arms {arm: its datasets} read; none if all read all."""
+    names = {arm: [one["name"] for one in of_arm] for arm, of_arm in datasets.items()}
+    every = dict.fromkeys(name for of_arm in names.values() for name in of_arm)
+    missing = {arm: ", ".join(name for name in every if name not in of_arm) for arm, of_arm in names.items()}
+    if not any(missing.values()):
+        return []
+    listed = "; ".join(f"{arm} without {absent}" for arm, absent in missing.items() if absent)
+    return [f"Some arms do not read every dataset ({listed}), so their topics differ as well."]
 
 
 def _within(field: str, parts: tuple[str, ...]) -> bool:

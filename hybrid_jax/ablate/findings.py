@@ -30,7 +30,7 @@ def supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Sequen
     return sentences
 
 
-def not_supported(sweep: Sweep, statistics: Statistics) -> list[str]:
+def not_supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Sequence[Change]]) -> list[str]:
     """What the data is silent about: missing runs, few seeds, unequal arms, what was not tested."""
     return [
         *_missing(sweep),
@@ -38,7 +38,7 @@ def not_supported(sweep: Sweep, statistics: Statistics) -> list[str]:
         *_seeds(sweep),
         *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.plan.unequal),
         *_costs(sweep),
-        *_limits(sweep, statistics),
+        *_limits(sweep, statistics, changes),
     ]
 
 
@@ -176,7 +176,7 @@ def _costs(sweep: Sweep) -> Iterator[str]:
         yield f"The cost of {_listed(unfinished)} is not known yet: a run was evaluated, but is not finished."
 
 
-def _limits(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
+def _limits(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Sequence[Change]]) -> Iterator[str]:
     tables = statistics.tables
     if not tables:
         yield "Nothing was tested: a test takes evaluated runs of a baseline and of another arm."
@@ -190,6 +190,8 @@ def _limits(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
         f"difference{'s have' if real != 1 else ' has'} q < {stats.LEVEL}, of which at most {level} are expected to be "
         "false (Benjamini and Hochberg)."
     )
+    if of_changes := sum(map(len, changes.values())):
+        yield f"Besides them, {of_changes} tests ask if a difference changes, corrected apart for each task (Holm)."
     baselines = _listed(sorted({table.baseline for table in tables}))
     within = ", each within its own group" if sweep.plan.grouped else ""
     yield f"Arms were tested against {baselines}{within}, not against one another."

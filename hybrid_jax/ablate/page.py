@@ -92,7 +92,7 @@ def _html(
             pair_groups=curve.GROUPS,
             tasks=tasks,
             supported=findings.supported(sweep, statistics, changed),
-            not_supported=findings.not_supported(sweep, statistics),
+            not_supported=findings.not_supported(sweep, statistics, changed),
             leakage=findings.leakage(sweep),
             others=others(sweep),
             costs=_costs(sweep),

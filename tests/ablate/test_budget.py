@@ -66,6 +66,15 @@ def test_halved_steps_of_doubled_batches_are_named_though_the_pairs_are_equal():
     assert [sentence.split()[0] for sentence in sentences] == ["steps", "batch_size"]
 
 
+def test_a_dataset_that_only_some_arms_read_is_named():
+    docs, mlqa = {"name": "docs", "languages": ["en", "tr"]}, {"name": "mlqa", "languages": ["de", "en"]}
+    two, three = {"data.datasets": [docs]}, {"data.datasets": [docs, mlqa]}
+    sentences = unequal({"two": BASE | two, "three": BASE | three})
+    assert sentences[0] == ("Some arms do not read every dataset (two without mlqa), so their topics differ as well.")
+    assert sentences[1].startswith("data.datasets differs between the arms (two: docs (en, tr); three: docs (en, tr), ")
+    assert len(unequal({"two": BASE | three, "three": BASE | three | {"steps": 7}})) == 2
+
+
 @settings(max_examples=10)
 @given(st.sampled_from([field for field in FREE if field.startswith("model.")]), st.integers(0, 3))
 def test_harmless_fields_of_the_model_leave_the_initial_weights(field: str, seed: int):

@@ -107,9 +107,13 @@ def test_the_page_says_which_differences_change(tmp_path: Path):
     seen = page.read_text(encoding="utf-8")
     assert f"b_steps=20 stands better against its baseline than b_steps=10 by +{float(mul['change']):.4f}" in seen
     assert "<small>less b_steps=10</small>" in seen
+    with (folder / "page" / "changes.csv").open(encoding="utf-8") as file:
+        assert f"Besides them, {len(list(csv.DictReader(file)))} tests ask if a difference changes" in seen
 
 
 def test_a_page_without_groups_has_no_changes(tmp_path: Path):
     folder = made_up_sweep(tmp_path / "s", {"a_steps=10": 0.5, "b_steps=10": 2.0})
-    assert "How the differences change" not in write_page(folder).read_text(encoding="utf-8")
+    page = write_page(folder).read_text(encoding="utf-8")
+    assert "How the differences change" not in page
+    assert "tests ask if" not in page
     assert not (folder / "page" / "changes.csv").exists()
