@@ -35,6 +35,8 @@ COLOURS = {INK: "--ink", PALE: "--soft", "#ffffff": "--card", "#000000": "--ink"
 """Colours of the figures for papers, and the page's names for what replaces them in light and in dark."""
 SMALL = ("languages", "languages-bias")
 """The groups of small multiples."""
+Drawn = tuple[Axis, Sequence[Chart | Front]]
+"""The charts of one figure, and the axis that they are drawn along."""
 GLYPHS = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚"}
 
 
@@ -53,11 +55,10 @@ def write_page(sweep: Path) -> Path:
     for task in read.tasks:
         drawn = _charts(axis, read, statistics, task)
         if along and (along_groups := effects.effects(along, read, statistics, task)):
-            drawn["effects"] = along_groups
-        for name, group in drawn.items():
-            at = along if along and name == "effects" else axis
+            drawn["effects"] = (along, along_groups)
+        for name, (at, group) in drawn.items():
             figures.write(folder / "figures", f"{names.of(task)}-{name}", at, group)
-        tasks.append({**_task(axis, along, read, statistics, task, drawn), "changes": _changes(changed[task])})
+        tasks.append({**_task(read, statistics, task, drawn), "changes": _changes(changed[task])})
     contents = {
         "index.html": _html(read, statistics, axis, changed, tasks),
         "table.csv": tables.arms_csv(read, statistics),
@@ -102,7 +103,7 @@ def _html(
     )
 
 
-def _charts(axis: Axis, sweep: Sweep, statistics: Statistics, task: str) -> dict[str, Sequence[Chart | Front]]:
+def _charts(axis: Axis, sweep: Sweep, statistics: Statistics, task: str) -> dict[str, Drawn]:
     """The charts of a task by the name of the figure that holds them; none that would be empty."""
     quality, distances = charts.by_language(axis, sweep, task)
     groups: dict[str, Sequence[Chart | Front]] = {
@@ -112,41 +113,27 @@ def _charts(axis: Axis, sweep: Sweep, statistics: Statistics, task: str) -> dict
         "languages": quality,
         "languages-bias": distances,
     }
-    return {name: group for name, group in groups.items() if group}
+    return {name: (axis, group) for name, group in groups.items() if group}
 
 
-def _task(
-    axis: Axis,
-    along: Axis | None,
-    sweep: Sweep,
-    statistics: Statistics,
-    task: str,
-    drawn: dict[str, Sequence[Chart | Front]],
-) -> dict[str, Any]:
-    """What the template shows of a task; `along` is the axis of its effects."""
+def _task(sweep: Sweep, statistics: Statistics, task: str, drawn: dict[str, Drawn]) -> dict[str, Any]:
+    """What the template shows of a task."""
     shown = {
         name: [
             {
                 "chart": chart,
-                "svg": _inline(
-                    figures.for_page(
-                        along if along and name == "effects" else axis,
-                        chart,
-                        f"{task}-{name}-{number}",
-                        small=name in SMALL,
-                    )
-                ),
+                "svg": _inline(figures.for_page(at, chart, f"{task}-{name}-{number}", small=name in SMALL)),
             }
             for number, chart in enumerate(group)
         ]
-        for name, group in drawn.items()
+        for name, (at, group) in drawn.items()
     }
     first = next(iter(sweep.runs.values()))[0].report.tasks[task]
     return {
         "key": task,
         "facts": rows.facts(first),
         "charts": shown,
-        "legends": {name: _legend(group) for name, group in drawn.items()},
+        "legends": {name: _legend(group) for name, (_, group) in drawn.items()},
         "arms": _estimates(sweep, statistics, task, "headline"),
         "bias": _estimates(sweep, statistics, task, "bias"),
         "space": {
