@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from hybrid_jax.disk.files import folder_identity
-from hybrid_jax.disk.manifest import NAME as MANIFEST
 from hybrid_jax.disk.manifest import write_manifest
 from hybrid_jax.runs.keeping import CheckpointConfig
 from hybrid_jax.runs.manifest import WRITTEN_AT_COMMIT, find_damage
@@ -139,8 +138,6 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
         warn(f"{path} was never finished: taking the last complete checkpoint")
     for candidate in [step] if step is not None else reversed(available):
         path = folder / str(candidate)
-        if not (path / MANIFEST).exists():
-            warn(f"{path} has no {MANIFEST}, as if saved by an older version: it is loaded unchecked")
         try:
             return candidate, _load(path, like)
         except CheckpointError:

@@ -15,13 +15,13 @@ def write_line(record: dict[str, Any]) -> str:
 
 
 def read_line(line: str) -> dict[str, Any]:
-    """The record of a complete line, without its checksum. A line that has none, of an older version, is not checked.
+    """The record of a complete line, without its checksum.
 
     Raises ValueError for a line that is no JSON object with a whole number as `step`, or not what was written.
     """
     record = json.loads(line)
     if not (line.endswith("}\n") and isinstance(record, dict) and isinstance(record.get("step"), int)):
         raise ValueError("it is not a step's record")
-    if _NAME in record and f"{zlib.crc32(line.rpartition(_BEFORE)[0].encode()):08x}" != record.pop(_NAME):
+    if f"{zlib.crc32(line.rpartition(_BEFORE)[0].encode()):08x}" != record.pop(_NAME, None):
         raise ValueError("it is not what was written")
     return record

@@ -17,15 +17,14 @@ WRITTEN_AT_COMMIT = {"_CHECKPOINT_METADATA", "commit_success.txt"}
 
 
 def find_damage(folder: Path) -> str | None:
-    """What is wrong with the first file that is not as it was saved; None if all are, or if there is no manifest.
+    """What is wrong with the first file that is not as it was saved, or with the manifest; None if all is well.
 
     Several processes read a share of the files each, and all get the same answer: all of them must call this.
     """
-    if not (folder / NAME).exists():
-        return None
     manifest = read_manifest(folder)
     if manifest is None:
-        return _first_of_all([f"{NAME} is damaged"], [True])
+        missing = not (folder / NAME).exists()
+        return _first_of_all([f"it has no {NAME}" if missing else f"{NAME} is damaged"], [True])
     names = list(manifest.files)
     own = names[jax.process_index() :: jax.process_count()]
     good = dict(zip(own, in_threads(lambda name: unchanged(folder / name, manifest.files[name]), own), strict=True))

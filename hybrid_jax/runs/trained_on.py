@@ -33,8 +33,6 @@ class TrainedOn:
     """Number of passages by (kind, language)."""
     language_pairs: Counter[Pair] = field(default_factory=Counter)
     """Number of pairs by (query language, passage language)."""
-    unpaired: int = 0
-    """Number of pairs missing from `language_pairs`, because older logs have only each side's languages."""
 
     @property
     def languages(self) -> list[str]:
@@ -72,15 +70,9 @@ def _count(trained_on: TrainedOn, record: dict[str, object]) -> None:
     parts = record.get("parts", [record])
     for part in map(_mapping, parts if isinstance(parts, list) else [parts]):
         _count_part(trained_on, dataset, str(part["kind"]), part)
-    queries = _counts(record["query_languages"])
-    if (together := record.get("language_pairs")) is not None:
-        for query_language, passage_counts in _mapping(together).items():
-            for passage_language, count in _counts(passage_counts).items():
-                trained_on.language_pairs[query_language, passage_language] += count
-    elif kind != "cross_lingual":
-        trained_on.language_pairs.update({(language, language): count for language, count in queries.items()})
-    else:
-        trained_on.unpaired += sum(queries.values())
+    for query_language, passage_counts in _mapping(record["language_pairs"]).items():
+        for passage_language, count in _counts(passage_counts).items():
+            trained_on.language_pairs[query_language, passage_language] += count
 
 
 def _count_part(trained_on: TrainedOn, dataset: str, kind: str, part: dict[str, object]) -> None:

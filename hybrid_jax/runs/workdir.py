@@ -117,7 +117,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise WorkdirError(f"{path} is damaged ({error}): {fix}") from None
     if not (isinstance(run, dict) and isinstance(run.get("data"), dict) and isinstance(run.get("starts"), list)):
         raise WorkdirError(f"{path} is damaged (it has no data and starts): {fix}")
-    if _SEAL in run and run.pop(_SEAL) != _digest(run):
+    if run.pop(_SEAL, None) != _digest(run):
         raise WorkdirError(f"{path} is damaged (it is not what was written): {fix}")
     return run
 
@@ -125,12 +125,12 @@ def read_record(folder: Path) -> dict[str, Any]:
 def check_files(folder: Path, run: dict[str, Any], names: Iterable[str] | None = None) -> None:
     """Compares files of the folder with what run.json, as `read_record` gives it, says of them; None: all of these.
 
-    A run.json of an older version says nothing. Raises WorkdirError at the first file that is not as it was.
+    Raises WorkdirError at the first file that is not as it was.
     """
-    files = run.get("files", {})
+    files = run["files"]
     for name in files if names is None else names:
         path = folder / name
-        if name in files and (not path.is_file() or sha256_of(path) != files[name]):
+        if not path.is_file() or sha256_of(path) != files[name]:
             raise WorkdirError(f"{path} is damaged (it is not what the run wrote): restore it")
 
 

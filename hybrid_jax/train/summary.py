@@ -16,17 +16,14 @@ def summary(run: Path) -> Iterator[str]:
     if not (run / "config.yaml").exists():
         raise WorkdirError(f"{run} is not a run (it has no config.yaml): give a run's workdir")
     seconds: Counter[str] = Counter()
-    pairs = tokens = untimed = done = 0
+    pairs = tokens = done = 0
     last: dict[str, float] = {}
     for _, record in read_log(run / "metrics.jsonl"):
         done += 1
         last = record
         pairs += sum(record["query_languages"].values())
-        tokens += record.get("tokens", 0)
-        if "seconds" in record:
-            seconds.update(record["seconds"])
-        else:
-            untimed += 1
+        tokens += record["tokens"]
+        seconds.update(record["seconds"])
     starts, saved, skips = read_starts(run), steps(run / "checkpoints"), read_skips(run)
     yield f"{run}: {done:,} steps in {len(starts)} {'start' if len(starts) == 1 else 'starts'}"
     yield "checkpoints: " + (", ".join(map(str, saved)) or "none")
@@ -40,8 +37,6 @@ def summary(run: Path) -> Iterator[str]:
     if not total:
         yield "its log has no times"
         return
-    if untimed:
-        yield f"{untimed:,} steps of the log have no times: they are of an older version"
     rows = [["", "seconds", "share"]]
     rows += [[PHASES[name], f"{seconds[name]:,.1f}", f"{seconds[name] / total:.1%}"] for name in PHASES]
     yield from aligned([*rows, ["in all", f"{total:,.1f}", f"{1:.1%}"]])

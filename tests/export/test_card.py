@@ -21,6 +21,7 @@ from hybrid_jax.export.card import block, plain, quoted, table, write_card
 from hybrid_jax.export.folder import plan
 from hybrid_jax.export.results import difference, read_results
 from hybrid_jax.export.settings import ExportError, Format
+from hybrid_jax.runs.lines import write_line
 from hybrid_jax.runs.provenance import provenance
 from hybrid_jax.runs.trained_on import read_trained_on
 
@@ -96,7 +97,8 @@ def test_the_card_of_a_run_says_what_it_saw(tiny_run, encoder: TextEncoder):
 def test_the_card_of_an_aligned_run_counts_its_pairs_by_language(encoder: TextEncoder, tmp_path: Path):
     languages = {"de": 3, "en": 3, "es": 2}
     record = {"kind": "aligned", "dataset": "tiny", "query_languages": languages, "passage_languages": languages}
-    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 0, **record}) + "\n", encoding="utf-8")
+    record["language_pairs"] = {language: {language: count} for language, count in languages.items()}
+    (tmp_path / "metrics.jsonl").write_text(write_line({"step": 0, **record}), encoding="utf-8")
     config = encoder.origin.config or {}
     aligned = {"mixture": {**config["mixture"], "others": "aligned"}, "loss": {**config["loss"], "positives": "all"}}
     origin = encoder.origin.model_copy(update={"config": {**config, **aligned}})
@@ -113,7 +115,7 @@ def test_the_card_of_a_run_with_mixed_batches_counts_the_pairs_of_each_kind(enco
     whole = {"query_languages": {"de": 8}, "passage_languages": {"de": 2, "en": 6}}
     record = {"step": 0, "kind": "monolingual + cross_lingual", "dataset": "tiny", **whole, "parts": parts}
     record["language_pairs"] = {"de": {"de": 2, "en": 6}}
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    (tmp_path / "metrics.jsonl").write_text(write_line(record), encoding="utf-8")
     config = encoder.origin.config or {}
     mixture = {**config["mixture"], "monolingual_fraction": 0.25, "mix": "pairs"}
     origin = encoder.origin.model_copy(update={"config": {**config, "mixture": mixture}})

@@ -79,12 +79,12 @@ def test_a_manifest_lists_the_files_and_their_sha256(folder: Path):
     assert find_damage(checkpoint) is None
 
 
-def test_a_checkpoint_without_a_manifest_is_loaded_with_a_warning(folder: Path, like: TrainState):
-    last = steps(folder)[-1]
+def test_a_checkpoint_without_a_manifest_is_damaged(folder: Path, like: TrainState):
+    before, last = steps(folder)[-2:]
     (folder / str(last) / NAME).unlink()
     said: list[str] = []
-    assert restore(folder, like, said.append)[0] == last
-    assert said == [f"{folder / str(last)} has no {NAME}, as if saved by an older version: it is loaded unchecked"]
+    assert restore(folder, like, said.append)[0] == before
+    assert said == [f"{folder / str(last)} is damaged (it has no {NAME}): taking the checkpoint before it"]
 
 
 def test_files_are_hashed_at_the_same_time(monkeypatch: pytest.MonkeyPatch):

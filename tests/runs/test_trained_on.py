@@ -1,29 +1,40 @@
 """What a run was trained on: the counts of its log up to a step, and a log that is cut short or damaged."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hybrid_jax.data.records import DataError
+from hybrid_jax.runs.lines import write_line
 from hybrid_jax.runs.trained_on import read_trained_on
 
 
 def log(folder: Path, *records: dict[str, Any]) -> Path:
     path = folder / "metrics.jsonl"
-    path.write_text("".join(json.dumps({"step": step, **record}) + "\n" for step, record in enumerate(records)))
+    path.write_text("".join(write_line({"step": step, **record}) for step, record in enumerate(records)))
     return path
 
 
-MONO = {"kind": "monolingual", "dataset": "a", "query_languages": {"de": 4}, "passage_languages": {"de": 4}}
-SAME = {**MONO, "kind": "same_language", "query_languages": {"de": 1, "en": 3}, "passage_languages": {"de": 1, "en": 3}}
-CROSS = {"kind": "cross_lingual", "dataset": "b", "query_languages": {"de": 1, "en": 3}, "passage_languages": {"fr": 4}}
-PAIRED = {**CROSS, "language_pairs": {"de": {"fr": 1}, "en": {"fr": 3}}}
+def batch(kind: str, dataset: str, pairs: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """A step's record, of the number of pairs by the languages of query and passage."""
+    passages: Counter[str] = Counter()
+    for counts in pairs.values():
+        passages.update(counts)
+    queries = {language: sum(counts.values()) for language, counts in pairs.items()}
+    sides = {"query_languages": queries, "passage_languages": dict(passages)}
+    return {"kind": kind, "dataset": dataset, **sides, "language_pairs": pairs}
+
+
+MONO = batch("monolingual", "a", {"de": {"de": 4}})
+SAME = batch("same_language", "a", {"de": {"de": 1}, "en": {"en": 3}})
+CROSS = batch("cross_lingual", "b", {"de": {"fr": 1}, "en": {"fr": 3}})
 
 
 def test_counts_are_those_of_the_log_up_to_the_step(tmp_path: Path):
-    path = log(tmp_path, MONO, PAIRED, SAME, PAIRED, MONO)
+    path = log(tmp_path, MONO, CROSS, SAME, CROSS, MONO)
     counts = read_trained_on(path, 4)
     assert counts is not None
     assert (counts.steps, counts.logged) == (4, 4)
@@ -36,11 +47,11 @@ def test_counts_are_those_of_the_log_up_to_the_step(tmp_path: Path):
     }
     assert counts.languages == ["de", "en", "fr"]
     assert counts.language_pairs == {("de", "de"): 5, ("en", "en"): 3, ("de", "fr"): 2, ("en", "fr"): 6}
-    assert counts.unpaired == 0
 
 
 def test_a_batch_of_several_kinds_counts_for_each(tmp_path: Path):
-    parts = [{name: value for name, value in part.items() if name != "dataset"} for part in (MONO, CROSS)]
+    kept = ("kind", "query_languages", "passage_languages")
+    parts = [{name: part[name] for name in kept} for part in (MONO, CROSS)]
     languages = {"query_languages": {"de": 5, "en": 3}, "passage_languages": {"de": 4, "fr": 4}}
     together = {"de": {"de": 4, "fr": 1}, "en": {"fr": 3}}
     mixed = {"kind": "monolingual + cross_lingual", "dataset": "a", "parts": parts, "language_pairs": together}
@@ -54,17 +65,9 @@ def test_a_batch_of_several_kinds_counts_for_each(tmp_path: Path):
     assert counts.language_pairs == {("de", "de"): 8, ("de", "fr"): 1, ("en", "fr"): 3}
 
 
-def test_a_log_without_pairs_says_how_many_are_unknown(tmp_path: Path):
-    counts = read_trained_on(log(tmp_path, MONO, CROSS), 2)
-    assert counts is not None
-    assert counts.unpaired == 4
-    assert counts.language_pairs == {("de", "de"): 4}
-    assert (counts.queries["cross_lingual", "en"], counts.passages["cross_lingual", "fr"]) == (3, 4)
-
-
 def test_a_cut_line_does_not_count_and_a_damaged_one_is_named(tmp_path: Path):
     path = log(tmp_path, MONO, CROSS)
-    path.write_text(path.read_text() + json.dumps({"step": 2, **MONO})[:40])
+    path.write_text(path.read_text() + write_line({"step": 2, **MONO})[:40])
     counts = read_trained_on(path, 9)
     assert counts is not None
     assert counts.logged == 2
@@ -73,8 +76,9 @@ def test_a_cut_line_does_not_count_and_a_damaged_one_is_named(tmp_path: Path):
         '{"step": 0}\n',
         "[]\n",
         "{\n",
-        json.dumps({"step": 0, **MONO, "query_languages": {"de": "4"}}) + "\n",
+        json.dumps({"step": 0, **MONO}) + "\n",  # without a checksum
+        write_line({"step": 0, **MONO, "query_languages": {"de": "4"}}),
     ):
-        path.write_text(json.dumps({"step": 0, **MONO}) + "\n" + damaged)
+        path.write_text(write_line({"step": 0, **MONO}) + damaged)
         with pytest.raises(DataError, match=r"metrics.jsonl, line 2: not a step's record .*: restore it"):
             read_trained_on(path, 9)

@@ -1,6 +1,5 @@
 """A run's folder is claimed, resumed, overwritten or refused; a refusal changes nothing in it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +106,20 @@ def test_a_damaged_run_json_is_named(begun: Path):
 
 def test_a_log_is_read_without_a_last_line_that_was_cut_short(begun: Path):
     path = begun / "metrics.jsonl"
-    path.write_text('{"step": 0}\n{"step": 1, "loss": 2.5}\n{"step": 2, "lo')
-    lines = ['{"step": 0}\n', '{"step": 1, "loss": 2.5}\n']
-    assert list(read_log(path)) == [(line, json.loads(line)) for line in lines]
+    records = [{"step": step, "loss": 2.5} for step in range(3)]
+    lines = [write_line(record) for record in records]
+    path.write_text("".join(lines)[:-5])
+    assert list(read_log(path)) == list(zip(lines[:2], records[:2], strict=True))
     assert list(read_log(begun / "none.jsonl")) == []
 
 
 @pytest.mark.parametrize(
-    "damage", [b"{", b"{}", b"[]", b'{"step": "1"}', b"\xff\x00", b"", b'{"step": 1} ', b"[" * 9999]
+    "damage", [b"{", b"{}", b"[]", b'{"step": "1"}', b"\xff\x00", b"", b'{"step": 1}', b"[" * 9999]
 )
 def test_a_damaged_line_of_the_log_is_named_with_what_to_do(begun: Path, damage: bytes):
     path = begun / "metrics.jsonl"
-    path.write_bytes(b'{"step": 0}\n' + damage + b'\n{"step": 2}\n')
+    before, after = (write_line({"step": step}).encode() for step in (0, 2))
+    path.write_bytes(before + damage + b"\n" + after)
     with pytest.raises(
         WorkdirError, match=r"metrics.jsonl, line 2: damaged, .*restore the file, or remove this line"
     ) as said:
