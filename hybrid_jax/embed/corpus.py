@@ -4,6 +4,7 @@ Reads the corpus from JSON lines; the store's files are written by `store_writer
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -72,6 +73,9 @@ def main(arguments: list[str]) -> int:
     except (ValueError, OSError) as error:  # errors that the parts raise for the user, and a full disk
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on with the shard that it was at\n")
+        return 128 + signal.SIGINT
 
 
 def texts_of(files: Iterable[Path]) -> Iterator[Document]:

@@ -1,6 +1,7 @@
 """python -m hybrid_jax.eval --ckpt RUN_OR_MODEL --tasks demo,xquad_r,mlqa_r --data-dir FOLDER"""
 
 import argparse
+import signal
 import sys
 from functools import partial
 from importlib import import_module
@@ -139,6 +140,9 @@ def main() -> int:
     except (ValueError, OSError) as error:  # what the parts raise on purpose, and a full disk
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; no report was written", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """python -m hybrid_jax.export --ckpt RUN_OR_MODEL --out DIR"""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +84,9 @@ def main() -> int:
     except (ValueError, OSError) as error:  # mistakes in the options or files, and a full disk
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"stopped; {arguments.out} is complete or absent", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,10 @@ import errno
 import gzip
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from itertools import count
 from pathlib import Path
 
@@ -101,3 +105,23 @@ def test_a_command_that_stopped_goes_on_where_it_was(tiny_run, tmp_path: Path, c
     capsys.readouterr()
     assert command.main([*options, "--out", str(tmp_path / "stopped")]) == 0
     assert "shards, " not in capsys.readouterr().out  # nothing was encoded
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tiny_run, tmp_path: Path):
+    rows = [{"_id": str(number), "text": f"tree {number} Fluss"} for number in range(10_000)]
+    corpus, out = write_corpus(tmp_path / "corpus.jsonl", rows), tmp_path / "store"
+    command = [sys.executable, "-m", "hybrid_jax.eval", "embed", "--ckpt", str(tiny_run.folder), "--out", str(out)]
+    command += ["--corpus", str(corpus), "--rows-per-shard", "64"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while not list(out.glob("*.npy")) and process.poll() is None:
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, said.count("\n")) == (130, 1), said
+    assert said == "stopped; the same command goes on with the shard that it was at\n"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert len(EmbeddingStore(out)) == 10_000
