@@ -76,14 +76,23 @@ def make_plan(sweep_request: Request, command: str) -> Planned:
 def write(sweep: Path, planned: Planned) -> None:
     """Writes the plan and each run's config.yaml where it is missing, or finds that the folder has this plan.
 
-    Raises SweepError when the folder has another plan, or files but no sweep; then nothing is written.
+    Raises SweepError when the folder has another plan, files but no sweep, or a run with another config; then nothing
+    is written.
     """
     plan = planned.plan
     check_same(sweep, plan)
-    for run in runs(sweep, plan):
-        path = run.folder / CONFIG
-        if not path.exists():
-            write_text(path, dump_config(planned.configs[run.arm].model_copy(update={"seed": run.seed})))
+    texts = {
+        run.folder / CONFIG: dump_config(planned.configs[run.arm].model_copy(update={"seed": run.seed}))
+        for run in runs(sweep, plan)
+    }
+    missing = [path for path in texts if not path.exists()]
+    for path in texts.keys() - missing:
+        if path.read_text(encoding="utf-8") != texts[path]:
+            raise SweepError(
+                f"{path} is not the config of this run: move {path.parent} away, or choose another --workdir"
+            )
+    for path in missing:
+        write_text(path, texts[path])
     if read_plan(sweep) is None:
         write_plan(sweep, plan)
 

@@ -230,6 +230,10 @@ def test_a_folder_with_another_plan_is_refused_and_names_the_fields(
     assert sorted(workers.sweep.rglob("*")) == before
     assert ablate(monkeypatch, *common, *grids, "--page-only") == 0
     assert "0 of 2 runs are finished" in capsys.readouterr().out
+    copied = workers.sweep / "runs" / "alpha=0" / "seed-3" / "config.yaml"  # as of a run of another sweep
+    copied.write_text(copied.read_text(encoding="utf-8").replace("seed: 3", "seed: 4"), encoding="utf-8")
+    assert ablate(monkeypatch, *common, *grids) == 1
+    assert f"{copied} is not the config of this run: move {copied.parent} away" in capsys.readouterr().err
 
 
 def test_every_mistake_of_a_plan_is_said_at_once_and_nothing_is_written(
