@@ -52,8 +52,7 @@ cross-lingual (Cr.) and multilingual (Mul.) settings, with intervals and every m
   bitext:FILE     the same of your own: a column per language, or a folder with a text file per language (test.en, …)
 
 xquad_r and mlqa_r are measured with sentence + paragraph candidates (the headline, as LAReQA) and with sentences alone.
-Writes report.json, report.md, report.html, and per_query.npz with the values of every query of what is ranked in full;
-other commands:
+Writes report.json, report.md, report.html, and per_query.npz with the values of every query; other commands:
 
   python -m hybrid_jax.eval compare RUN OTHER_RUN   intervals, and which differences are evidence (see its --help)
   python -m hybrid_jax.eval watch RUN               every new checkpoint of a run in progress (see its --help)
