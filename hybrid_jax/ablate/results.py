@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hybrid_jax.ablate.arms import Arm
-from hybrid_jax.ablate.folder import LEAKAGE, PLAN, Cost, Plan, Run, read_cost, read_plan, runs, steps_done
+from hybrid_jax.ablate.folder import COST, LEAKAGE, PLAN, Cost, Plan, Run, read_cost, read_plan, runs, steps_done
 from hybrid_jax.eval.leakage.result import Leakage, read_leakage
 from hybrid_jax.eval.measures import per_query
-from hybrid_jax.eval.report.schema import Headline, Report
+from hybrid_jax.eval.report.schema import Headline, RankedResult, Report
 
 
 @dataclass(frozen=True)
@@ -116,23 +116,30 @@ def _with_debiased(
 def _debiased(run: Evaluated, method: str, values: Path) -> Evaluated:
     """The run as evaluated after a method: its means, and the file with its values of every query."""
     report = run.report
-    tasks = {
-        key: result.model_copy(
-            update={name: getattr(report.others[method][key], name) for name in Headline.model_fields}
-        )
-        for key, result in report.tasks.items()
-    }
+    tasks = {key: _replaced(result, report.others[method][key]) for key, result in report.tasks.items()}
     beside = {"searches": report.other_searches.get(method, {}), "bitext": report.other_bitext.get(method, {})}
-    return replace(run, report=report.model_copy(update={"tasks": tasks, **beside}), tables=per_query.read(values))
+    tables = per_query.read(values, _fix(values.parents[1]))
+    return replace(run, report=report.model_copy(update={"tasks": tasks, **beside}), tables=tables)
+
+
+def _replaced(result: RankedResult, other: Headline) -> RankedResult:
+    """The result with the headline of the other, its metrics included."""
+    fields = {name: getattr(other, name) for name in Headline.model_fields}
+    return result.model_copy(update=fields | other.metrics)
 
 
 def _evaluated(run: Run) -> Evaluated:
     return Evaluated(
         seed=run.seed,
         report=_report(run),
-        tables=per_query.read(run.folder / "eval" / per_query.FILE_NAME),
+        tables=per_query.read(run.folder / "eval" / per_query.FILE_NAME, _fix(run.folder)),
         cost=read_cost(run),
     )
+
+
+def _fix(folder: Path) -> str:
+    """What to do about a damaged evaluation of the run in `folder`."""
+    return f"delete {folder / COST}, and the sweep's command evaluates the run again"
 
 
 def _state(run: Run) -> str:
@@ -149,5 +156,4 @@ def _report(run: Run) -> Report:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        fix = f"evaluate the run again (python -m hybrid_jax.eval --ckpt {run.folder})"
-        raise ValueError(f"{path}: {place}: {first['msg']}: {fix}") from None
+        raise ValueError(f"{path}: {place}: {first['msg']}: {_fix(run.folder)}") from None

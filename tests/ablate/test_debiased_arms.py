@@ -39,6 +39,13 @@ def test_debiased_arms_are_tested_beside_their_own(tmp_path: Path):
         row = rows[f"alpha=1+{method}", "map"]
         assert float(row["mean"]) == pytest.approx(mean)
         assert (row["baseline"], row["seeds"]) == ("alpha=0", "3")
+        with (sweep / "page" / "runs.csv").open(encoding="utf-8") as file:
+            of_runs = [line for line in csv.DictReader(file) if line["arm"] == f"alpha=1+{method}"]
+        for setting in ("monolingual", "cross_lingual", "multilingual"):
+            listed = [line["value"] for line in of_runs if (line["metric"], line["setting"]) == ("map", setting)]
+            assert list(map(float, listed)) == [report["map"][setting] for report in found]
+        listed = [float(line["value"]) for line in of_runs if line["metric"] == "rank_distance"]
+        assert listed == [report["rank_distance"] for report in found]
         # What debiasing is for: the weight of the language is gone, and the records stand out.
         assert float(row["mean"]) > 1.3 * float(rows["alpha=1", "map"]["mean"])
     # The same runs, before and after: seed by seed. Other arms are other runs.

@@ -10,6 +10,7 @@ read it elsewhere: `np.load("per_query.npz")["xquad_r/multilingual/map"]`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,11 @@ FILE_NAME = "per_query.npz"
 def file_name_of(beside: str) -> str:
     """The file of what a report shows beside its model: a debiasing, csls or untrained."""
     return f"per_query-{beside}.npz"
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a file of this name is one that `eval` writes."""
+    return name == FILE_NAME or fnmatch(name, file_name_of("*"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,9 +226,9 @@ def write(path: Path, tables: Mapping[str, Table]) -> None:
     save_arrays(path, header, arrays)
 
 
-def read(path: Path) -> dict[str, Table]:
-    """The tables that `write` wrote, by task key. Raises ValueError in one line for a missing or damaged file."""
-    fix = "evaluate the run again (python -m hybrid_jax.eval --ckpt RUN)"
+def read(path: Path, fix: str = "evaluate the run again (python -m hybrid_jax.eval --ckpt RUN)") -> dict[str, Table]:
+    """The tables that `write` wrote, by task key. Raises ValueError in one line for a missing or damaged file, which
+    ends with the `fix`."""
     header, arrays = load_arrays(path, _Header, _names, fix)
     try:
         return {key: _table(key, task, arrays) for key, task in header.tasks.items()}
