@@ -98,7 +98,7 @@ def _tabular(sweep: Sweep, statistics: Statistics, table: Table, figures: Sequen
 
 def _sign(table: Table, arm: str, figure: Figure) -> str:
     test = table.test(arm, figure)
-    return {"better": "^{+}", "worse": "^{-}", "no evidence": ""}[test.difference.verdict] if test else ""
+    return {"better": "^{+}", "worse": "^{-}"}.get(test.difference.verdict, "") if test else ""
 
 
 def _test(table: Table, arm: str, figure: Figure) -> list[object]:

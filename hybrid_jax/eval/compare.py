@@ -97,7 +97,7 @@ def parse_systems(arguments: Sequence[str]) -> dict[str, list[Path]]:
     for argument in arguments:
         name, equals, listed = argument.partition("=")
         # A path may contain "=" (runs/lr=0.1): NAME= has no slash in the name, and the whole is no existing path.
-        if not equals or "/" in name or Path(argument).exists():
+        if not equals or "/" in name or _exists(argument):
             name, listed = "", argument
         for part in listed.split(","):
             refuse_address(part)
@@ -206,7 +206,10 @@ def verdict(metric: str, low: float, high: float, p: float) -> Verdict:
     """The verdict from the interval of a difference and its corrected p."""
     if p >= stats.LEVEL or low <= 0 <= high:
         return "no evidence"
-    return "better" if (low > 0) != (METRICS[metric].better == "lower") else "worse"
+    better = METRICS[metric].better
+    if better == "neither":
+        return "higher" if low > 0 else "lower"
+    return "better" if (low > 0) != (better == "lower") else "worse"
 
 
 def _estimate(interval: tuple[float, float, float]) -> Estimate:
@@ -215,13 +218,30 @@ def _estimate(interval: tuple[float, float, float]) -> Estimate:
 
 
 def _match(paths: dict[str, list[Path]]) -> list[str]:
-    """The systems whose files lie in the folders of the first system's, put into its order."""
+    """The systems whose files lie beside those of the first system, one in a folder, put into its order.
+
+    They are the same runs: `eval` names a file by what was done to the vectors, and each evaluation has its folder.
+    """
     first, *others = paths
     order = [path.resolve().parent for path in paths[first]]
-    matched = [name for name in others if sorted(path.resolve().parent for path in paths[name]) == sorted(order)]
+    written = {name for name, files in paths.items() if all(per_query.is_file_name(path.name) for path in files)}
+    matched = [
+        name
+        for name in others
+        if {first, name} <= written
+        and len(set(order)) == len(order)
+        and sorted(path.resolve().parent for path in paths[name]) == sorted(order)
+    ]
     for name in matched:
         paths[name].sort(key=lambda path: order.index(path.resolve().parent))
     return matched
+
+
+def _exists(argument: str) -> bool:
+    try:
+        return Path(argument).exists()
+    except OSError:  # a list of runs that is longer than a name may be
+        return False
 
 
 def _file(path: Path) -> Path:

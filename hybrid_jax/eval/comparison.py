@@ -10,7 +10,8 @@ from hybrid_jax.eval.measures.catalogue import METRICS
 from hybrid_jax.eval.measures.parts import PART_LABELS, Part
 
 SCHEMA_VERSION = 1
-Verdict = Literal["better", "worse", "no evidence"]
+Verdict = Literal["better", "worse", "higher", "lower", "no evidence"]
+"""Of a metric that only describes, such as `first_right_other`, a difference is "higher" or "lower"."""
 
 
 class _Model(BaseModel):

@@ -127,6 +127,9 @@ def test_seeds_that_differ_withhold_a_verdict_that_one_run_each_would_give():
         ("map", 0.1, 0.2, 0.05, NO_EVIDENCE),  # significant alone, not among the others
         ("map", -0.1, 0.2, 0.01, NO_EVIDENCE),
         ("map", 0.0, 0.0, 0.01, NO_EVIDENCE),
+        ("first_right_other", 0.1, 0.2, 0.01, "higher"),  # no side of it is better
+        ("first_right_other", -0.2, -0.1, 0.01, "lower"),
+        ("first_right_other", 0.1, 0.2, 0.05, NO_EVIDENCE),
     ],
 )
 def test_a_verdict_needs_both_the_interval_and_the_p(metric, low, high, p, expected):
@@ -147,6 +150,11 @@ def test_files_of_the_same_folders_are_the_same_runs_in_any_order(save, tmp_path
     assert printed[0].count("better") == 3
     part = ",".join([save("other", xquad_r=table(7, 0.3)), *(f"{run}/eval/per_query-lsar.npz" for run in runs[1:])])
     assert main([f"raw={','.join(runs)}", f"other={part}", "--metrics", "map"]) == 0
+    assert "compared with itself" not in capsys.readouterr().out
+    for name in ("mono-0", "mono-1", "hybrid-0", "hybrid-1"):  # copies of several runs' files in one folder
+        write(tmp_path / "copies" / f"{name}.npz", {"xquad_r": table(0)})
+    copies = [",".join(f"{tmp_path}/copies/{name}-{seed}.npz" for seed in (0, 1)) for name in ("mono", "hybrid")]
+    assert main([f"mono={copies[0]}", f"hybrid={copies[1]}", "--metrics", "map"]) == 0
     assert "compared with itself" not in capsys.readouterr().out
 
 
@@ -227,6 +235,8 @@ def test_systems_are_named_by_their_folders_and_found_in_them(save, tmp_path, mo
     assert found == {"a": [file], "B": [tmp_path / name / "eval" / "per_query.npz" for name in ("b", "lr=0.1")]}
     monkeypatch.chdir(tmp_path)
     assert list(parse_systems(["lr=0.1", "a"])) == ["lr=0.1", "a"]
+    many = [save(f"seed-{seed}", xquad_r=table(0)) for seed in range(300)]
+    assert len(parse_systems(["many=" + ",".join(f"seed-{seed}" for seed in range(300)), "a"])["many"]) == len(many)
 
 
 def test_mistakes_are_one_line(save, tmp_path, capsys):
