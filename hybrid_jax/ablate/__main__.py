@@ -109,7 +109,9 @@ def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
     requested_fields = _requested_fields(arguments, words)
     if requested_fields.keys() & {"search", "ranges"} or (not requested_fields and (sweep / "search.json").exists()):
         return _search(requested_fields, arguments)
-    if requested_fields or arguments.dry_run:
+    if arguments.dry_run and not requested_fields:
+        raise ValueError("--dry-run is of a plan: give --sweep FILE too, or --config with --grid or --arms")
+    if requested_fields:
         plan = _planned(request(requested_fields, str(arguments.sweep or "options")), arguments)
     else:
         plan = read_plan(sweep)
@@ -180,10 +182,10 @@ def _planned(sweep_request: Request, arguments: argparse.Namespace) -> Plan:
         print(f"not equal: {sentence}")
     if arguments.dry_run:
         _say_time(plan, counts, arguments.data_dir)
-    else:
-        planning.write(arguments.workdir, planned)
+        return plan
+    planning.write(arguments.workdir, planned)
     sys.stdout.flush()
-    return plan
+    return read_plan(arguments.workdir) or plan  # with the command that made it, and what was found to be unequal
 
 
 def _say_time(plan: Plan, pairs: dict[str, int], data_dir: Path | None) -> None:

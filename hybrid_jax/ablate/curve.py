@@ -9,6 +9,7 @@ import numpy as np
 from hybrid_jax.ablate.arms import Arm, ArmError, crossed_name
 from hybrid_jax.ablate.results import Sweep
 from hybrid_jax.ablate.typology import in_order
+from hybrid_jax.data.languages import language_tag
 from hybrid_jax.eval.languages import identity, language
 
 DATASETS = "data.datasets"
@@ -32,10 +33,18 @@ def curve_arms(sizes: Sequence[int], order: str, datasets: Sequence[Mapping[str,
             f"--languages-curve {shown}: give growing numbers from 2 to {len(ordered)}, the languages of the order "
             f"({', '.join(ordered)})"
         )
-    return [
+    arms = [
         Arm(name=f"{AXIS}={size}", overrides={DATASETS: _restricted(datasets, ordered[:size])}, axis={AXIS: size})
         for size in sizes
     ]
+    for size, arm in zip(sizes, arms, strict=True):
+        lost = [language for language in ordered[:size] if language not in (trained_languages(arm) or [])]
+        if lost:
+            raise ArmError(
+                f"--languages-curve {size}: no dataset has {', '.join(lost)} with another of its {size} languages "
+                f"({', '.join(ordered[:size])}): leave this size out, or give another order, --order FILE"
+            )
+    return arms
 
 
 def crossed(curve: Iterable[Arm], others: Sequence[Arm]) -> list[Arm]:
@@ -101,8 +110,8 @@ def _ordered(order: str, datasets: Sequence[Mapping[str, Any]]) -> list[str]:
             raise ArmError("--languages-curve: the base config has no datasets: name some in data.datasets")
         return in_order(languages, diverse=order == "diverse")
     try:
-        lines = Path(order).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [language_tag(line) for line in Path(order).read_text(encoding="utf-8").split()]
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ArmError(f"--order {order}: {reason}: give diverse, similar, or a file with a language a line") from None
     if len(set(lines)) < len(lines) or not lines:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from hybrid_jax.ablate.arms import ALPHA, WEIGHTS, Arm, ArmError, arms
 from hybrid_jax.ablate.budget import unequal
-from hybrid_jax.ablate.curve import crossed, curve_arms
-from hybrid_jax.ablate.folder import CONFIG, Plan, SweepError, read_plan, runs, write_plan
+from hybrid_jax.ablate.curve import DATASETS, crossed, curve_arms
+from hybrid_jax.ablate.folder import CONFIG, PLAN, Plan, SweepError, read_plan, runs, write_plan
 from hybrid_jax.ablate.request import Request, RequestError
 from hybrid_jax.config import Config, ConfigError, dump_config, flat, load_config
 from hybrid_jax.debias.methods import parse_methods
@@ -99,12 +99,11 @@ def write(sweep: Path, planned: Planned) -> None:
 
 def check_same(sweep: Path, plan: Plan) -> None:
     """Raises SweepError when the folder has another plan, naming each field that differs, or files but no sweep."""
-    existing = read_plan(sweep)
+    names = [path.name for path in sweep.iterdir()] if sweep.is_dir() else []
+    existing = read_plan(sweep)  # after the names: another worker may be writing it
     if existing is None:
-        other_files = (
-            sorted(path.name for path in sweep.iterdir() if path.name not in ("runs", "leases"))
-            if sweep.is_dir()
-            else []
+        other_files = sorted(
+            name for name in names if name not in ("runs", "leases") and not name.startswith(f".{PLAN}.")
         )
         if other_files or (sweep.exists() and not sweep.is_dir()):
             what = f"holds {other_files[0]}, but no sweep" if other_files else "is no folder"
@@ -152,6 +151,13 @@ def _arms(sweep_request: Request, base: Config) -> tuple[list[Arm], list[str]]:
         if not sweep_request.grid and not sweep_request.arms:
             return curve, []
     listed, errors = arms(sweep_request.grid, sweep_request.named, sweep_request.own, base.steps)
+    if curve:
+        errors += [
+            f"arm {arm.name!r} sets {field}, which --languages-curve sets: leave one of the two out"
+            for arm in listed
+            for field in arm.overrides
+            if field == DATASETS or field.startswith(f"{DATASETS}.")
+        ]
     return crossed(curve, listed) if curve else listed, errors
 
 

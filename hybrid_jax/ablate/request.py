@@ -105,6 +105,9 @@ def request(content: Mapping[str, Any], source: str) -> Request:
             for problem in error.errors()
         )
         raise RequestError("\n".join(lines)) from None
+    own = [name for arm in validated.arms if not isinstance(arm, str) for name in arm]
+    if len(set(own)) < len(own):
+        raise RequestError(f"{source}: two arms are called {max(own, key=own.count)!r}: give different names")
     seeds = validated.seeds if isinstance(validated.seeds, list) else range(validated.seeds)
     if not len(seeds) or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise RequestError(f"{source}: seeds {validated.seeds}: give 1 or more, or a list of different seeds from 0 on")

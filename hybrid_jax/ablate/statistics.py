@@ -100,11 +100,6 @@ class Statistics:
             arm: value for (key, arm, measured), value in self.estimates.items() if (key, measured) == (task, figure)
         }
 
-    @property
-    def tests(self) -> int:
-        """How many tests the sweep has."""
-        return sum(len(table.tests) for table in self.tables)
-
 
 def analyse(sweep: Sweep) -> Statistics:
     """The statistics of the evaluated runs.

@@ -39,7 +39,7 @@ def work(sweep: Path, plan: Plan, data_dir: Path | None, progress: Progress) -> 
         else:
             progress.show("waiting for other workers")
             time.sleep(WAIT)
-    return [run for run in everything if run in failed]
+    return [run for run in everything if run in failed and not run.finished]
 
 
 def lease_name(run: Run) -> str:

@@ -66,6 +66,25 @@ def test_a_file_orders_languages_that_datasets_need_not_name(tmp_path: Path):
     assert [trained_languages(arm) for arm in arms] == [["th", "en"], ["th", "en", "de"]]
 
 
+def test_a_file_may_spell_languages_as_people_do(tmp_path: Path):
+    (tmp_path / "order.txt").write_text("eng\nzh-CN\ndeu\n")
+    arms = curve_arms([2, 3], str(tmp_path / "order.txt"), [dataset("all", ["de", "en", "zh"])])
+    assert [trained_languages(arm) for arm in arms] == [["en", "zh"], ["en", "zh", "de"]]
+    (tmp_path / "order.txt").write_text("en\nde\nxx1\n")
+    with pytest.raises(ArmError, match=r"unknown language code 'xx1'.*: give diverse"):
+        curve_arms([2], str(tmp_path / "order.txt"), [dataset("all", ["de", "en"])])
+
+
+def test_a_size_whose_languages_would_not_all_be_trained_on_is_refused(tmp_path: Path):
+    datasets = [dataset("a", ["en", "de"]), dataset("b", ["tr", "fr"])]
+    (tmp_path / "order.txt").write_text("en\ntr\nfr\nde\n")
+    with pytest.raises(ArmError, match=r"--languages-curve 2: no dataset has en, tr with another of its 2 "):
+        curve_arms([2, 4], str(tmp_path / "order.txt"), datasets)
+    with pytest.raises(ArmError, match=r"--languages-curve 3: no dataset has en with another .*\(en, tr, fr\): leave"):
+        curve_arms([3], str(tmp_path / "order.txt"), datasets)
+    assert trained_languages(*curve_arms([4], str(tmp_path / "order.txt"), datasets)) == ["en", "de", "tr", "fr"]
+
+
 @pytest.mark.parametrize(
     ("sizes", "order", "languages", "message"),
     [
@@ -96,6 +115,9 @@ def test_a_request_is_planned_alone_and_crossed_with_other_arms():
     assert configs["x-y_languages=2"].data.datasets[0].languages == ("en", "de")
     assert configs["x-y_languages=2"].mixture.monolingual_fraction == 0
     assert crossed(plan.arms, []) == plan.arms
+    wide = {"arms": [{"wide": {"data.datasets.0.kinds": ["monolingual"]}}, "x-y"]}
+    with pytest.raises(ArmError, match=r"arm 'wide' sets data\.datasets\.0\.kinds, which --languages-curve sets"):
+        make_plan(request({**content, **wide}, "options"), "made up")
 
 
 def test_pairs_are_apart_by_what_was_seen_and_by_script(tmp_path: Path):

@@ -70,6 +70,7 @@ def test_seeds_are_how_many_or_which():
         ({"seeds": [1, 1]}, "a list of different seeds"),
         ({"tasks": []}, "tasks = "),
         ({"arms": [{"mine": 3}]}, "arms"),
+        ({"arms": [{"big": {"steps": 3}}, "x-y", {"big": {"steps": 4}}]}, "two arms are called 'big': give different"),
     ],
 )
 def test_a_wrong_field_is_named(content: dict[str, Any], message: str):

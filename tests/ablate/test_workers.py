@@ -213,6 +213,7 @@ def test_a_folder_with_another_plan_is_refused_and_names_the_fields(
 
     grid = {"mixture.monolingual_fraction": [0, 1]}
     write(workers.sweep, make_plan(request({"config": config, "grid": grid}, "test"), "command"))
+    (workers.sweep / ".sweep.json.x1y2").touch()  # what a kill may leave, or another worker is writing
     before = sorted(workers.sweep.rglob("*"))
     common = ["--workdir", str(workers.sweep), "--config", str(config)]
     grids = ["--grid", "mixture.monolingual_fraction=0,1"]
@@ -230,6 +231,11 @@ def test_a_folder_with_another_plan_is_refused_and_names_the_fields(
     assert sorted(workers.sweep.rglob("*")) == before
     assert ablate(monkeypatch, *common, *grids, "--page-only") == 0
     assert "0 of 2 runs are finished" in capsys.readouterr().out
+    plan = read_plan(workers.sweep)
+    assert plan is not None
+    assert plan.command == "command"  # the one that made the sweep, not the last one
+    assert ablate(monkeypatch, "--workdir", str(workers.sweep), "--dry-run") == 1
+    assert "--dry-run is of a plan: give --sweep FILE too" in capsys.readouterr().err
     copied = workers.sweep / "runs" / "alpha=0" / "seed-3" / "config.yaml"  # as of a run of another sweep
     copied.write_text(copied.read_text(encoding="utf-8").replace("seed: 3", "seed: 4"), encoding="utf-8")
     assert ablate(monkeypatch, *common, *grids) == 1
