@@ -47,8 +47,8 @@ ALSO = {
 """Single files of a room above, for a room or one of its files: a model card shows what report.json says, in the same
 words; a teacher's vectors are an embedding store; the held-out pool is measured as a task is; `python -m
 hybrid_jax.data leakage` compares with tasks; every command's usage line names the program; a sweep names methods of
-debiasing, and finds the texts that they are fitted on as datasets are found; the order of a languages curve is spelled as
-datasets spell theirs."""
+debiasing, finds the texts that they are fitted on as datasets are found, and spells the languages of a curve as
+datasets do."""
 COMPOSITION_ROOTS = {
     "ablate/plan.py",
     "ablate/search.py",

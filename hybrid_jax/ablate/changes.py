@@ -23,11 +23,15 @@ class Change:
 
     arm: str
     """In the further group."""
+    baseline: str
+    """Of that group."""
     first: str
     """The same arm in the first group."""
     figure: Figure
     change: Difference
     """Its `p_holm` is corrected over all changes of the task. "better": the arm stands better against its baseline."""
+    recipes: bool
+    """Whether all four arms have several seeds: only then does the test speak of recipes rather than of checkpoints."""
 
 
 def changes(sweep: Sweep, task: str) -> list[Change]:
@@ -50,8 +54,17 @@ def changes(sweep: Sweep, task: str) -> list[Change]:
         tested.append(stats.change(*arms, swaps=swaps))
     corrected = stats.holm([change.p for change in tested])
     return [
-        Change(arm=pair[0].name, first=first_pair[0].name, figure=figure, change=judged(figure[0], change, p_holm))
-        for (pair, first_pair, figure), change, p_holm in zip(compared, tested, corrected, strict=True)
+        Change(
+            arm=arm.name,
+            baseline=baseline.name,
+            first=first.name,
+            figure=figure,
+            change=judged(figure[0], change, p_holm),
+            recipes=all(len(sweep.runs[one.name]) > 1 for one in (arm, baseline, first, first_baseline)),
+        )
+        for ((arm, baseline), (first, first_baseline), figure), change, p_holm in zip(
+            compared, tested, corrected, strict=True
+        )
     ]
 
 

@@ -1,7 +1,7 @@
 """How the differences from a baseline change along the field that the arms are crossed with: "when does it help?"."""
 
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import cycle, product
 
 from hybrid_jax.ablate.arms import Arm
 from hybrid_jax.ablate.axis import Axis, axis_of
@@ -26,27 +26,30 @@ def axis_of_groups(sweep: Sweep) -> Axis | None:
     if not axis.numeric or axis.beside:
         return None
     baselines = dict.fromkeys(arm.base for arm in sweep.plan.arms if arm.name in sweep.plan.baselines)
-    return axis._replace(label=f"{axis.label} (0 is {', '.join(baselines)})")
+    return axis._replace(label=f"{axis.label} (0 is {' or '.join(baselines)})")
 
 
 def effects(axis: Axis, sweep: Sweep, statistics: Statistics, task: str) -> list[Chart]:
-    """A chart for each figure of the headline: every arm's difference from its group's baseline, with the interval."""
-    bases = {arm.name: arm.base for arm in sweep.arms}
+    """A chart for each baseline and figure of the headline: every arm's difference from it within its group, with the
+    interval."""
+    arms = {arm.name: arm for arm in sweep.arms}
     tables = statistics.of_task(task, "headline")
-    baselines = list(dict.fromkeys(bases[table.baseline] for table in tables))
     charts = []
-    for name, setting in statistics.figures(task, "headline"):
+    baselines = dict.fromkeys(arms[table.baseline].base for table in tables)
+    for baseline, (name, setting) in product(baselines, statistics.figures(task, "headline")):
         better = "above" if METRICS[name].better == "higher" else "below"
         differences = {
             test.arm: Estimate(estimate=test.difference.difference, low=test.difference.low, high=test.difference.high)
             for table in tables
             for test in table.tests
             if test.figure == (name, setting)
+            and arms[table.baseline].base == baseline
+            and arms[test.arm].group == arms[table.baseline].group
         }
         charts.append(
             Chart(
                 title=figure_label((name, setting)),
-                about=f"difference from {', '.join(baselines)}; {better} 0 is better",
+                about=f"difference from {baseline}; {better} 0 is better",
                 lines=_lines(axis, differences),
                 log=False,
                 low=None,

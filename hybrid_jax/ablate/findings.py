@@ -73,8 +73,7 @@ def _differing(statistics: Statistics, table: Table) -> Iterator[str]:
         parts = []
         for verdict in ("better", "worse"):
             arms = [
-                f"{test.arm} by {_difference(test)}, {p_text('p', test.difference.p_holm)}"
-                + ("" if test.recipes else " (these checkpoints, not the recipes)")
+                f"{test.arm} by {_difference(test)}, {p_text('p', test.difference.p_holm)}{_about(test.recipes)}"
                 for test in table.tests
                 if (test.figure, test.difference.verdict) == (figure, verdict)
             ]
@@ -92,8 +91,8 @@ def _changing(task: str, changes: Sequence[Change]) -> Iterator[str]:
     for one in evident:
         name, change = one.figure[0], one.change
         interval = f"[{signed(name, change.low)}, {signed(name, change.high)}]"
-        stands = f"{one.arm} stands {change.verdict} against its baseline than {one.first}"
-        by = f"{signed(name, change.difference)} {interval}, {p_text('p', change.p_holm)}"
+        stands = f"{one.arm} stands {change.verdict} against {one.baseline} than {one.first} against its own baseline"
+        by = f"{signed(name, change.difference)} {interval}, {p_text('p', change.p_holm)}{_about(one.recipes)}"
         yield f"{task}, {figure_label(one.figure)}: {stands} by {by}."
 
 
@@ -109,6 +108,10 @@ def _open(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
                     f"{'differs' if len(tests) == 1 else 'differ'} from {table.baseline}, nor that they are equal: "
                     f"differences up to {amount(figure[0], max(bounds))} are possible."
                 )
+
+
+def _about(recipes: bool) -> str:
+    return "" if recipes else " (these checkpoints, not the recipes)"
 
 
 def _difference(test: PairedTest) -> str:
@@ -193,7 +196,9 @@ def _limits(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Sequence
     if of_changes := sum(map(len, changes.values())):
         yield f"Besides them, {of_changes} tests ask if a difference changes, corrected apart for each task (Holm)."
     baselines = _listed(sorted({table.baseline for table in tables}))
-    within = ", each within its own group" if sweep.plan.grouped else ""
+    groups = {arm.name: arm.group for arm in sweep.plan.arms}
+    own = all(groups[test.arm] == groups[table.baseline] for table in tables for test in table.tests)
+    within = ", each within its own group" if sweep.plan.grouped and own else ""
     yield f"Arms were tested against {baselines}{within}, not against one another."
     yield (
         "Nothing was measured between the points that a line joins, and no single language was tested. The arm with "

@@ -176,7 +176,7 @@ def _against(statistics: Statistics, table: Table) -> dict[str, Any]:
     for arm in table.arms():
         tests = [table.test(arm, figure) for figure in columns]
         by_arm[arm] = [
-            _tested(test.figure, test.difference, "" if test.recipes else " *") | {"q": findings.p_text("q", test.q)}
+            _tested(test.figure, test.difference, _mark(test.recipes)) | {"q": findings.p_text("q", test.q)}
             for test in tests
             if test is not None
         ]
@@ -187,14 +187,20 @@ def _against(statistics: Statistics, table: Table) -> dict[str, Any]:
 
 def _changes(changed: Sequence[Change]) -> dict[str, Any]:
     """A table of how the differences change from the first group, a row for each arm of the further groups."""
-    by_arm: dict[tuple[str, str], list[dict[str, str]]] = {}
+    by_arm: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for change in changed:
-        by_arm.setdefault((change.arm, change.first), []).append(_tested(change.figure, change.change))
+        cell = _tested(change.figure, change.change, _mark(change.recipes))
+        by_arm.setdefault((change.arm, change.baseline, change.first), []).append(cell)
     header = list(dict.fromkeys(findings.figure_label(change.figure) for change in changed))
-    return {"header": header, "rows": by_arm, "tests": len(changed)}
+    single = any(not change.recipes for change in changed)
+    return {"header": header, "rows": by_arm, "tests": len(changed), "single": single}
 
 
-def _tested(figure: Figure, difference: Difference, mark: str = "") -> dict[str, str]:
+def _mark(recipes: bool) -> str:
+    return "" if recipes else " *"
+
+
+def _tested(figure: Figure, difference: Difference, mark: str) -> dict[str, str]:
     """A difference as a cell of the page."""
     name = figure[0]
     return {

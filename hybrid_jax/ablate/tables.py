@@ -18,7 +18,8 @@ from hybrid_jax.eval.report.rows import amount
 
 ARM_COLUMNS = ("task", "metric", "setting", "arm", "seeds", "mean", "low", "high")
 TEST_COLUMNS = ("baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "q", "verdict", "about")
-CHANGE_COLUMNS = ("task", "metric", "setting", "arm", "first", "change", "low", "high", "p", "p_holm", "verdict")
+CHANGE_COLUMNS = ("task", "metric", "setting", "arm", "baseline", "first", "change", "low", "high")
+CHANGE_COLUMNS += ("p", "p_holm", "verdict", "about")
 RUN_COLUMNS = ("task", "metric", "setting", "arm", "seed", "value")
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SPECIAL |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
@@ -53,7 +54,7 @@ def runs_csv(sweep: Sweep) -> str:
 def changes_csv(changes: Mapping[str, Sequence[Change]]) -> str:
     """changes.csv, of the changes of each task."""
     rows = [
-        [task, *one.figure, one.arm, one.first, *one.change.model_dump().values()]
+        [task, *one.figure, one.arm, one.baseline, one.first, *one.change.model_dump().values(), _about(one.recipes)]
         for task, of_task in changes.items()
         for one in of_task
     ]
@@ -106,8 +107,12 @@ def _test(table: Table, arm: str, figure: Figure) -> list[object]:
     if test is None:
         return [""] * (len(TEST_COLUMNS) - 1)
     value = test.difference
-    about = "recipes" if test.recipes else "checkpoints"
-    return [value.difference, value.low, value.high, value.p, value.p_holm, test.q, value.verdict, about]
+    interval = [value.difference, value.low, value.high]
+    return [*interval, value.p, value.p_holm, test.q, value.verdict, _about(test.recipes)]
+
+
+def _about(recipes: bool) -> str:
+    return "recipes" if recipes else "checkpoints"
 
 
 def _reported(run: Evaluated, task: str) -> Iterator[tuple[Figure, float]]:

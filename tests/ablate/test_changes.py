@@ -57,10 +57,17 @@ def test_each_baseline_is_followed_by_itself():
     arms = {name: [np.array([0.1, 0.2])] * 2 for name in (*NAMES, "c_steps=1", "c_steps=9", "d_steps=9")}
     found = changes(sweep(arms, ["a_steps=1", "b_steps=1", "b_steps=9", "a_steps=9"]), "t")
     # d has no first group; and of two baselines each is an arm that the other tests.
-    assert [(one.arm, one.first) for one in found] == [
-        *(("a_steps=9", "a_steps=1"), ("c_steps=9", "c_steps=1")),
-        *(("b_steps=9", "b_steps=1"), ("c_steps=9", "c_steps=1")),
+    assert [(one.arm, one.baseline, one.first) for one in found] == [
+        *(("a_steps=9", "b_steps=9", "a_steps=1"), ("c_steps=9", "b_steps=9", "c_steps=1")),
+        *(("b_steps=9", "a_steps=9", "b_steps=1"), ("c_steps=9", "a_steps=9", "c_steps=1")),
     ]
+    assert all(one.recipes for one in found)
+
+
+def test_a_single_seed_makes_it_a_change_of_checkpoints():
+    arms = {name: [np.array([0.1, 0.2])] * (1 if name == "a_steps=1" else 2) for name in NAMES}
+    [found] = changes(sweep(arms, ["a_steps=1", "a_steps=9"]), "t")
+    assert not found.recipes
 
 
 def test_without_groups_there_is_nothing_to_test():
@@ -105,8 +112,10 @@ def test_the_page_says_which_differences_change(tmp_path: Path):
     assert (mul["arm"], mul["first"], mul["verdict"]) == ("b_steps=20", "b_steps=10", "better")
     assert float(mul["low"]) > 0
     seen = page.read_text(encoding="utf-8")
-    assert f"b_steps=20 stands better against its baseline than b_steps=10 by +{float(mul['change']):.4f}" in seen
-    assert "<small>less b_steps=10</small>" in seen
+    stands = "b_steps=20 stands better against a_steps=20 than b_steps=10 against its own baseline by"
+    assert f"{stands} +{float(mul['change']):.4f}" in seen
+    assert "<small>from a_steps=20, less b_steps=10</small>" in seen
+    assert (mul["baseline"], mul["about"]) == ("a_steps=20", "recipes")
     with (folder / "page" / "changes.csv").open(encoding="utf-8") as file:
         assert f"Besides them, {len(list(csv.DictReader(file)))} tests ask if a difference changes" in seen
 

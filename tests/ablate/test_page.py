@@ -211,6 +211,27 @@ def test_differences_within_groups_are_drawn_along_them(tmp_path: Path):
     }
 
 
+def test_each_of_several_baselines_has_charts_of_its_own(tmp_path: Path):
+    arms = {f"{arm}_steps={steps}": gain for steps in (10, 20) for arm, gain in (("a", 0.5), ("b", 2.0), ("c", 0.1))}
+    baselines = [f"{arm}_steps={steps}" for arm in "ab" for steps in (10, 20)]
+    sweep = read_sweep(made_up_sweep(tmp_path / "s", arms, baseline=baselines))
+    statistics, axis = analyse(sweep), axis_of_groups(sweep)
+    assert axis is not None
+    charts = [chart for chart in effects(axis, sweep, statistics, "records") if chart.title == "Mul. mAP"]
+    assert [chart.about.partition(";")[0] for chart in charts] == ["difference from a", "difference from b"]
+    for chart, baseline, others in zip(charts, "ab", ("bc", "ac"), strict=True):
+        drawn = {line.label: [value.estimate for _, value in line.joined] for line in chart.lines}
+        tables = {table.baseline: table for table in statistics.of_task("records", "headline")}
+        tests = {
+            arm: [
+                tables[f"{baseline}_steps={steps}"].test(f"{arm}_steps={steps}", ("map", "multilingual"))
+                for steps in (10, 20)
+            ]
+            for arm in others
+        }
+        assert drawn == {arm: [test.difference.difference for test in of_arm if test] for arm, of_arm in tests.items()}
+
+
 def test_without_the_baseline_nothing_is_tested(tmp_path: Path):
     sweep = made_up_sweep(tmp_path / "s", ARMS, (0,), [("alpha=1", 0)], baseline="alpha=1")
     seen = text(write_page(sweep))
