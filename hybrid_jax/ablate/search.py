@@ -1,6 +1,7 @@
 """A search over fields of the config by Optuna: ordinary runs, compared by their accuracy on held-out training data.
 
 search.json        what is searched: base config, ranges, the command
+base.yaml          a copy of the config's file as it was when the search began, from which every trial's is made
 journal.log        Optuna's record of all trials
 trials/NUMBER/     an ordinary run's folder each, with train.log
 trials.csv, page/  all trials, the best first; written again after each
@@ -26,7 +27,7 @@ from hybrid_jax.ablate.phases import last_line, start, stop
 from hybrid_jax.ablate.plan import load_alike
 from hybrid_jax.ablate.request import Request, RequestError
 from hybrid_jax.ablate.trials import Trial, write_trials
-from hybrid_jax.config import Config, ConfigError, dump_config, load_config
+from hybrid_jax.config import ConfigError, dump_config, load_config
 from hybrid_jax.disk.files import write_text
 from hybrid_jax.runs.lock import one_trainer
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-SEARCH, JOURNAL = "search.json", "journal.log"
+SEARCH, BASE, JOURNAL = "search.json", "base.yaml", "journal.log"
 MEASURE = "heldout_accuracy"
 CHANGES_MEASURE = ("seed", "batch_size", "data", "mixture", "loss.positives", "loss.negatives")
 """What decides which held-out batches there are, or what accuracy means in them."""
@@ -121,6 +122,8 @@ def search(folder: Path, plan: SearchPlan, say: Callable[[str], None]) -> None:
     """
     _check_folder(folder, plan)
     with one_trainer(folder):
+        if not (folder / BASE).exists():
+            write_text(folder / BASE, plan.config.read_text(encoding="utf-8"))
         write_text(folder / SEARCH, json.dumps(plan.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
         study = _study(folder)
         listed = _trials(study)
@@ -131,13 +134,13 @@ def search(folder: Path, plan: SearchPlan, say: Callable[[str], None]) -> None:
             listed = _trials(study)
             write_trials(folder, listed, plan.command)
             result = failure or f"held-out accuracy {value:.4f}"
-            say(f"trial {number + 1} of {plan.trials}: {result}, {_listed(fields)}")
+            say(f"trial {number:04d}, {number + 1} of {plan.trials}: {result}, {_listed(fields)}")
         best = next((trial for trial in listed if trial.value is not None), None)
         if best is None:
-            raise SweepError(f"no trial was successful: see {folder / 'trials' / '0000' / 'train.log'}")
+            raise SweepError(f"no trial was successful: see the train.log of each in {folder / 'trials'}")
         page = write_trials(folder, listed, plan.command)
         words = [word for field, value in best.fields.items() for word in (f"--{field}", json.dumps(value))]
-        say(f"best: trial {best.number + 1}, held-out accuracy {best.value:.4f}: {shlex.join(words)}")
+        say(f"best: trial {best.number:04d}, held-out accuracy {best.value:.4f}: {shlex.join(words)}")
         say(f"page: {page}")
 
 
@@ -221,7 +224,7 @@ def _tell(study: "Study", number: int, value: float | None) -> None:
 def _train(folder: Path, plan: SearchPlan, fields: Mapping[str, Any]) -> tuple[float | None, str]:
     """Trains a trial's run by the ordinary command: (held-out accuracy at its last step, ""), or (None, why not)."""
     try:
-        config: Config = load_alike(plan.config, plan.set | dict(fields))
+        config = load_alike(folder.parents[1] / BASE, plan.set | dict(fields))
     except ConfigError as error:
         return None, f"failed: {error}"
     if not (folder / CONFIG).exists():

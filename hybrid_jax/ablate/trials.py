@@ -29,7 +29,7 @@ def write_trials(folder: Path, trials: Sequence[Trial], command: str) -> Path:
     writer.writerow(["trial", "heldout_accuracy", *fields])
     for trial in trials:
         value = "" if trial.value is None else trial.value
-        writer.writerow([trial.number, value, *(trial.fields.get(field) for field in fields)])
+        writer.writerow([f"{trial.number:04d}", value, *(trial.fields.get(field) for field in fields)])
     write_text(folder / "trials.csv", text.getvalue())
     page = (
         environment("hybrid_jax.ablate")

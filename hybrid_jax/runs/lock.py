@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
-import jax
-
 from hybrid_jax.runs import lease as leases
 from hybrid_jax.runs.workdir import LOCK, WorkdirError
 
@@ -69,13 +67,13 @@ class Lock:
 
 
 @contextmanager
-def one_trainer(workdir: Path) -> Iterator[Lock]:
+def one_trainer(workdir: Path, locks: bool = True) -> Iterator[Lock]:
     """Locks `workdir` for the block, and creates it if it is missing. Raises WorkdirError when another trainer has it.
 
-    In a run of several processes process 0 locks, and the others' Lock checks nothing.
+    In a run of several processes process 0 `locks`, and the others' Lock checks nothing.
     """
     created = not workdir.exists()
-    lock = Lock(workdir, _take(workdir) if jax.process_index() == 0 else None, created)
+    lock = Lock(workdir, _take(workdir) if locks else None, created)
     ended = Event()
     try:
         Thread(target=_keep_alive, args=(lock, ended), name="workdir lock", daemon=True).start()

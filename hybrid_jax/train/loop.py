@@ -74,7 +74,7 @@ def train(
     """
     config = config.model_copy(update={"model": with_dtype(config.model, workdir)})
     signals = Signals() if signals is None else signals
-    with one_trainer(workdir) as lock, signals.before_leaving(lock.release):
+    with one_trainer(workdir, locks=jax.process_index() == 0) as lock, signals.before_leaving(lock.release):
         skips = read_skips(workdir)
         while True:
             try:

@@ -40,8 +40,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_a_search_is_runs_by_the_ordinary_command_and_goes_on_to_a_larger_number(config: Path, tmp_path: Path):
     folder, said = tmp_path / "search", list[str]()
     search(folder, make_plan(Request(config=config, set=SET, search=1, ranges=RANGES), "the command"), said.append)
-    assert said[0].startswith("trial 1 of 1: held-out accuracy ")
-    assert said[-2].startswith("best: trial 1, held-out accuracy ")
+    assert said[0].startswith("trial 0000, 1 of 1: held-out accuracy ")
+    assert said[-2].startswith("best: trial 0000, held-out accuracy ")
     log = folder / "trials" / "0000" / "train.log"
     written = log.stat().st_mtime_ns
 
@@ -50,6 +50,7 @@ def test_a_search_is_runs_by_the_ordinary_command_and_goes_on_to_a_larger_number
     proposed = searching._study(folder)
     number = searching._next(proposed, plan)
     assert number == 1
+    config.unlink()  # trials are made from the base config as it was
     search(folder, plan, said.append)
     assert log.stat().st_mtime_ns == written
     assert sorted(path.name for path in (folder / "trials").iterdir()) == ["0000", "0001"]
@@ -142,7 +143,7 @@ def test_a_failed_trial_is_listed_last(tmp_path: Path):
         Trial(1, None, {"a": 1, "b": "z"}),
     ]
     source = write_trials(tmp_path, trials, "python").read_text()
-    assert [row["trial"] for row in rows(tmp_path)] == ["2", "0", "1"]
+    assert [row["trial"] for row in rows(tmp_path)] == ["0002", "0000", "0001"]
     assert [source.index(shown) for shown in (">0.7500<", ">0.5000<", ">failed<")] == sorted(
         source.index(shown) for shown in (">0.7500<", ">0.5000<", ">failed<")
     )
