@@ -38,6 +38,7 @@ def not_supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Se
         *_seeds(sweep),
         *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.plan.unequal),
         *_costs(sweep),
+        *_left_out(sweep, statistics),
         *_limits(sweep, statistics, changes),
     ]
 
@@ -170,6 +171,15 @@ def _seeds(sweep: Sweep) -> Iterator[str]:
 
 def _its(arms: Sequence[str]) -> str:
     return "that checkpoint" if len(arms) == 1 else "those checkpoints"
+
+
+def _left_out(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
+    """The tasks and the measures that do not compare, since not every run has them."""
+    if sweep.tasks_of_some:
+        yield f"Left out, since not every run was evaluated on it: {', '.join(sweep.tasks_of_some)}."
+    for task, names in statistics.left_out.items():
+        labels = ", ".join(METRICS[name].label for name in names)
+        yield f"Left out of {task}, since not every run has it, or has it of other queries: {labels}."
 
 
 def _costs(sweep: Sweep) -> Iterator[str]:

@@ -59,9 +59,18 @@ class Sweep:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The keys of the tasks that are ranked in full and that every evaluated run has."""
+        ranked = self._ranked()
+        return tuple(key for key in ranked[0] if all(key in keys for keys in ranked))
+
+    @property
+    def tasks_of_some(self) -> tuple[str, ...]:
+        """The keys of such tasks that some runs have and others lack."""
+        return tuple(dict.fromkeys(key for keys in self._ranked() for key in keys if key not in self.tasks))
+
+    def _ranked(self) -> list[list[str]]:
+        """The keys of the tasks that each run ranked in full."""
         runs = [run for group in self.runs.values() for run in group]
-        ranked = [{key for key, table in run.tables.items() if table.multilingual} for run in runs]
-        return tuple(key for key in runs[0].tables if all(key in keys for keys in ranked))
+        return [[key for key, table in run.tables.items() if table.multilingual] for run in runs]
 
 
 def read_sweep(folder: Path) -> Sweep:

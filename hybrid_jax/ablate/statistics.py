@@ -18,7 +18,7 @@ from scipy.stats import false_discovery_control
 from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.eval.compare import compare
 from hybrid_jax.eval.comparison import Difference, Estimate
-from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures import per_query, stats
 from hybrid_jax.eval.measures.catalogue import (
     MAP,
     PER_QUERY_BIAS,
@@ -83,6 +83,8 @@ class Statistics:
     estimates: Mapping[tuple[str, str, Figure], Estimate]
     """By task, arm and figure."""
     tables: tuple[Table, ...]
+    left_out: Mapping[str, Sequence[str]]
+    """By task, the metrics that some runs have and others lack, or have of other queries; none where all agree."""
 
     def of_task(self, task: str, kind: Kind) -> list[Table]:
         """A task's tables of one kind, one for each baseline."""
@@ -108,15 +110,19 @@ def analyse(sweep: Sweep) -> Statistics:
     """
     estimates: dict[tuple[str, str, Figure], Estimate] = {}
     tables: list[Table] = []
+    left_out: dict[str, list[str]] = {}
     for task in sweep.tasks:
         for kind, figures in FIGURES.items():
-            metrics = _measured(sweep, task, list(dict.fromkeys(name for name, _ in figures)))
+            names = list(dict.fromkeys(name for name, _ in figures))
+            metrics = _measured(sweep, task, names)
+            if lacking := [name for name in names if name not in metrics and _somewhere(sweep, task, name)]:
+                left_out.setdefault(task, []).extend(lacking)
             estimates |= _estimates(sweep, task, metrics)
             for baseline in sweep.plan.baselines:
                 tested = [arm for arm in sweep.plan.tested(baseline) if arm in sweep.runs]
                 if metrics and tested and baseline in sweep.runs:
                     tables.append(_table(sweep, task, kind, [baseline, *tested], metrics))
-    return Statistics(estimates, tuple(_discoveries(tables)))
+    return Statistics(estimates, tuple(_discoveries(tables)), left_out)
 
 
 def language_estimates(sweep: Sweep, task: str, figure: Figure) -> dict[str, dict[str, Estimate]]:
@@ -145,14 +151,34 @@ def space_measures(sweep: Sweep, task: str) -> dict[str, dict[str, list[float]]]
 
 
 def _measured(sweep: Sweep, task: str, names: Sequence[str]) -> list[str]:
-    """The metrics that some query of the task has in every run."""
-    runs = [run for group in sweep.runs.values() for run in group]
+    """The metrics that every run has, of the same queries: others do not compare."""
+    tables = _tables(sweep, task)
+    return [
+        name
+        for name in names
+        if all(_has(table, name) for table in tables) and all(_same_queries(tables, name, part) for part in SETTINGS)
+    ]
 
-    def has(run: Evaluated, name: str) -> bool:
-        values = run.tables[task].multilingual.get(name)
-        return values is not None and not np.isnan(values).all()
 
-    return [name for name in names if all(has(run, name) for run in runs)]
+def _somewhere(sweep: Sweep, task: str, name: str) -> bool:
+    """Whether some run has the metric."""
+    return any(_has(table, name) for table in _tables(sweep, task))
+
+
+def _tables(sweep: Sweep, task: str) -> list[per_query.Table]:
+    return [run.tables[task] for group in sweep.runs.values() for run in group]
+
+
+def _has(table: per_query.Table, name: str) -> bool:
+    return name in table.multilingual and _any(table.multilingual[name])
+
+
+def _same_queries(tables: Sequence[per_query.Table], name: str, setting: Setting) -> bool:
+    """Whether the metric exists for the same queries in all tables, as far as they have the same queries at all."""
+    gaps = [np.isnan(table.part(setting)[name]) for table in tables if name in table.part(setting)]
+    if len(gaps) not in (0, len(tables)):
+        return False
+    return all(gap.shape != gaps[0].shape or np.array_equal(gap, gaps[0]) for gap in gaps)
 
 
 def _estimates(sweep: Sweep, task: str, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, str, Figure], Estimate]]:

@@ -1,5 +1,6 @@
 """A sweep's statistics: values worked out by hand, and how often arms that are the same are called different."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_estimates_and_differences_are_those_worked_out_by_hand():
     assert found.figures("t", "headline") == [("map", "monolingual"), MUL, DISTANCE]
     by_language = language_estimates(sweep({"a": [first, again]}), "t", MUL)
     assert {code: arms["a"].estimate for code, arms in by_language.items()} == pytest.approx({"de": 0.25, "en": 0.65})
+
+
+def test_what_a_run_lacks_or_has_of_other_queries_is_left_out_aloud():
+    whole = table({"de": [0.1, 0.3], "en": [0.5, 0.7]})
+    bare = replace(whole, multilingual={"map": whole.multilingual["map"]})
+    holed = table({"de": [0.1, 0.3], "en": [0.5, 0.7]}, [4.0, np.nan])
+    for other in (bare, holed):
+        found = analyse(sweep({"a": [whole, whole], "b": [whole, other]}))
+        assert found.left_out == {"t": ["rank_distance"]}
+        assert found.figures("t", "headline") == [("map", "monolingual"), MUL]
+    assert analyse(sweep({"a": [bare], "b": [bare]})).left_out == {}
+    assert analyse(sweep({"a": [holed], "b": [holed]})).figures("t", "headline")[-1] == DISTANCE
 
 
 def test_p_is_corrected_over_a_table_and_q_over_the_sweep():
