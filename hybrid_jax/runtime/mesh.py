@@ -54,8 +54,10 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
             f"mesh.data {data} x mesh.fsdp {config.fsdp} = {used} devices, but the {jax.process_count()} processes have"
             f" {len(devices)}: set mesh.data to -1 (several processes must use all their devices)"
         )
+    # In the order of the processes, as `put_batch` lays out rows. `jax.make_mesh` would order TPUs by their network.
+    ordered = sorted(devices[:used], key=lambda device: (device.process_index, device.id))
     # Auto axes let the compiler place intermediates. jax's default, Explicit, rejects the embedding look-up.
-    return jax.make_mesh((data, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2, devices=devices[:used])
+    return Mesh(np.asarray(ordered).reshape(data, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
 
 
 def check_rows_divide(name: str, rows: int, devices: int) -> None:

@@ -1,5 +1,6 @@
 """The mesh: its sizes, what it refuses, and where rows and parameters come to lie."""
 
+import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
@@ -39,6 +40,23 @@ def test_mesh_has_the_asked_shape(config: MeshConfig, shape: tuple[int, int]):
 def test_impossible_meshes_are_refused(config: MeshConfig, message: str):
     with pytest.raises(ValueError, match=message):
         make_mesh(config)
+
+
+class Chip:
+    """What a mesh knows of a device of another machine."""
+
+    def __init__(self, process_index: int, id: int):
+        self.process_index, self.id = process_index, id
+
+
+def test_devices_are_in_the_order_of_their_processes():
+    """jax orders a slice of TPUs by its network, so that a process's rows would not be its part of the batch."""
+    mesh = make_mesh(MeshConfig(fsdp=2), jax.devices()[::-1])
+    assert [device.id for device in mesh.devices.flat] == sorted(device.id for device in jax.devices())
+    # The ring of a v5e slice of 2 hosts, with chips of host 0 at its ends.
+    chips = [Chip(host, number) for number, host in enumerate((0, 0, 1, 1, 1, 1, 0, 0))]
+    ordered = make_mesh(MeshConfig(), chips).devices.flat
+    assert [chip.process_index for chip in ordered] == [0] * 4 + [1] * 4
 
 
 def test_misspelt_field_is_refused():
