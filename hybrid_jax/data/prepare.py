@@ -54,7 +54,8 @@ def open_tokenizer(config: TokenizerConfig, stores: Sequence[Store], cache: Path
     """The tokenizer at the config's path; without a path, a Unigram tokenizer trained on the stores' texts."""
     if config.path is not None:
         return Tokenizer(Path(config.path).expanduser(), config.lower_case)
-    folder = cache / "tokenizers" / f"unigram-{_key([store.meta['source'] for store in stores], config.model_dump())}"
+    # A store's folder is named by its files and by what was read of them, such as its languages.
+    folder = cache / "tokenizers" / f"unigram-{_key([store.folder.name for store in stores], config.model_dump())}"
     if is_ready(folder, report):
         return Tokenizer(folder)
     most = f"{config.training_characters:,}"

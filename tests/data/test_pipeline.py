@@ -134,6 +134,22 @@ def test_a_fresh_pipeline_gives_the_same_batches_from_the_cache(tiny_config: Dat
     assert not any(_equal(other.batch(step), tiny_pipeline.batch(step)) for step in STEPS)
 
 
+def test_a_tokenizer_is_trained_anew_for_other_languages_of_the_same_files(tmp_path: Path, write_lines: Write):
+    rows = [
+        {"id": number, "lang": lang, "query": f"{lang} what is {number}?", "passage": f"{lang} it is {number}."}
+        for number in range(40)
+        for lang in ("de", "en", "zh")
+    ]
+    path, trained = write_lines(tmp_path / "x.jsonl", rows), TokenizerConfig(vocab_size=300)
+
+    def tokenizer(*languages: str) -> Path:
+        dataset = DatasetConfig(name="x", path=str(path), languages=languages)
+        config = DataConfig(datasets=(dataset,), tokenizer=trained, cache_dir=str(tmp_path / "cache"))
+        return Pipeline(config, MONOLINGUAL, 2, 0).tokenizer.folder
+
+    assert tokenizer("de", "en") == tokenizer("de", "en") != tokenizer("de", "zh")
+
+
 def test_changed_files_are_read_again(tmp_path: Path, tiny_config: DataConfig, write_lines: Write):
     def open_it() -> tuple[Pipeline, list[str]]:
         said: list[str] = []
