@@ -100,6 +100,12 @@ def check(config: Config) -> Config:
         check_steps(config.optimizer, config.steps)
         check_measured(config.checkpoint, config.heldout_every, data.heldout_fraction, data.heldout_pool)
         config.mixture.check_batch_size(config.batch_size)
+        accumulate = config.optimizer.accumulate
+        if config.divergence.then == "skip" and accumulate > 1:
+            raise ConfigError(
+                f"divergence.then skip leaves out single batches, but optimizer.accumulate {accumulate} makes one "
+                f"update of {accumulate}: set accumulate to 1, or then to stop"
+            )
         if config.loss.parallel_weight and "aligned" not in config.mixture.shares:
             raise ConfigError(
                 f"loss.parallel_weight {config.loss.parallel_weight}: only aligned batches have a query and its "

@@ -97,6 +97,10 @@ def test_every_mistake_is_listed(tmp_path: Path):
             "{steps: 10, optimizer: {warmup_steps: 11}}",
             "optimizer.warmup_steps 11 exceeds the run's 10 steps: set it",
         ),
+        (
+            "{divergence: {then: skip}, optimizer: {accumulate: 2}}",
+            "divergence.then skip leaves out single batches, but optimizer.accumulate 2 makes one update of 2",
+        ),
         ("{steps: 1001, optimizer: {accumulate: 2}}", "steps 1001 is not a multiple of optimizer.accumulate 2"),
         ("data: {heldout_pool: 5}", "data.heldout_pool 5 has no records: set data.heldout_fraction"),
         (

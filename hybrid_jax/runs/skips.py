@@ -9,9 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hybrid_jax.disk.files import atomic_files
-from hybrid_jax.runs.workdir import WorkdirError
-
-NAME = "skipped.json"
+from hybrid_jax.runs.workdir import SKIPPED, WorkdirError
 
 
 class Skip(BaseModel):
@@ -41,12 +39,12 @@ class Skips(BaseModel):
 
     def write(self, workdir: Path) -> None:
         """Raises OSError as `atomic_files` does."""
-        atomic_files(workdir, {NAME: self.model_dump_json(indent=1).encode()})
+        atomic_files(workdir, {SKIPPED: self.model_dump_json(indent=1).encode()})
 
 
 def read_skips(workdir: Path) -> Skips:
     """What the run leaves out; nothing if there is no such file. Raises WorkdirError when it is damaged."""
-    path = workdir / NAME
+    path = workdir / SKIPPED
     try:
         return Skips.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -18,7 +18,7 @@ from hybrid_jax.disk.files import atomic_files, sha256_of
 from hybrid_jax.runs.lines import read_line
 
 LOCK = "lock"
-CONFIG, RECORD = "config.yaml", "run.json"
+CONFIG, RECORD, SKIPPED = "config.yaml", "run.json", "skipped.json"
 _SEAL = "sha256"
 """The field of run.json with the hash of all others."""
 
@@ -49,8 +49,7 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
         return False
     if not path.exists() and folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {LOCK}):
         raise WorkdirError(f"{folder} is not empty and not a run (it has no config.yaml): choose another --workdir")
-    for name in (RECORD, "skipped.json"):
-        (folder / name).unlink(missing_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
     atomic_files(folder, {path.name: config_text.encode()})
     return True
 
@@ -162,6 +161,8 @@ def read_log(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _begun(folder: Path) -> bool:
-    """Whether a run has logged a step or written a checkpoint here."""
+    """Whether a run has logged a step, written a checkpoint or left out batches here."""
     log, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
+    if (folder / SKIPPED).exists():
+        return True
     return (log.exists() and log.stat().st_size > 0) or (checkpoints.is_dir() and any(checkpoints.iterdir()))

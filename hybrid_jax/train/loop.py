@@ -38,7 +38,7 @@ from hybrid_jax.train.heldout import heldout_loss
 from hybrid_jax.train.hooks import Hooks, completed
 from hybrid_jax.train.loss import Metrics
 from hybrid_jax.train.objective import make_objective
-from hybrid_jax.train.optim import make_optimizer, make_schedule
+from hybrid_jax.train.optim import left_out, make_optimizer, make_schedule
 from hybrid_jax.train.outline import outline
 from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.records import more_rows, step_record
@@ -54,8 +54,8 @@ HARMLESS = (
     *(*OF_A_HOST, "mesh", "checkpoint", "compare_every", "divergence"),
     *("heldout_every", "heldout_batches", "data.heldout_pool"),
 )
-"""Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding; divergence:
-but for the batches that skipped.json names)."""
+"""Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding, and with
+loss.negatives local the number of devices is held; divergence: but for the batches that skipped.json names)."""
 
 
 def train(
@@ -117,6 +117,8 @@ def _train(
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
     _check_vocabulary(pipeline.tokenizer, config)
     sources = {**sources_of(pipeline, pretrained, teacher), **hooks.sources}
+    if config.loss.negatives == "local":  # those of a device
+        sources["the number of devices"] = mesh.size
     check_processes_agree({**sources, **pipeline.digests}, "before the first step", "give all the same files")
     if primary:
         check_same_sources(workdir, sources)
@@ -189,7 +191,7 @@ def _train(
         for batch, rows in goodput.waiting(prefetch(make_batch, start, config.steps)):
             done = batch.plan.step + 1
             if batch.plan.step in skips:
-                state = state._replace(step=state.step + 1)
+                state = state._replace(optimizer=left_out(state.optimizer), step=state.step + 1)
                 signals.stop_after(done)  # the next step that is trained on is told, too
                 continue
             if not noticed and (line := more_rows(batch.plan.step, rows, layouts, jax.process_count())):

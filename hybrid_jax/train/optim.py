@@ -107,6 +107,18 @@ def make_schedule(config: OptimizerConfig, total_steps: int) -> Schedule:
     return schedule
 
 
+def left_out(state: optax.OptState) -> optax.OptState:
+    """The optimizer's state after a batch that is left out: the learning rate moves on, and the moments do not."""
+
+    def is_schedule(part: Any) -> bool:
+        return isinstance(part, optax.ScaleByScheduleState)
+
+    def moved(part: Any) -> Any:
+        return part._replace(count=part.count + 1) if is_schedule(part) else part
+
+    return jax.tree.map(moved, state, is_leaf=is_schedule)
+
+
 def decays(parameters: optax.Params) -> optax.Params:
     """Which parameters decay: matrices (weights and embeddings), but not biases, LayerNorm and the temperature."""
     return jax.tree.map(lambda leaf: leaf.ndim >= 2, parameters)

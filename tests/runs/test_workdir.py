@@ -57,6 +57,16 @@ def test_a_run_without_a_step_may_be_overwritten(begun: Path):
         claim(begun, "3", other)
 
 
+def test_batches_that_were_left_out_stay_left_out(begun: Path):
+    """The loss diverged before the first checkpoint, and the run was stopped when it had gone back."""
+    (begun / "metrics.jsonl").write_text("")
+    (begun / "skipped.json").write_text("{}")
+    assert not claim(begun, "1", same)
+    assert (begun / "skipped.json").exists()
+    with pytest.raises(WorkdirError, match="holds a run with another config"):
+        claim(begun, "2", other)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
     for folder in (tmp_path, tmp_path / "notes.txt"):

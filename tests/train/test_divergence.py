@@ -7,6 +7,7 @@ from statistics import median
 
 import jax
 import numpy as np
+import optax
 import pytest
 from support.runs import assert_equal_runs, log_of
 
@@ -61,7 +62,15 @@ def spiky(config: Config, log: list[dict]) -> tuple[int, Config]:
     return max(ratios, key=lambda n: ratios[n]), config.model_copy(update={"divergence": divergence})
 
 
-def test_a_run_goes_back_leaves_batches_out_and_can_be_resumed(tiny_run, config: Config, tmp_path: Path, capsys):
+def counts_of(optimizer: optax.OptState, kind: type) -> list[int]:
+    """The counts of the parts of one kind."""
+    parts = jax.tree.leaves(optimizer, is_leaf=lambda part: isinstance(part, kind))
+    return [int(part.count) for part in parts if isinstance(part, kind)]
+
+
+def test_a_run_goes_back_leaves_batches_out_and_can_be_resumed(
+    tiny_run, config: Config, state: TrainState, tmp_path: Path, capsys
+):
     log = log_of(tiny_run.folder)
     worst, config = spiky(config, log)
     run = tmp_path / "run"
@@ -80,6 +89,10 @@ def test_a_run_goes_back_leaves_batches_out_and_can_be_resumed(tiny_run, config:
     counts = read_trained_on(run / "metrics.jsonl", config.steps)
     assert counts is not None
     assert counts.logged + counts.skipped == config.steps
+    # The optimizer's own counts, which the bias correction and the learning rate are computed from.
+    optimizer = restore(run / "checkpoints", state, pytest.fail)[1].optimizer
+    assert set(counts_of(optimizer, optax.ScaleByScheduleState)) == {config.steps}
+    assert set(counts_of(optimizer, optax.ScaleByAdamState)) == {counts.logged}
 
     resumed = Path(shutil.copytree(run, tmp_path / "resumed"))
     for step in steps(resumed / "checkpoints")[1:]:

@@ -90,6 +90,15 @@ def test_a_half_written_checkpoint_is_passed_over(tiny_run, config: Config, copy
     assert (copy / "checkpoints" / "80.damaged").is_dir()
 
 
+def test_negatives_of_a_device_hold_the_number_of_devices(config: Config, tmp_path):
+    run, changes = tmp_path / "run", {"steps": 4, "heldout_every": 0}
+    local = config.model_copy(update={**changes, "loss": config.loss.model_copy(update={"negatives": "local"})})
+    train(local, run)
+    four = local.model_copy(update={"mesh": config.mesh.model_copy(update={"data": 4})})
+    with pytest.raises(WorkdirError, match="the content of the number of devices is not what this run began with"):
+        train(four, run)
+
+
 def test_resume_is_exact_with_everything_on(config: Config, tmp_path, capsys):
     """Chunks of rows, lazy embeddings, bfloat16 and dropout together."""
     encoder = config.model.encoder.model_copy(update={"dtype": "bfloat16", "dropout": 0.2, "attention_dropout": 0.2})
