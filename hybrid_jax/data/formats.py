@@ -139,7 +139,7 @@ def tevatron_rows(record: dict[str, Any], place: Place) -> list[Row]:
         positives, negatives = (_texts_with_ids(record, key, place) for key in ("pos", "neg"))
     record_id = place.id_or_line(record, "query_id")
     if not positives:
-        return [Row(record_id, lang, query, None, negatives=negatives, where=place.where)]
+        return _with_text(Row(record_id, lang, query, None, negatives=negatives, where=place.where), place)
     first, *further = positives
     return [
         Row(record_id, lang, query, first.text, first.title, negatives, first.id, place.where, tuple(further)),

@@ -147,7 +147,9 @@ def fingerprint(config: DatasetConfig) -> dict[str, Any]:
             folder = find_tfds(part, config)
             shards = {file.name: sha256_of(file) for file in sorted(folder.glob("*.array_record*"))}
             sources.append({"tfds": "/".join(folder.parts[-3:]), "split": config.split, "sha256": shards})
-    return {"reader": READER_VERSION, "sources": sources}
+    named = [number for number, part in enumerate(config.parts) if is_named(part)]
+    order = {"named_parts": named} if 0 < len(named) < len(config.parts) else {}  # rows are read in the parts' order
+    return {"reader": READER_VERSION, "sources": sources, **order}
 
 
 def prepare_tfds(config: DatasetConfig, out_dir: Path, on_bad: OnBadRow, repairs: Repairs | None = None) -> Path:

@@ -85,6 +85,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    temporary.chmod(0o755)  # mkdtemp makes folders that only their owner can read
     handle = _locked(temporary)
     try:
         yield temporary

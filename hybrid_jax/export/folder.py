@@ -131,7 +131,6 @@ def write_folder(what: Plan, out: Path, *, card: str) -> float:
     check_free(out)
     try:
         with atomic_folder(out) as part:
-            part.chmod(0o755)  # temporary folders can be read by their owner only
             _write(what, part)
             (part / "README.md").write_text(card, encoding="utf-8")
             distance = check_same(what.original, _read_back(what, part), what.dtype, what.debias)

@@ -151,8 +151,12 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
             if step is not None:
                 raise DamagedError(f"{damaged}: choose another step of {available}") from None
             warn(f"{damaged}: taking the checkpoint before it")
-    reason = f"none of {available} is usable" if available else "there is none"
-    raise CheckpointError(f"{folder}: no complete checkpoint ({reason})")
+    if not available:
+        raise CheckpointError(f"{folder}: no complete checkpoint (there is none)")
+    raise CheckpointError(
+        f"{folder}: no complete checkpoint (none of {available} is usable): restore one of them, "
+        f"or begin again in another folder"
+    )
 
 
 def hold(folder: Path, step: int, into: Path) -> bool:

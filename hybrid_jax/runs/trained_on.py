@@ -49,11 +49,11 @@ def read_trained_on(path: Path, steps: int) -> TrainedOn | None:
     if not path.is_file():
         return None
     trained_on = TrainedOn(steps, skipped=read_skips(path.parent).before(steps))
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if line.endswith("\n"):
+            if line.endswith(b"\n"):
                 try:
-                    _count(trained_on, _mapping(read_line(line)))
+                    _count(trained_on, _mapping(read_line(line.decode())))
                 except (ValueError, LookupError, TypeError, AttributeError) as error:
                     reason = f"{type(error).__name__}: {error}"
                     raise DataError(f"{path}, line {number}: not a step's record ({reason}): restore it") from None

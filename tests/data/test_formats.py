@@ -253,6 +253,9 @@ def test_a_query_without_a_positive_has_no_passage() -> None:
     for record, negatives in ((BGE | {"pos": []}, 2), (TEVATRON | {"positive_passages": []}, 1)):
         (row,) = rows("tevatron", record, lang="en")
         assert (row.query, row.passage, len(row.negatives)) == ("Who?", None, negatives)
+    repairs = Repairs()
+    assert rows("tevatron", BGE | {"query": "", "pos": []}, lang="en", repairs=repairs) == []
+    assert "1 rows with neither query nor passage left out" in repairs.summary()
 
 
 def test_triplets_are_sentence_transformers_rows() -> None:

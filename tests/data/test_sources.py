@@ -268,6 +268,8 @@ def test_a_fingerprint_changes_with_the_bytes_and_not_with_the_folder(tmp_path: 
     same, other = fingerprint(config(copy)), fingerprint(config(changed))
     assert fingerprint(config(first)) == same != other
     assert json.loads(json.dumps(same)) == same
+    before, after = fingerprint(config(f"demo,{first}")), fingerprint(config(f"{first},demo"))
+    assert before != after  # rows are read in this order, and records are numbered in it
 
 
 def test_the_demo_corpus_is_a_dataset() -> None:

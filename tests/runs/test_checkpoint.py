@@ -116,7 +116,7 @@ def test_nothing_usable_is_an_error(folder: Path, tmp_path: Path):
         restore(folder, like(), pytest.fail, 7)
     for step in (1, 2, 3):
         (folder / str(step) / "metrics" / "metrics").unlink()
-    with pytest.raises(CheckpointError, match=r"none of \[1, 2, 3\] is usable"):
+    with pytest.raises(CheckpointError, match=r"none of \[1, 2, 3\] is usable\): restore one of them"):
         restore(folder, like(), lambda line: None)
 
 

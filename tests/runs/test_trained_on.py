@@ -76,9 +76,10 @@ def test_a_cut_line_does_not_count_and_a_damaged_one_is_named(tmp_path: Path):
         '{"step": 0}\n',
         "[]\n",
         "{\n",
+        "\xff\n",
         json.dumps({"step": 0, **MONO}) + "\n",  # without a checksum
         write_line({"step": 0, **MONO, "query_languages": {"de": "4"}}),
     ):
-        path.write_text(write_line({"step": 0, **MONO}) + damaged)
+        path.write_bytes(write_line({"step": 0, **MONO}).encode() + damaged.encode("latin-1"))
         with pytest.raises(DataError, match=r"metrics.jsonl, line 2: not a step's record .*: restore it"):
             read_trained_on(path, 9)
