@@ -44,6 +44,14 @@ def language_tag(code: str) -> str:
     return "-".join([*filter(None, shortest), *(language.variants or ())])
 
 
+def tag_or_code(code: str) -> str:
+    """`language_tag`, or the code itself where it is of no language that is known."""
+    try:
+        return language_tag(code)
+    except ValueError:
+        return code
+
+
 def base_language(tag: str) -> str:
     """The language of a tag of `language_tag`, without its script, region and variants."""
     return tag.split("-")[0]

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, model_serializer
 
+from hybrid_jax.data.languages import tag_or_code
 from hybrid_jax.disk.arrays import load_arrays, save_arrays
 
 Method = Literal["center", "lir", "shift", "lsar"]
@@ -171,8 +172,10 @@ class Debiaser:
         if languages is None or len(languages) != rows:
             given = "none" if languages is None else len(languages)
             raise DebiasError(f"{self.name} needs the language of each of {rows} vectors, got {given}: give one each")
-        numbers = {name: number for number, name in enumerate(self.languages)}
-        unknown = next((name for name in languages if name not in numbers), None)
+        known = {name: number for number, name in enumerate(self.languages)}
+        tags = {code: tag_or_code(code) for code in set(languages)}  # tasks have codes of their own: "deu_Latn"
+        numbers = {code: known[tag] for code, tag in tags.items() if tag in known}
+        unknown = next((code for code in languages if code not in numbers), None)
         if unknown is not None:
             raise DebiasError(
                 f"{self.name} was not fitted on language {unknown!r} (but on {', '.join(self.languages)}): add texts "

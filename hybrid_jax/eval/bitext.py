@@ -76,7 +76,8 @@ def measure(
         scored[""][pair] = _score(similarity)
         for name, debiasing in (debias or {}).items():
             sides = ((left, left_language), (right, right_language))
-            changed = (debiasing.queries(vectors, [language] * len(vectors)) for vectors, language in sides)
+            # As passages, since shift leaves queries as they are: it would change nothing.
+            changed = (debiasing.passages(vectors, [language] * len(vectors)) for vectors, language in sides)
             scored[name][pair] = _score(similarities(*changed))
         if csls:
             scored[CSLS][pair] = _score(similarity, cross_domain(similarity))

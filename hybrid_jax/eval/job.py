@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hybrid_jax.data.languages import tag_or_code
 from hybrid_jax.data.records import DataError
 from hybrid_jax.debias.methods import Debiaser, Method
 from hybrid_jax.debias.texts import all_texts, fit_all, read_text
@@ -46,8 +48,9 @@ def fit_debiasing(
     """
     if not files:
         raise DataError("--debias needs texts to be fitted on: name some with --debias-text (see docs/debiasing.md)")
-    languages, evaluated = languages_and_texts(opened, all_texts(files))
-    if UNKNOWN_LANGUAGE in languages:
+    codes, evaluated = languages_and_texts(opened, all_texts(files))
+    languages = set(map(tag_or_code, codes))  # as the files' languages are read
+    if UNKNOWN_LANGUAGE in codes:
         raise DataError(
             f"--debias needs the language of every text, and {', '.join(opened)} has texts without: give each line of "
             'its corpus and queries a "lang", or leave --debias out'
@@ -92,7 +95,7 @@ def measure(
             pools.measure(
                 *(encoder, task, variants),
                 store=stores and stores.fill(encoder, task, say),
-                watch=trec and trec.searched,
+                watch=trec and partial(trec.searched, name),
                 cutoffs=cutoffs,
             )
             for task in group

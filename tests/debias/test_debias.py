@@ -220,6 +220,13 @@ def test_only_lsar_is_linear():
         _ = fitted("center").matrix
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_tasks_may_spell_languages_in_their_own_way(method: Method):
+    vectors, actual = texts(1, seed=2)[0], fitted(method)
+    expected = actual.passages(vectors, ["ar", "de", "en", "th"])
+    np.testing.assert_array_equal(actual.passages(vectors, ["arb_Arab", "deu", "eng_Latn", "th-TH"]), expected)
+
+
 @pytest.mark.parametrize("method", ["center", "lir", "shift"])
 def test_an_unknown_language_is_named(method: Method):
     vectors = texts(1, seed=2)[0]

@@ -16,6 +16,8 @@ from hybrid_jax.debias.methods import METHODS
 from hybrid_jax.debias.texts import fit_all, read_text
 from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.load import load
+from hybrid_jax.eval.job import fit_debiasing
+from hybrid_jax.eval.tasks import BitextTask
 
 WORDS = {"de": "Haus Nummer", "en": "house number", "es": "casa número"}
 
@@ -151,6 +153,13 @@ def test_all_methods_are_fitted_on_the_passages_vectors(tiny_run, tmp_path: Path
         assert made[name].facts.text_sha256 == actual.sha256
         assert made[name].facts.model == model_identity(encoder.origin)
     assert made["shift"].facts.pairs == {"de": 64, "es": 64}
+
+
+def test_texts_are_found_for_tasks_that_spell_languages_in_their_own_way(tiny_run, tmp_path: Path):
+    task = BitextTask("flores", {("eng_Latn", "deu_Latn"): (("one", "two"), ("eins", "zwei"))})
+    file = write(tmp_path / "texts.jsonl", plain())
+    made = fit_debiasing(load(tiny_run.folder), ("shift",), [file], 50, {"flores": (task,)})
+    assert made["shift"].languages == ("de", "en")
 
 
 def test_models_have_identities(tiny_run):

@@ -105,6 +105,27 @@ def test_a_task_is_the_mean_of_its_pairs_and_encodes_each_sentence_once():
     assert (result.sentences, result.pairs["en-sw"].sentences) == (8, 4)
 
 
+def test_both_sides_are_debiased_as_passages():
+    """shift leaves queries as they are."""
+
+    class Spy:
+        def __init__(self) -> None:
+            self.languages: list[str] = []
+
+        def passages(self, vectors: np.ndarray, languages: Sequence[str] | None = None) -> np.ndarray:
+            self.languages += set(languages or ())
+            return vectors
+
+        def queries(self, vectors: np.ndarray, languages: Sequence[str] | None = None) -> np.ndarray:
+            raise AssertionError("a sentence is no query")
+
+    spy = Spy()
+    task = BitextTask("made up", {("en", "de"): (("en 0", "en 1"), ("de 0", "de 1"))})
+    found = bitext.measure(Words(), task, {"shift": spy})
+    assert spy.languages == ["en", "de"]
+    assert found["shift"].result["accuracy"] == found[""].result["accuracy"]
+
+
 def test_embeddings_must_have_norm_1():
     with pytest.raises(ValueError, match="right embedding 1 has norm 2"):
         bitext.similarities(np.eye(2, dtype=np.float32), np.diag([1, 2]).astype(np.float32))
