@@ -81,8 +81,18 @@ def load(
     return encoder if truncate_dim is None else truncated(encoder, truncate_dim)
 
 
-def load_untrained(path: Path) -> TextEncoder:
-    """Loads a run's encoder as it was before the first step: random from its seed, or with its pretrained weights."""
+def load_untrained(
+    path: Path,
+    *,
+    query_prompt: str | None = None,
+    passage_prompt: str | None = None,
+    max_length: int | None = None,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+) -> TextEncoder:
+    """Loads a run's encoder as it was before the first step: random from its seed, or with its pretrained weights.
+
+    The options are those of `load`.
+    """
     run = read_run(path)
     mesh = make_mesh(MeshConfig())
     parameters = jax.jit(initialize, static_argnums=0)(run.model, run.seed)
@@ -94,7 +104,9 @@ def load_untrained(path: Path) -> TextEncoder:
             parameters = load_with_new_words(*what, old_tokens(old, run.tokenizer), run.seed)
         else:
             parameters = load_parameters(*what)
-    return TextEncoder(run.tokenizer, run.model, run.rules, parameters, mesh, run.origin.model_copy(update={"step": 0}))
+    origin = run.origin.model_copy(update={"step": 0})
+    encoder = TextEncoder(run.tokenizer, run.model, run.rules, parameters, mesh, origin)
+    return _adjusted(encoder, query_prompt, passage_prompt, max_length, dtype)
 
 
 def load_checkpoint(run: Run, folder: Path, step: int | None, warn: Warn = warnings.warn) -> TextEncoder:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hybrid_jax.debias.methods import Method
     from hybrid_jax.eval.opened import TasksByName
 
+ROWS_PER_SHARD, TEXTS_PER_LANGUAGE = 16_384, 1000
 ALSO = ("figures", "trec", "mteb")
 NOTHING = {
     "figures": "figures show tasks that are ranked in full, and curves of watched runs",
@@ -115,7 +116,7 @@ def main() -> int:
     )
     stores.add_argument("--store-dtype", choices=("float32", "float16", "int8"), default="float32")
     stores.add_argument(
-        "--rows-per-shard", type=int, default=16_384, metavar="N", help="what a kill can lose (default: %(default)s)"
+        "--rows-per-shard", type=int, metavar="N", help=f"what a kill can lose (default: {ROWS_PER_SHARD})"
     )
     add_model(parser)
     debias = parser.add_argument_group("post-hoc debiasing, shown beside the raw figures")
@@ -128,7 +129,7 @@ def main() -> int:
         metavar="FILE",
         help='what to fit them on: JSON lines with "lang" and "text", or training data; what is evaluated is left out',
     )
-    debias.add_argument("--debias-texts-per-language", type=int, default=1000, metavar="N", help="default: %(default)s")
+    debias.add_argument("--debias-texts-per-language", type=int, metavar="N", help=f"default: {TEXTS_PER_LANGUAGE}")
     add_distributed(parser)
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -154,8 +155,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--store-dtype {arguments.store_dtype} is how --stores are kept: name their folder too")
     if arguments.debias_text and not arguments.debias:
         raise ValueError("--debias-text is what --debias is fitted on: name methods too, such as --debias lsar")
-    if arguments.rows_per_shard < 1:
-        raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more")
+    if arguments.rows_per_shard is not None and (arguments.stores is None or arguments.rows_per_shard < 1):
+        raise ValueError(f"--rows-per-shard {arguments.rows_per_shard}: give 1 or more, and the folder of --stores")
+    if arguments.debias_texts_per_language is not None and not arguments.debias:
+        raise ValueError("--debias-texts-per-language is for --debias: name methods too, such as --debias lsar")
     if not leads():
         wait_for_leader()
         load_from_options(arguments).follow()
@@ -164,6 +167,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     opened = job.open_tasks(arguments.tasks, arguments.data_dir, partial(print, flush=True))
     if arguments.cutoffs and not searched(opened):
         raise ValueError("--cutoffs are for searched pools: name one in --tasks, such as beir:FOLDER or miracl_sw")
+    if arguments.stores and not searched(opened):
+        raise ValueError("--stores keeps searched pools: name one in --tasks, such as beir:FOLDER or miracl_sw")
     with leading():
         return _measure(arguments, opened, methods)
 
@@ -184,22 +189,30 @@ def _measure(arguments: argparse.Namespace, opened: "TasksByName", methods: "tup
     if arguments.untrained and jax.process_count() > 1:
         raise ValueError("--untrained is for one process, and this run has several: leave one of the two out")
     encoder = load_from_options(arguments)
-    origin = encoder.origin
+    origin, before = encoder.origin, None
     if arguments.untrained:
         read_config(origin.folder)  # raises where the folder is no run
+        before = load_untrained(
+            origin.folder,
+            query_prompt=arguments.query_prompt,
+            passage_prompt=arguments.passage_prompt,
+            max_length=arguments.max_length,
+            dtype=arguments.compute_dtype,
+        )
     cut = "" if origin.truncate_dim is None else f"-{origin.truncate_dim}"
     name = Path(origin.model_name).name
     out = arguments.out or (origin.folder / f"eval{cut}" if origin.is_run else Path(f"eval-{name}{cut}"))
     debias = {}
     if methods:
         say(f"fitting {', '.join(methods)} on {', '.join(map(str, arguments.debias_text))}")
-        debias = job.fit_debiasing(encoder, methods, arguments.debias_text, arguments.debias_texts_per_language, opened)
+        texts = arguments.debias_texts_per_language or TEXTS_PER_LANGUAGE
+        debias = job.fit_debiasing(encoder, methods, arguments.debias_text, texts, opened)
         say("\n".join(debiaser.summary() for debiaser in debias.values()))
     say(f"evaluating {origin.folder}{f', step {origin.step},' if origin.is_run else ''} on {', '.join(opened)}")
     trec = TrecWriter(out / "trec", tag=origin.name) if "trec" in arguments.also else None
     stores = None
     if arguments.stores:
-        layout = arguments.store_dtype, arguments.rows_per_shard
+        layout = arguments.store_dtype, arguments.rows_per_shard or ROWS_PER_SHARD
         stores = Stores(arguments.stores, embedding_identity(encoder), origin.stated(), *layout)
     warn = partial(print, file=sys.stderr, flush=True)
     evaluation = job.measure(
@@ -214,8 +227,7 @@ def _measure(arguments: argparse.Namespace, opened: "TasksByName", methods: "tup
         warn=warn,
     )
     untrained = None
-    if arguments.untrained:
-        before = load_untrained(origin.folder)
+    if before is not None:
         untrained = job.measure(
             truncated(before, encoder.dim),
             opened,

@@ -159,6 +159,9 @@ def test_options_that_do_nothing_or_cannot_work_are_refused(
         (["--debias", "nothing", "--debias-text", texts], "'nothing' is unknown: choose from center"),
         (["--debias-text", texts], "--debias-text is what --debias is fitted on"),
         (["--store-dtype", "int8"], "--store-dtype int8 is how --stores are kept"),
+        (["--rows-per-shard", "60"], "--rows-per-shard 60: give 1 or more, and the folder of --stores"),
+        (["--stores", tmp_path / "stores"], "--stores keeps searched pools: name one in --tasks"),
+        (["--debias-texts-per-language", "60"], "--debias-texts-per-language is for --debias"),
         (["--tasks", f"pooled:{pool},pooled:{pool}/../pool"], "two tasks are called 'pooled:pool'"),
     ):
         assert run_cli(monkeypatch, *asked, *wrong) == 1

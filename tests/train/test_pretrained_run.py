@@ -90,6 +90,8 @@ def test_two_towers_begin_alike_and_a_new_projection_is_drawn(tmp_path: Path, ti
     config = config_of(tmp_path, FIXTURES / "e5", "--model.tied", "False", "--model.projection_dim", "6")
     train(config, tmp_path / "run")
     before = load_untrained(tmp_path / "run")
+    cut = load_untrained(tmp_path / "run", query_prompt="q: ", max_length=9)
+    assert (cut.rules.query_prompt, cut.rules.max_query_length, cut.rules.max_passage_length) == ("q: ", 9, 9)
     assert before.dim == 6
     towers = [
         before.parameters[f"{side}_tower"]["encoder"]["embeddings"]["word"]["embedding"]
