@@ -30,7 +30,10 @@ BELOW: Mapping[str, set[str]] = {
 }
 """What each room may import, besides itself."""
 ALSO = {
-    "export": {"eval.report.schema", "eval.report.scores", "eval.report.rows", "eval.measures.catalogue"},
+    "export": {
+        *("eval.report.schema", "eval.report.scores", "eval.report.rows", "eval.measures.catalogue"),
+        "eval.languages",
+    },
     "train/teacher.py": {"embed.store"},
     "train/heldout_retrieval.py": {
         "eval.measures.catalogue",

@@ -35,7 +35,7 @@ Lists = Mapping[str, TopK]
 
 @dataclass
 class SearchResults:
-    """What the searches of one corpus results."""
+    """What the searches of one corpus found."""
 
     lists: dict[str, Lists]
     """{variant: its lists}; "" is the model itself."""

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from hybrid_jax.data.schedule import KINDS
 from hybrid_jax.disk.tables import escape_markdown, markdown_table
 from hybrid_jax.embed.origin import Origin
+from hybrid_jax.eval.languages import identity
 from hybrid_jax.export import settings
 from hybrid_jax.export.elsewhere import differences
 from hybrid_jax.export.folder import Plan
@@ -202,7 +203,8 @@ def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -
         yield "What it was trained on is not known to the tool that converted it: see the original's own card."
     if trained_on is not None and (languages := trained_on.languages):
         yield f"Trained on {len(languages)} languages ({', '.join(languages)}): this run saw no others."
-        if results is not None and (unseen := [lang for lang in results.languages if lang not in languages]):
+        seen = set(map(identity, languages))
+        if results is not None and (unseen := [code for code in results.languages if identity(code) not in seen]):
             yield f"Evaluated without training data in: {', '.join(unseen)}."
     if trained_on is not None and trained_on.logged + trained_on.skipped < trained_on.steps:
         logged, steps = f"{trained_on.logged:,}", f"{trained_on.steps:,}"

@@ -21,7 +21,7 @@ def find_folder(path_or_id: str | Path) -> Path:
     refuse_address(path_or_id)
     path = Path(path_or_id).expanduser()
     if path.is_dir():
-        return path
+        return path if path.name not in ("", "..") else path.resolve()  # "." has no name to call the model by
     name = str(path_or_id)
     hint = nearest_folder(path)
     if path.exists() or not _HUB_ID.fullmatch(name):

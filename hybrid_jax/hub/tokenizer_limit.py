@@ -54,6 +54,9 @@ def tokenizer_limit(transformer: Path) -> int | None:
     limit = content.get("model_max_length", content.get("max_len"))
     if limit is None:
         return None
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 3 or limit != int(limit):
+    number = not isinstance(limit, bool) and isinstance(limit, int | float)
+    if number and limit >= _NO_LIMIT:
+        return None
+    if not number or not limit >= 3 or limit != int(limit):
         raise PretrainedError(f"{path}: model_max_length = {limit!r}: expected a whole number from 3")
-    return int(limit) if limit < _NO_LIMIT else None
+    return int(limit)

@@ -16,6 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from hybrid_jax.embed.load import load
+from hybrid_jax.hub.find import find_folder
 from hybrid_jax.hub.weights import PretrainedError, load_tower, open_pretrained
 from hybrid_jax.model.bert.encoder import BertConfig
 from hybrid_jax.model.modernbert.encoder import ModernBertConfig
@@ -255,6 +256,12 @@ def test_what_is_no_folder_is_looked_for_on_the_hub_and_says_so():
         load("nobody/nothing-of-this-name")
     with pytest.raises(PretrainedError, match="no folder /no/such/place: give the folder of a run or a model"):
         load("/no/such/place")
+
+
+def test_the_current_folder_has_a_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(FIXTURES / "minilm")
+    assert find_folder(".").name == "minilm"
+    assert find_folder("..").name == FIXTURES.name
 
 
 def test_the_hubs_cache_serves_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -157,6 +157,16 @@ def test_the_first_file_of_limits_that_is_not_empty_counts(labse: Path):
     (labse / "sentence_bert_config.json").write_text('{"max_seq_length": null}')
     edited(labse, "tokenizer_config.json", model_max_length=13)
     assert (open_pretrained(labse).max_length, open_pretrained(labse).lower_case) == (13, False)
+    unlimited = []
+    for none in (None, 1e30, float("inf")):
+        edited(labse, "tokenizer_config.json", model_max_length=none)
+        unlimited.append(open_pretrained(labse).max_length)
+    assert unlimited == [unlimited[0]] * 3
+    for bad in (float("nan"), 2, 8.5, True):
+        edited(labse, "tokenizer_config.json", model_max_length=bad)
+        with pytest.raises(PretrainedError, match=r"model_max_length = .*: expected a whole number from 3"):
+            open_pretrained(labse)
+    edited(labse, "tokenizer_config.json", model_max_length=13)
     for bad in ("8", 8.5, True, 0):
         edited(labse, "sentence_bert_config.json", max_seq_length=bad)
         with pytest.raises(PretrainedError, match=r"max_seq_length = .*: expected a whole number from 3, or null"):

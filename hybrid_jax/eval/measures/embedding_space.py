@@ -17,7 +17,7 @@ from hybrid_jax.search.scores import on_grid
 def held_out(parallel: Int[np.ndarray, " rows"], *, test_fraction: float, seed: int) -> Bool[np.ndarray, " rows"]:
     """Which rows are for testing: a random `test_fraction` of the sets of translations.
 
-    Rows with the same number in `parallel` are translations of each other, and are drawn covariance.
+    Rows with the same number in `parallel` are translations of each other, and are drawn together.
     """
     numbers = np.unique(parallel)
     drawn = np.random.default_rng(seed).permutation(numbers)[: round(test_fraction * len(numbers))]

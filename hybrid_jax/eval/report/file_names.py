@@ -12,11 +12,15 @@ class FileNames:
     def __init__(self) -> None:
         self._keys: dict[str, str] = {}
 
-    def of(self, key: str) -> str:
-        """The key's name, the same at every call; of two keys that would share one, the later gets a number."""
+    def of(self, key: str, group: str = "") -> str:
+        """The key's name, the same at every call; of two keys that would share one, the later gets a number.
+
+        Equal keys of different groups are two keys.
+        """
+        whole = f"{group}\n{key}"
         plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", key).strip("-.") or "task"
         name, number = plain, 1
-        while self._keys.setdefault(name.casefold(), key) != key:
+        while self._keys.setdefault(name.casefold(), whole) != whole:
             number += 1
             name = f"{plain}-{number}"
         return name

@@ -203,8 +203,10 @@ def _figures(metrics: Mapping[str, Metric], value: Callable[[str], float | None]
 def _sides(pair: str, task: str) -> tuple[str, str] | None:
     """The languages of a pair as mteb's subset names them; None where mteb has no such language."""
     if task != "NTREXBitextMining":
-        left, _, right = pair.partition("-")
-        return left, right
+        parts = pair.split("-")
+        splits = [("-".join(parts[:place]), "-".join(parts[place:])) for place in range(1, len(parts))]
+        known = [split for split in splits if all(map(language, split))]  # codes may have a "-" themselves: "zh-Hant"
+        return (known or splits)[0]
     named = []
     for code in (pair[:3], pair[4:]):  # "eng-zho-CN"
         iso, _, rest = code.partition("-")

@@ -222,7 +222,7 @@ class CurveSettings(Frozen):
     metric: str
     """The figure that names the best step."""
     tasks: tuple[str, ...]
-    """As given on the command line, sorted."""
+    """Their keys in report.json, sorted."""
     data_sha256: str
     """Of the tasks' files."""
     run_sha256: str

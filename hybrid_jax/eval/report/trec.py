@@ -59,10 +59,11 @@ class TrecWriter:
         judged = ((queries[query], candidates[answer], 1) for query, answer in task.relevance.tolist())
         self._write(self._names.of(key), best, judged)
 
-    def searched(self, task: SearchTask, run: Run) -> None:
+    def searched(self, key: str, task: SearchTask, run: Run) -> None:
         """Writes the run of a searched pool, {query id: [(candidate id, score), ...]}, named by its task.
 
-        Candidates are in the order that `metrics.judge` scores. MIRACL has a task per language.
+        `key` is what report.json calls it, or the pools that it is one of: MIRACL has a task per language. Candidates
+        are in the order that `metrics.judge` scores.
         """
         best = ((_escaped(query), *_best_first(run[query])) for query in run)
         judged = (
@@ -70,7 +71,7 @@ class TrecWriter:
             for query, graded in task.qrels.items()
             for candidate, grade in graded.items()
         )
-        self._write(self._names.of(task.name), best, judged)
+        self._write(self._names.of(task.name, key), best, judged)
 
     def _write(
         self,

@@ -122,7 +122,7 @@ def _watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure,
     settings = CurveSettings(
         metric=metric,
         tasks=tuple(sorted(tasks)),
-        data_sha256=_digest({task.name: dict(task.sources) for group in tasks.values() for task in group}),
+        data_sha256=_digest({key: {task.name: dict(task.sources) for task in group} for key, group in tasks.items()}),
         run_sha256=sha256((options.run / "config.yaml").read_bytes()).hexdigest(),
     )
     with Curve(_curve_path(options.run), settings) as curve:

@@ -156,8 +156,8 @@ def _check(written: CurveSettings, requested: CurveSettings, path: Path) -> None
     if written.data_sha256 != requested.data_sha256 and written.tasks == requested.tasks:
         raise CurveError(f"{path} was measured on other files of {', '.join(written.tasks)}: use those, {restart}")
     if written != requested:
-        options = [f"--tasks {','.join(each.tasks)} --metric {each.metric}" for each in (written, requested)]
-        raise CurveError(f"{path} was made with {options[0]}, not with {options[1]}: use the same, {restart}")
+        made = [f"{', '.join(each.tasks)} by {each.metric}" for each in (written, requested)]
+        raise CurveError(f"{path} is of {made[0]}, not of {made[1]}: give the same --tasks and --metric, {restart}")
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

@@ -67,6 +67,19 @@ def test_what_mteb_has_stands_under_mtebs_names(report, tmp_path):
         ]
 
 
+def test_a_pair_is_divided_between_its_languages(tmp_path):
+    write(tmp_path, made_up_report({"bitext:news": ["zh-Hant-en", "en-pt-PT"]}))
+    [task] = [name for name, content in read(tmp_path).items() if "news" in name and "scores" in content]
+    [split] = read(tmp_path)[task]["scores"]
+    found = {subset: row["languages"] for subset, row in rows(read(tmp_path), task, split).items()}
+    assert found == {
+        "zh-Hant-en": ["zho-Hant", "eng-Latn"],
+        "en-zh-Hant": ["eng-Latn", "zho-Hant"],
+        "en-pt-PT": ["eng-Latn", "por-Latn"],
+        "pt-PT-en": ["por-Latn", "eng-Latn"],
+    }
+
+
 def test_bitext_has_both_directions_where_mteb_has_them(report, tmp_path):
     write(tmp_path, report)
     found = read(tmp_path)

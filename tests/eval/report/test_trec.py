@@ -148,7 +148,11 @@ def test_a_searched_pool_scores_as_its_result_says(tmp_path):
         for query in queries
     }
     writer = TrecWriter(tmp_path, "model")
-    writer.searched(task, actual)
+    writer.searched("beir:pool/test", task, actual)
+    writer.searched("beir:pool/dev", task, {})  # other qrels of the same folder: files of their own
+    assert {path.name for path in writer.paths} == {
+        f"pool{n}.{kind}.gz" for n in ("", "-2") for kind in ("run", "qrels")
+    }
     judged = metrics.judge(actual, task.qrels)
     expected = {name: metrics.per_query(judged, metric.values) for name, metric in POOLS.items()}
     measures = {"ndcg@10": ir_measures.nDCG @ 10, "recall@100": ir_measures.R @ 100, "map@100": ir_measures.AP @ 100}
@@ -177,6 +181,7 @@ def test_file_names_are_safe_and_never_shared():
         *("xquad_r", "xquad_r-sentence", "xquad_r-sentence-2", "XQUAD_R-2", "beir-data-my-set", "task", "task-2")
     ]
     assert [names.of(key) for key in keys] == [names.of(key) for key in keys]
+    assert [names.of("pool", group) for group in ("dev", "test", "dev")] == ["pool", "pool-2", "pool"]
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):

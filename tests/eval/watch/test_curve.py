@@ -69,8 +69,11 @@ def test_a_damaged_line_is_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tasks": ("xquad_r",)}, r"was made with --tasks demo --metric \S+, not with --tasks xquad_r --metric"),
-        ({"metric": "demo.mrr.multilingual"}, r"not with --tasks demo --metric demo.mrr.multilingual: use the same"),
+        ({"tasks": ("xquad_r",)}, r"is of demo by \S+, not of xquad_r by \S+: give the same --tasks and --metric"),
+        (
+            {"metric": "demo.mrr.multilingual"},
+            r"not of demo by demo.mrr.multilingual: give the same --tasks and --metric",
+        ),
         ({"data_sha256": "e" * 64}, "was measured on other files of demo"),
         ({"run_sha256": "s" * 64}, "is of a run with another config.yaml"),
     ],

@@ -131,7 +131,7 @@ def test_a_complete_curve_is_not_measured_again_nor_by_another_metric(run: Path,
     assert (run / "eval" / "curve.jsonl").read_bytes() == before
     assert "going on: the best of 4 evaluated steps is" in capsys.readouterr().out
     assert watched(run, measured, "--metric", "parallel.rank_distance") == 1
-    assert f"was made with --tasks parallel --metric {METRIC}, not with" in capsys.readouterr().err
+    assert f"is of parallel by {METRIC}, not of" in capsys.readouterr().err
     assert (run / "eval" / "curve.jsonl").read_bytes() == before
 
 
