@@ -75,4 +75,7 @@ def difference(results: Results, origin: Origin) -> str | None:
         evaluated, exported = stated.get(name), origin.stated().get(name)
         if evaluated != exported:
             return name if name == "config" else f"{name} {evaluated} instead of {exported}"
+    texts = stated.get("texts")  # which a watched run's reports do not state
+    if texts is not None and texts != origin.stated().get("texts"):
+        return "other prompts or length limits"
     return None

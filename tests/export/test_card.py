@@ -153,6 +153,8 @@ def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: Repo
     results = read_results(path)
     assert difference(results, encoder.origin) is None
     assert difference(results, encoder.origin.model_copy(update={"step": 20})) == "step 80 instead of 20"
+    cut = load(tiny_run.folder, max_length=8).origin
+    assert difference(results, cut) == "other prompts or length limits"
     card = written(encoder, results=results, trained_on=read_trained_on(tiny_run.folder / "metrics.jsonl", 80))
     means = report.tasks["small|task"].means("map")
     [shown] = [row for row in cells(card, "task") if row[1] == "mAP"]
