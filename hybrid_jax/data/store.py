@@ -108,7 +108,8 @@ class Store:
     def held_out(self, fraction: float) -> np.ndarray:
         """bool[records]: a share of the records, chosen by hash, for the held-out loss.
 
-        Whole groups are chosen, so that no held-out passage is in the training data in another record or language.
+        Whole groups are chosen, so that no held-out passage is in the training data of this dataset in another record
+        or language. Other datasets may have it.
         """
         hashes = np.load(self.folder / "record_hash.npy")
         group = np.where(self.record_group >= 0, self.record_group, len(self.texts) + np.arange(len(hashes)))
