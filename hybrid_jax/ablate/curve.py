@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from hybrid_jax.eval.languages import identity, language
 
 DATASETS = "data.datasets"
 AXIS = "languages"
+Pair = tuple[str, str]
+"""A query's and a candidate's language."""
 ONE_LANGUAGE = {"monolingual", "same_language"}
 
 
@@ -78,23 +80,52 @@ GROUPS = tuple(
 """Pairs of a query's and a candidate's language: was the arm trained on them, and are they in the same script?"""
 
 
-def pair_means(sweep: Sweep, task: str) -> dict[str, dict[str, float | None]]:
-    """{arm of a curve: {group of GROUPS: cross-lingual mAP}}: the mean over the runs' means over pairs of languages.
+class PairMean(NamedTuple):
+    """Cross-lingual mAP, the mean over pairs of languages and over runs."""
 
-    Every pair of languages counts once, however many queries it has. None where no pair is in a group.
+    mean: float
+    baseline: float | None
+    """That of the arm's baseline on the same pairs; None of a baseline, or where it has no run."""
+
+
+def pair_means(sweep: Sweep, task: str) -> dict[str, dict[str, PairMean | None]]:
+    """{arm of a curve: {group of GROUPS: its mean}}, None where no pair is in a group.
+
+    Every pair of languages counts once, however many queries it has. The pairs of a group change with the languages
+    that an arm was trained on, so arms compare by their baseline on the same pairs.
     """
-    means: dict[str, dict[str, float | None]] = {}
+    baselines = {arm: baseline for baseline in sweep.plan.baselines for arm in sweep.plan.tested(baseline)}
+    values = {arm: _by_pair(sweep, arm, task) for arm in sweep.runs}
+    means: dict[str, dict[str, PairMean | None]] = {}
     for arm in sweep.arms:
         trained = trained_languages(arm)
         if trained is None:
             continue
-        of_groups: dict[str, list[float]] = {group: [] for group in GROUPS}
-        for run in sweep.runs[arm.name]:
-            table = run.tables[task]
-            for one, other, values in _pairs(table.languages, table.candidate_languages, table.cross_lingual["map"]):
-                of_groups[_group(one, other, trained)].append(float(np.nanmean(values)))
-        means[arm.name] = {group: float(np.mean(values)) if values else None for group, values in of_groups.items()}
+        of_baseline = values.get(baselines.get(arm.name, ""))
+        of_groups: dict[str, list[Pair]] = {group: [] for group in GROUPS}
+        for pair in values[arm.name]:
+            of_groups[_group(*pair, trained)].append(pair)
+        means[arm.name] = {
+            group: PairMean(_mean(values[arm.name], pairs), of_baseline and _mean(of_baseline, pairs))
+            if pairs
+            else None
+            for group, pairs in of_groups.items()
+        }
     return means
+
+
+def _by_pair(sweep: Sweep, arm: str, task: str) -> dict[Pair, float]:
+    """The mean over an arm's runs of each pair of different languages, a query's and a candidate's."""
+    of_runs: dict[Pair, list[float]] = {}
+    for run in sweep.runs[arm]:
+        table = run.tables[task]
+        for one, other, values in _pairs(table.languages, table.candidate_languages, table.cross_lingual["map"]):
+            of_runs.setdefault((one, other), []).append(float(np.nanmean(values)))
+    return {pair: float(np.mean(values)) for pair, values in of_runs.items()}
+
+
+def _mean(values: Mapping[Pair, float], pairs: Sequence[Pair]) -> float:
+    return float(np.mean([values[pair] for pair in pairs]))
 
 
 def _ordered(order: str, datasets: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -158,10 +158,18 @@ def _estimates(sweep: Sweep, statistics: Statistics, task: str, kind: Kind) -> d
     return {"header": [findings.figure_label(figure) for figure in columns], "rows": by_arm}
 
 
-def _pairs(sweep: Sweep, task: str) -> dict[str, list[str]]:
-    """{arm of a languages curve: cross-lingual mAP of each of `curve.GROUPS`}."""
-    means = curve.pair_means(sweep, task)
-    return {arm: [rows.amount("map", by_group[group]) for group in curve.GROUPS] for arm, by_group in means.items()}
+def _pairs(sweep: Sweep, task: str) -> dict[str, list[tuple[str, str]]]:
+    """{arm of a languages curve: cross-lingual mAP of each of `curve.GROUPS`, and its baseline's on the same pairs}."""
+    return {
+        arm: [_beside(by_group[group]) for group in curve.GROUPS]
+        for arm, by_group in curve.pair_means(sweep, task).items()
+    }
+
+
+def _beside(pairs: curve.PairMean | None) -> tuple[str, str]:
+    if pairs is None:
+        return rows.amount("map", None), ""
+    return rows.amount("map", pairs.mean), "" if pairs.baseline is None else rows.amount("map", pairs.baseline)
 
 
 def _cell(figure: Figure, value: Any) -> tuple[str, str]:

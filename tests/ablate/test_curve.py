@@ -1,5 +1,6 @@
 """The languages curve: arms that grow by typological distance, and their scores on seen and unseen languages."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -131,29 +132,35 @@ def test_pairs_are_apart_by_what_was_seen_and_by_script(tmp_path: Path):
     write_plan(folder, made_up_plan(arms, (0, 1)))
     sweep = read_sweep(folder)
     means = pair_means(sweep, "records")
-    tables = [run.tables["records"] for run in sweep.runs["languages=2"]]
 
-    def expected(*pairs: tuple[str, str]) -> float:
+    def expected(arm: str, *pairs: tuple[str, str]) -> float:
         of_pairs = [
             table.cross_lingual["map"][np.array(table.languages) == one, table.candidate_languages.index(other)].mean()
-            for table in tables
+            for table in (run.tables["records"] for run in sweep.runs[arm])
             for one, other in pairs
         ]
         return float(np.mean(of_pairs))
 
-    two = means["languages=2"]
-    assert two["both seen, same script"] == pytest.approx(expected(("de", "en"), ("en", "de")))
-    assert two["one seen, another script"] == pytest.approx(
-        expected(("de", "th"), ("th", "de"), ("en", "th"), ("th", "en"))
+    # The baseline is the first arm; below the other's mean is the baseline's on the same pairs.
+    two, three = means["languages=2"], means["languages=3"]
+    both, one = (("de", "en"), ("en", "de")), (("de", "th"), ("th", "de"), ("en", "th"), ("th", "en"))
+    assert two["both seen, same script"] == (pytest.approx(expected("languages=2", *both)), None)
+    assert two["one seen, another script"] == (pytest.approx(expected("languages=2", *one)), None)
+    assert three["both seen, same script"] == (
+        pytest.approx(expected("languages=3", *both)),
+        pytest.approx(expected("languages=2", *both)),
+    )
+    assert three["both seen, another script"] == (
+        pytest.approx(expected("languages=3", *one)),
+        pytest.approx(expected("languages=2", *one)),
     )
     assert {group for group, value in two.items() if value is None} == set(GROUPS) - {
         "both seen, same script",
         "one seen, another script",
     }
-    assert means["languages=3"]["both seen, another script"] is not None
     page = write_page(folder).read_text(encoding="utf-8")
     assert "By pair of languages: cross-lingual mAP" in page
-    shown = f"{two['both seen, same script']:.4f}".removeprefix("0")
-    assert f"<td>{shown}</td>" in page or f"<td>0{shown}</td>" in page
+    shown, below = (re.escape(f"{value:.4f}") for value in three["both seen, same script"] or ())
+    assert re.search(f"<td>{shown}<small>{below}</small></td>", page)
     write_plan(folder, made_up_plan([made_up_arm(arm.name) for arm in arms], (0, 1)))
     assert pair_means(read_sweep(folder), "records") == {}
