@@ -26,6 +26,14 @@ ROWS = [
 ]
 
 
+AS_FROM_A_TERMINAL = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("hybrid_jax.eval", run_name="__main__", alter_sys=True)
+"""
+"""The evaluation, to which Ctrl-C means something where the tests run in the background, too, and it is ignored."""
+
+
 @pytest.fixture(autouse=True)
 def usual_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "keep_freed_memory", lambda: None)  # it would change the whole test process
@@ -108,9 +116,9 @@ def test_a_command_that_stopped_goes_on_where_it_was(tiny_run, tmp_path: Path, c
 
 
 def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tiny_run, tmp_path: Path):
-    rows = [{"_id": str(number), "text": f"tree {number} Fluss"} for number in range(10_000)]
+    rows = [{"_id": str(number), "text": f"tree {number} Fluss"} for number in range(20_000)]
     corpus, out = write_corpus(tmp_path / "corpus.jsonl", rows), tmp_path / "store"
-    command = [sys.executable, "-m", "hybrid_jax.eval", "embed", "--ckpt", str(tiny_run.folder), "--out", str(out)]
+    command = [sys.executable, "-c", AS_FROM_A_TERMINAL, "embed", "--ckpt", str(tiny_run.folder), "--out", str(out)]
     command += ["--corpus", str(corpus), "--rows-per-shard", "64"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -124,4 +132,4 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tiny_run, tmp_path: Pat
     assert said == "stopped; the same command goes on with the shard that it was at\n"
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert len(EmbeddingStore(out)) == 10_000
+    assert len(EmbeddingStore(out)) == 20_000
