@@ -106,7 +106,7 @@ def pair_means(sweep: Sweep, task: str) -> dict[str, dict[str, PairMean | None]]
         for pair in values[arm.name]:
             of_groups[_group(*pair, trained)].append(pair)
         means[arm.name] = {
-            group: PairMean(_mean(values[arm.name], pairs), of_baseline and _mean(of_baseline, pairs))
+            group: PairMean(_mean(values[arm.name], pairs), None if of_baseline is None else _mean(of_baseline, pairs))
             if pairs
             else None
             for group, pairs in of_groups.items()
