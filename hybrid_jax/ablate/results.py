@@ -64,7 +64,7 @@ class Sweep:
 
     @property
     def tasks_of_some(self) -> tuple[str, ...]:
-        """The keys of such tasks that some runs have and others lack."""
+        """The keys of tasks ranked in full that some runs have and others lack."""
         return tuple(dict.fromkeys(key for keys in self._ranked() for key in keys if key not in self.tasks))
 
     def _ranked(self) -> list[list[str]]:

@@ -172,9 +172,9 @@ class Debiaser:
         if languages is None or len(languages) != rows:
             given = "none" if languages is None else len(languages)
             raise DebiasError(f"{self.name} needs the language of each of {rows} vectors, got {given}: give one each")
-        known = {name: number for number, name in enumerate(self.languages)}
+        fitted = {language: number for number, language in enumerate(self.languages)}
         tags = {code: tag_or_code(code) for code in set(languages)}  # tasks have codes of their own: "deu_Latn"
-        numbers = {code: known[tag] for code, tag in tags.items() if tag in known}
+        numbers = {code: fitted[tag] for code, tag in tags.items() if tag in fitted}
         unknown = next((code for code in languages if code not in numbers), None)
         if unknown is not None:
             raise DebiasError(

@@ -205,8 +205,9 @@ def _sides(pair: str, task: str) -> tuple[str, str] | None:
     if task != "NTREXBitextMining":
         parts = pair.split("-")
         splits = [("-".join(parts[:place]), "-".join(parts[place:])) for place in range(1, len(parts))]
-        known = [split for split in splits if all(map(language, split))]  # codes may have a "-" themselves: "zh-Hant"
-        return (known or splits)[0]
+        # A code may have a "-" itself, as in "zh-Hant-en".
+        of_two_languages = [split for split in splits if all(map(language, split))]
+        return (of_two_languages or splits)[0]
     named = []
     for code in (pair[:3], pair[4:]):  # "eng-zho-CN"
         iso, _, rest = code.partition("-")
