@@ -16,8 +16,9 @@ from hybrid_jax.runtime.program import program
 DESCRIPTION = """Trains and evaluates a config with a few fields varied: every arm with every seed, at equal budgets.
 
 Runs are ordinary run folders in WORKDIR/runs/ARM/seed-S. Finished ones are skipped and interrupted ones resumed when
-the command is given again, and workers on other machines that share the folder join with the same command, or with
---workdir alone. Any field of the config can be set for all arms, its value as YAML: --steps 400.
+the command is given again, with more arms or seeds if you like, and workers on other machines that share the folder
+join with the same command, or with --workdir alone. Any field of the config can be set for all arms, its value as
+YAML: --steps 400.
 
 arms that have names:
 """
@@ -119,7 +120,10 @@ def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
         raise ValueError(f"{sweep} holds no sweep: give --config and --grid or --arms, or --sweep (see --help)")
     if arguments.dry_run:
         return 0
-    failed = [] if arguments.page_only else _work(sweep, plan, arguments)
+    if arguments.page_only:
+        failed = []
+    else:
+        plan, failed = _work(sweep, plan, arguments)
     _conclude(sweep, plan)
     return 1 if failed else 0
 
@@ -172,7 +176,7 @@ def _planned(sweep_request: Request, arguments: argparse.Namespace) -> Plan:
     words = [word for word in sys.argv[1:] if word != "--dry-run"]
     planned = planning.make_plan(sweep_request, f"python -m hybrid_jax.ablate {shlex.join(words)}")
     plan, configs = planned
-    planning.check_same(arguments.workdir, plan)
+    planning.check_continues(arguments.workdir, plan)
     counts = {name: pairs(planning.fields_of(config)) for name, config in configs.items()}
     number = len(runs(arguments.workdir, plan))
     arms, seeds = len(plan.arms), len(plan.seeds)
@@ -185,7 +189,7 @@ def _planned(sweep_request: Request, arguments: argparse.Namespace) -> Plan:
         return plan
     planning.write(arguments.workdir, planned)
     sys.stdout.flush()
-    return read_plan(arguments.workdir) or plan  # with the command that made it, and what was found to be unequal
+    return read_plan(arguments.workdir) or plan  # with the command that made it
 
 
 def _say_time(plan: Plan, pairs: dict[str, int], data_dir: Path | None) -> None:
@@ -202,26 +206,33 @@ def _say_time(plan: Plan, pairs: dict[str, int], data_dir: Path | None) -> None:
     print(f"estimated: {clock(seconds)} by one worker at this speed")
 
 
-def _work(sweep: Path, plan: Plan, arguments: argparse.Namespace) -> list[Any]:
+def _work(sweep: Path, plan: Plan, arguments: argparse.Namespace) -> tuple[Plan, list[Any]]:
+    """Does the runs of the plan, and those that others add to it meanwhile. Returns the last plan, and what failed."""
     from hybrid_jax.ablate.leakage import require_clean
     from hybrid_jax.ablate.phases import debias_files
     from hybrid_jax.ablate.progress import Progress
     from hybrid_jax.ablate.worker import work
 
-    debias_files(plan)  # a file that is missing is said now, not after the first training
-    line = require_clean(sweep, plan, arguments.data_dir, arguments.allow_leakage)
-    if line is not None:
-        print(line, flush=True)
-    with Progress(runs(sweep, plan)) as progress:
-        return work(sweep, plan, arguments.data_dir, progress)
+    while True:
+        debias_files(plan)  # a file that is missing is said now, not after the first training
+        line = require_clean(sweep, plan, arguments.data_dir, arguments.allow_leakage)
+        if line is not None:
+            print(line, flush=True)
+        with Progress(runs(sweep, plan)) as progress:
+            failed = work(sweep, plan, arguments.data_dir, progress)
+        now = read_plan(sweep) or plan
+        if now == plan:
+            return plan, failed
+        plan = now
+        print(f"the sweep has changed: {len(runs(sweep, plan))} runs, by {plan.command}", flush=True)
 
 
 def _conclude(sweep: Path, plan: Plan) -> None:
     """Says what the sweep has, finished or not."""
-    from hybrid_jax.ablate.summary import closing_lines, record_measured
+    from hybrid_jax.ablate.budget import found_unequal
+    from hybrid_jax.ablate.summary import closing_lines
 
-    plan = record_measured(sweep, plan)
-    for sentence in plan.unequal:
+    for sentence in (*plan.unequal, *found_unequal(sweep, plan)):
         print(f"not equal: {sentence}")
     print("\n".join(closing_lines(sweep, plan)), flush=True)
     if any(run.finished for run in runs(sweep, plan)):

@@ -6,9 +6,10 @@ that leaves the budget as it is (FREE), or one that makes arms unequal, which is
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from hybrid_jax.ablate.folder import Cost
+from hybrid_jax.ablate.folder import Cost, Plan, read_cost, runs
 
 FREE = (
     "loss",
@@ -83,6 +84,16 @@ def unequal(configs: Mapping[str, Fields]) -> list[str]:
             "order in every arm of a seed, but not at the same steps."
         )
     return sentences
+
+
+def found_unequal(sweep: Path, plan: Plan) -> list[str]:
+    """Sentences on what the sweep's finished runs were found to have had unequal, from their costs and run.json."""
+    finished = [(run, cost) for run in runs(sweep, plan) if (cost := read_cost(run)) is not None]
+    costs: dict[str, list[Cost]] = {}
+    for run, cost in finished:
+        costs.setdefault(run.arm, []).append(cost)
+    texts = {run.name: json.loads((run.folder / "run.json").read_text(encoding="utf-8"))["data"] for run, _ in finished}
+    return measured(costs, texts)
 
 
 def measured(costs: Mapping[str, Sequence[Cost]], texts: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -36,7 +36,7 @@ def not_supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Se
         *_missing(sweep),
         *_open(sweep, statistics),
         *_seeds(sweep),
-        *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.plan.unequal),
+        *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.unequal),
         *_costs(sweep),
         *_left_out(sweep, statistics),
         *_limits(sweep, statistics, changes),

@@ -46,9 +46,9 @@ class Plan(BaseModel):
     """The files that it is fitted on, as requested."""
     skip_bad_rows: bool
     unequal: list[str]
-    """Sentences: what is not equal between the arms, besides what the sweep varies."""
+    """Sentences: what is not equal between the arms' configs, besides what the sweep varies."""
     command: str
-    """The command that made the sweep."""
+    """The command that made the sweep, or the last one that added to it."""
 
     @model_validator(mode="after")
     def _check_baseline(self) -> "Plan":

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hybrid_jax.ablate.arms import ALPHA, WEIGHTS, Arm, ArmError, arms
 from hybrid_jax.ablate.budget import unequal
 from hybrid_jax.ablate.curve import DATASETS, crossed, curve_arms
-from hybrid_jax.ablate.folder import CONFIG, PLAN, Plan, SweepError, read_plan, runs, write_plan
+from hybrid_jax.ablate.folder import CONFIG, LEAKAGE, PLAN, Plan, SweepError, read_plan, runs, write_plan
 from hybrid_jax.ablate.request import Request, RequestError
 from hybrid_jax.config import Config, ConfigError, dump_config, flat, load_config
 from hybrid_jax.debias.methods import parse_methods
@@ -74,13 +74,13 @@ def make_plan(sweep_request: Request, command: str) -> Planned:
 
 
 def write(sweep: Path, planned: Planned) -> None:
-    """Writes the plan and each run's config.yaml where it is missing, or finds that the folder has this plan.
+    """Writes the plan and each run's config.yaml where it is missing, unless the folder has this plan already.
 
-    Raises SweepError when the folder has another plan, files but no sweep, or a run with another config; then nothing
-    is written.
+    A plan that adds arms or seeds to the folder's, or has another baseline, replaces it. Raises SweepError when the
+    folder has another plan, files but no sweep, or a run with another config; then nothing is written.
     """
     plan = planned.plan
-    check_same(sweep, plan)
+    existing = check_continues(sweep, plan)
     texts = {
         run.folder / CONFIG: dump_config(planned.configs[run.arm].model_copy(update={"seed": run.seed}))
         for run in runs(sweep, plan)
@@ -93,12 +93,17 @@ def write(sweep: Path, planned: Planned) -> None:
             )
     for path in missing:
         write_text(path, texts[path])
-    if read_plan(sweep) is None:
+    if existing is None or _identity(existing) != _identity(plan):
+        if existing is not None and len(plan.arms) > len(existing.arms):
+            (sweep / LEAKAGE).unlink(missing_ok=True)  # the new arms may read other text
         write_plan(sweep, plan)
 
 
-def check_same(sweep: Path, plan: Plan) -> None:
-    """Raises SweepError when the folder has another plan, naming each field that differs, or files but no sweep."""
+def check_continues(sweep: Path, plan: Plan) -> Plan | None:
+    """The folder's plan, if `plan` is the same or adds arms or seeds to it; None for a folder without one.
+
+    Raises SweepError when the folder has another plan, naming each field that differs, or files but no sweep.
+    """
     names = [path.name for path in sweep.iterdir()] if sweep.is_dir() else []
     existing = read_plan(sweep)  # after the names: another worker may be writing it
     if existing is None:
@@ -108,16 +113,21 @@ def check_same(sweep: Path, plan: Plan) -> None:
         if other_files or (sweep.exists() and not sweep.is_dir()):
             what = f"holds {other_files[0]}, but no sweep" if other_files else "is no folder"
             raise SweepError(f"{sweep} {what}: choose another --workdir")
-        return
+        return None
     old, new = _identity(existing), _identity(plan)
-    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    added = {f"arms.{arm.name}" for arm in plan.arms} - old.keys() | {"baseline"}
+    for name in ("arms", "seeds"):
+        if set(old[name]) <= set(new[name]):
+            added.add(name)
+    changed = [name for name in {**old, **new} if name not in added and old.get(name) != new.get(name)]
     if changed:
         listed = "; ".join(f"{name}: {old.get(name)} -> {new.get(name)}" for name in changed[:SHOWN])
         more = f"; and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise SweepError(
             f"{sweep} holds another sweep ({listed}{more}): give its own options to go on with it "
-            f"(--workdir {sweep} alone does), or another --workdir"
+            f"(--workdir {sweep} alone does), with more arms and seeds if you like, or another --workdir"
         )
+    return existing
 
 
 def load_alike(path: Path, fields: Mapping[str, Any]) -> Config:
@@ -197,5 +207,5 @@ def _identity(plan: Plan) -> dict[str, Any]:
     """What makes two plans the same, by dotted field: all but the command, and what was found to be unequal."""
     content = plan.model_dump(mode="json", exclude={"command", "unequal", "arms", "seeds", "tasks"})
     arms_by_name = {f"arms.{arm.name}": arm.overrides for arm in plan.arms}
-    lists = {"arms": ", ".join(arm.name for arm in plan.arms), "seeds": plan.seeds, "tasks": plan.tasks}
-    return flat(content) | lists | (arms_by_name)
+    lists = {"arms": [arm.name for arm in plan.arms], "seeds": plan.seeds, "tasks": plan.tasks}
+    return flat(content) | lists | arms_by_name | {"baseline": plan.baseline}

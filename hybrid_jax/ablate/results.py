@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from hybrid_jax.ablate.arms import Arm
+from hybrid_jax.ablate.budget import found_unequal
 from hybrid_jax.ablate.folder import COST, LEAKAGE, PLAN, Cost, Plan, Run, read_cost, read_plan, runs, steps_done
 from hybrid_jax.eval.leakage.result import Leakage, read_leakage
 from hybrid_jax.eval.measures import per_query
@@ -48,6 +49,8 @@ class Sweep:
     runs: Mapping[str, tuple[Evaluated, ...]]
     """The evaluated runs of every arm that has some, in the sweep's order."""
     missing: tuple[Missing, ...]
+    unequal: tuple[str, ...]
+    """Sentences: what is not equal between the arms besides what the sweep varies, by the plan and by the runs."""
     leakage: Leakage | None
     """Whether training had evaluation texts; None where it was not checked, as of a sweep on the demo alone."""
 
@@ -88,9 +91,10 @@ def read_sweep(folder: Path) -> Sweep:
     if len(missing) == len(plan.arms) * len(plan.seeds):
         raise ValueError(f"{folder}: none of its {len(missing)} runs is evaluated yet: finish one first")
     leakage = read_leakage(folder / LEAKAGE) if (folder / LEAKAGE).is_file() else None
+    unequal = (*plan.unequal, *found_unequal(folder, plan))
     plan, evaluated = _with_debiased(folder, plan, evaluated)
     with_runs = {arm: tuple(group) for arm, group in evaluated.items() if group}
-    return Sweep(folder, plan, with_runs, tuple(missing), leakage)
+    return Sweep(folder, plan, with_runs, tuple(missing), unequal, leakage)
 
 
 def _with_debiased(

@@ -4,11 +4,9 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from hybrid_jax.ablate.budget import measured
 from hybrid_jax.ablate.curve import DATASETS, trained_languages
-from hybrid_jax.ablate.folder import Cost, Plan, Run, read_cost, runs, write_plan
+from hybrid_jax.ablate.folder import Plan, Run, runs
 from hybrid_jax.disk.tables import aligned
 
 
@@ -22,20 +20,6 @@ def plan_table(plan: Plan, steps: Mapping[str, int], pairs: Mapping[str, int]) -
         sets = "  ".join(f"{field}={json.dumps(value, ensure_ascii=False)}" for field, value in shown.items())
         rows.append([arm.name, f"{steps[arm.name]:,}", f"{pairs[arm.name]:,}", sets])
     return aligned(rows, left=(0, 3))
-
-
-def record_measured(sweep: Path, plan: Plan) -> Plan:
-    """The plan with what the finished runs were found to have unequal, which is also written to sweep.json."""
-    finished = [(run, cost) for run in runs(sweep, plan) if (cost := read_cost(run)) is not None]
-    costs: dict[str, list[Cost]] = {}
-    for run, cost in finished:
-        costs.setdefault(run.arm, []).append(cost)
-    differences = measured(costs, {run.name: _read(run) for run, _ in finished})
-    planned = [sentence for sentence in plan.unequal if not sentence.startswith(("Mean ", "The runs did not read"))]
-    new = plan.model_copy(update={"unequal": [*planned, *differences]})
-    if new != plan:
-        write_plan(sweep, new)
-    return new
 
 
 def closing_lines(sweep: Path, plan: Plan) -> list[str]:
@@ -57,8 +41,3 @@ def compare_command(finished: list[Run], plan: Plan) -> str | None:
     # "=" would end the name of a system.
     systems = [f"{name.replace('=', ':')}={listed}" for name, listed in folders.items() if listed]
     return f"python -m hybrid_jax.eval compare {shlex.join(systems)}" if len(systems) > 1 else None
-
-
-def _read(run: Run) -> dict[str, Any]:
-    """The digests of what a run read, by name, from its run.json."""
-    return json.loads((run.folder / "run.json").read_text(encoding="utf-8"))["data"]

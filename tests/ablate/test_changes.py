@@ -40,7 +40,7 @@ def sweep(arms: dict[str, list[np.ndarray]], baseline: list[str]) -> Sweep:
         name: tuple(Evaluated(seed, report, {"t": table(values)}, None) for seed, values in enumerate(of_seeds))
         for name, of_seeds in arms.items()
     }
-    return Sweep(Path("s"), plan, runs, (), None)
+    return Sweep(Path("s"), plan, runs, (), (), None)
 
 
 def test_a_change_is_that_worked_out_by_hand():

@@ -20,7 +20,7 @@ def run(seed: int, accuracy: float, *, searched: bool = True) -> Evaluated:
 
 
 def sweep(runs: dict[str, tuple[Evaluated, ...]]) -> Sweep:
-    return Sweep(Path("s"), made_up_plan([made_up_arm(name) for name in runs], (0, 1)), runs, (), None)
+    return Sweep(Path("s"), made_up_plan([made_up_arm(name) for name in runs], (0, 1)), runs, (), (), None)
 
 
 def test_an_arm_has_the_mean_of_its_seeds_and_every_one_of_them():

@@ -44,7 +44,7 @@ def sweep(arms: dict[str, list[Table]], baseline: tuple[str, ...] = ()) -> Sweep
         name: tuple(Evaluated(seed, report, {"t": table}, None) for seed, table in enumerate(tables))
         for name, tables in arms.items()
     }
-    return Sweep(Path("s"), plan, runs, (), None)
+    return Sweep(Path("s"), plan, runs, (), (), None)
 
 
 def test_estimates_and_differences_are_those_worked_out_by_hand():

@@ -112,15 +112,24 @@ def test_two_workers_share_a_sweep_and_a_third_finishes_what_they_began_before_t
     assert 5 <= len((second_run / "metrics.jsonl").read_bytes().splitlines()) < STEPS
 
     survivor = workers.start()
+    until = time.monotonic() + 60
+    while not (workers.sweep / "leases" / "alpha=1.seed-3.2.json").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    options = [*workers.options, "--arms", "x-x", "--baseline", "alpha=0", "--page-only"]
+    assert ablate(monkeypatch, *options) == 0  # one more arm, which the worker does as well
+    assert "of 3 runs are finished" in capsys.readouterr().out
     printed, errors = survivor.communicate(timeout=200)
     assert survivor.returncode == 0, errors
-    assert "2 of 2 runs are finished" in printed
-    assert f"hybrid_jax.eval compare alpha:0={first_run} alpha:1={second_run}" in printed
+    assert "the sweep has changed: 3 runs, by python -m hybrid_jax.ablate --workdir" in printed
+    assert "3 of 3 runs are finished" in printed
+    third_run = workers.sweep / "runs" / "x-x" / "seed-3"
+    assert f"hybrid_jax.eval compare alpha:0={first_run} alpha:1={second_run} x-x={third_run}" in printed
     page = workers.sweep / "page" / "index.html"
     assert printed.splitlines()[-1] == f"page: {page}"
     assert "all runs evaluated" in page.read_text(encoding="utf-8")
     reported = list(csv.DictReader((page.parent / "runs.csv").read_text(encoding="utf-8").splitlines()))
-    assert {row["arm"] for row in reported} == {"alpha=0", "alpha=1"}
+    assert {row["arm"] for row in reported} == {"alpha=0", "alpha=1", "x-x"}
     plan = read_plan(workers.sweep)
     assert plan is not None
     for run in runs(workers.sweep, plan):
@@ -145,14 +154,14 @@ def test_two_workers_share_a_sweep_and_a_third_finishes_what_they_began_before_t
         assert f"resuming {run} at step " in log
     ended = {path.name: json.loads(path.read_text())["released"] for path in (workers.sweep / "leases").iterdir()}
     names = [f"alpha={alpha}.seed-3.{attempt}.json" for alpha in (0, 1) for attempt in (1, 2)]
-    assert ended == dict(zip(names, [None, "done"] * 2, strict=True))
+    assert ended == dict(zip(names, [None, "done"] * 2, strict=True)) | {"x-x.seed-3.1.json": "done"}
 
     # As if the second run were still to do: the page of the rest names it.
     for name in ("cost.json", "eval", "train.log"):
         (second_run / name).rename(tmp_path / name)
     assert ablate(monkeypatch, "--workdir", str(workers.sweep), "--page-only") == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"page: {page}"
-    assert "1 of 2 runs is missing: alpha=1 seed 3 (not started)" in page.read_text(encoding="utf-8")
+    assert "1 of 3 runs is missing: alpha=1 seed 3 (not started)" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -219,10 +228,9 @@ def test_a_folder_with_another_plan_is_refused_and_names_the_fields(
     grids = ["--grid", "mixture.monolingual_fraction=0,1"]
     for options, message in (
         ([*grids, "--steps", "7"], f"base.steps: {STEPS} -> 7"),
-        ([*grids, "--seeds", "2"], "seeds: [3] -> [3, 4]"),
+        ([*grids, "--seeds", "4,5"], "seeds: [3] -> [4, 5]"),
         ([*grids, "--tasks", "demo,xquad_r"], "tasks: ['demo'] -> ['demo', 'xquad_r']"),
-        (["--arms", "x-y,hybrid"], "arms: alpha=0, alpha=1 -> x-y, hybrid"),
-        ([*grids, "--baseline", "alpha=1,alpha=0"], "baseline: [] -> ['alpha=1', 'alpha=0']"),
+        (["--arms", "x-y,hybrid"], "arms: ['alpha=0', 'alpha=1'] -> ['x-y', 'hybrid']"),
     ):
         assert ablate(monkeypatch, *common, *options) == 1
         errors = capsys.readouterr().err
@@ -240,6 +248,29 @@ def test_a_folder_with_another_plan_is_refused_and_names_the_fields(
     copied.write_text(copied.read_text(encoding="utf-8").replace("seed: 3", "seed: 4"), encoding="utf-8")
     assert ablate(monkeypatch, *common, *grids) == 1
     assert f"{copied} is not the config of this run: move {copied.parent} away" in capsys.readouterr().err
+
+
+def test_a_sweep_grows_by_arms_and_seeds_and_is_tested_against_another_baseline(
+    workers: Workers, config: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    common = ["--workdir", str(workers.sweep), "--config", str(config), "--page-only"]
+    assert ablate(monkeypatch, *common, "--grid", "mixture.monolingual_fraction=0,1") == 0
+    old = {path: path.stat().st_mtime_ns for path in workers.sweep.glob("runs/*/*/config.yaml")}
+    (workers.sweep / "leakage.json").touch()  # of the two arms' text
+    more = ["--grid", "mixture.monolingual_fraction=0,0.5,1", "--arms", "x-x", "--seeds", "2", "--baseline", "alpha=1"]
+    assert ablate(monkeypatch, *common, *more) == 0
+    assert "0 of 8 runs are finished" in capsys.readouterr().out
+    plan = read_plan(workers.sweep)
+    assert plan is not None
+    assert [arm.name for arm in plan.arms] == ["alpha=0", "alpha=0.5", "alpha=1", "x-x"]
+    assert (plan.seeds, plan.baseline) == ([3, 4], ["alpha=1"])
+    assert "--seeds 2" in plan.command
+    assert {path: path.stat().st_mtime_ns for path in old} == old
+    assert len(list(workers.sweep.glob("runs/*/*/config.yaml"))) == 8
+    assert not (workers.sweep / "leakage.json").exists()
+    fewer = [*more, "--seeds", "1"]
+    assert ablate(monkeypatch, *common, *fewer) == 1
+    assert "holds another sweep (seeds: [3, 4] -> [3])" in capsys.readouterr().err
 
 
 def test_every_mistake_of_a_plan_is_said_at_once_and_nothing_is_written(
