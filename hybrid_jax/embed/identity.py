@@ -30,12 +30,12 @@ def embedding_identity(encoder: TextEncoder) -> dict[str, Any]:
 
 
 def model_identity(origin: Origin) -> dict[str, Any]:
-    """A run's step and the hash of its config, or the hash of a published model's weights, and its `truncate_dim`.
+    """A run's step and the hash of its config, or the hash of a model's weights and its pooling; and `truncate_dim`.
 
     Costs nothing, but does not notice prompts or length limits that the caller changed.
     """
     config = origin.config
     digest = None if config is None else sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
     values = {"step": origin.step, "config_sha256": digest, "weights_sha256": origin.weights_sha256}
-    values["truncate_dim"] = origin.truncate_dim
+    values |= {"pooling": origin.pooling, "truncate_dim": origin.truncate_dim}
     return {name: value for name, value in values.items() if value is not None}

@@ -142,11 +142,13 @@ def _from_pretrained(pretrained: Pretrained, mesh: Mesh) -> TextEncoder:
     check_vocabulary(tokenizer, model, pretrained.folder)
     tower: Parameters = load_tower(pretrained, model, partial(parameter_sharding, mesh))
     rules = TextRules(pretrained.query_prompt, pretrained.passage_prompt, pretrained.max_length, pretrained.max_length)
+    pooler = model.projection_dim is not None and not pretrained.sentence_transformers
     origin = Origin(
         kind="sentence-transformers" if pretrained.sentence_transformers else "Hugging Face",
         folder=pretrained.folder,
         weights_sha256=digest_of(pretrained),
         tokenizer_sha256=tokenizer.digest,
+        pooling="pooler" if pooler else model.pooling,
     )
     return TextEncoder(tokenizer, model, rules, {"tower": tower}, mesh, origin)
 

@@ -28,6 +28,8 @@ class Origin(BaseModel):
     """For a published model: SHA-256 over its weight files."""
     tokenizer_sha256: str | None = None
     """For a published model: SHA-256 of its tokenizer in canonical form."""
+    pooling: str | None = None
+    """For a published model: how it pools, "mean", "cls" or "pooler", which the caller may have chosen."""
     texts: dict[str, Any] | None = None
     """The prompts and length limits in use (`encoder.TextRules`)."""
     truncate_dim: int | None = None

@@ -13,7 +13,7 @@ from hybrid_jax.eval.report.schema import Report
 from hybrid_jax.eval.report.scores import BySetting
 from hybrid_jax.export.settings import ExportError
 
-IDENTITY = ("step", "config", "weights_sha256", "truncate_dim")
+IDENTITY = ("step", "config", "weights_sha256", "pooling", "truncate_dim")
 """What provenance states that tells one model from another."""
 
 

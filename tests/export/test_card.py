@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
+from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.load import load
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.eval.full_ranking import run
@@ -168,6 +169,17 @@ def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: Repo
     assert bias["de"][2] == f"{report.tasks['small|task'].per_language['de']['rank_distance']:.1f}"
     assert "Evaluated without training data in: fr." in card
     assert "No evaluation" not in card
+
+
+def test_an_evaluation_with_another_pooling_is_not_of_this_model(report: Report, tmp_path: Path):
+    bert = Path(__file__).parents[1] / "fixtures" / "pretrained" / "bert"
+    mean, cls = (load(bert, pooling=pooling).origin for pooling in ("mean", "cls"))
+    assert model_identity(mean) != model_identity(cls)
+    path = tmp_path / "report.json"
+    values = report.json_value()
+    path.write_text(json.dumps(values | {"provenance": mean.stated() | {"tie_rule": values["provenance"]["tie_rule"]}}))
+    assert difference(read_results(path), mean) is None
+    assert difference(read_results(path), cls) == "pooling mean instead of cls"
 
 
 def test_a_file_that_is_no_report_is_refused(report: Report, tmp_path: Path):
