@@ -59,13 +59,20 @@ def tokens_at_once() -> int:
 def dot_general(inputs: jax.Array, kernel: jax.Array, dimension_numbers: Any, **options: Any) -> jax.Array:
     """`jax.lax.dot_general` for a linear layer, [..., inputs] x [inputs, outputs]; to be given to `nnx.Linear`.
 
-    Products are summed in float32 and returned in the dtype of `inputs`, in the gradients too.
+    Products are summed in float32 and returned in the dtype of `inputs`, in the gradients too. Those of float32 are
+    products of float32 on every backend.
     """
+    options = {"precision": _precision(inputs), **options}
     plain = dimension_numbers == (((inputs.ndim - 1,), (0,)), ((), ()))
     if inputs.dtype != jnp.bfloat16 or not on_cpu() or not plain:
         return jax.lax.dot_general(inputs, kernel, dimension_numbers, **options)
     rows = _multiply(inputs.reshape(-1, inputs.shape[-1]), kernel)
     return rows.reshape(*inputs.shape[:-1], kernel.shape[1])
+
+
+def _precision(inputs: jax.Array) -> str | None:
+    """Without "highest" a GPU multiplies float32 matrices as TensorFloat-32, and a TPU as bfloat16."""
+    return "highest" if inputs.dtype == jnp.float32 else None
 
 
 @jax.custom_vjp
@@ -108,13 +115,16 @@ def attention(
     a `share` of them.
     """
     if not on_cpu():
-        weights = _softmax(query, key.swapaxes(2, 3), mask).astype(value.dtype)
-        return (weights if kept is None else jnp.where(kept, weights / share, 0).astype(value.dtype)) @ value
+        weights = _softmax(query, key.swapaxes(2, 3), mask)
+        weights = (weights if kept is None else jnp.where(kept, weights / share, 0)).astype(value.dtype)
+        return jnp.matmul(weights, value, precision=_precision(value))
     return _attention(query, key, value, mask, kept, share)
 
 
 def _softmax(query: jax.Array, transposed_key: jax.Array, mask: jax.Array) -> jax.Array:
-    scores = jnp.matmul(query, transposed_key, preferred_element_type=jnp.float32) / math.sqrt(query.shape[-1])
+    scores = jnp.matmul(
+        query, transposed_key, precision=_precision(query), preferred_element_type=jnp.float32
+    ) / math.sqrt(query.shape[-1])
     return jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
 
 
@@ -133,7 +143,7 @@ def _attention_forward(query, key, value, mask, kept, share):
 
 
 def _without_dropped(signed: jax.Array, kept: Any, share: float) -> jax.Array:
-    return signed if kept is None else (jnp.maximum(signed, 0) * (1 / share)).astype(signed.dtype)
+    return signed if kept is None else (jnp.maximum(signed, 0).astype(jnp.float32) * (1 / share)).astype(signed.dtype)
 
 
 def _attention_backward(share, saved, gradient):

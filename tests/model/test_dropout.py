@@ -35,6 +35,14 @@ def test_dropout_drops_its_share_and_keeps_the_mean(rate: float):
     assert abs((~weights).mean() - rate) < 5 * deviation / np.sqrt(weights.size)
 
 
+def test_bfloat16_values_are_scaled_up_by_the_whole_factor():
+    values = jnp.linspace(1, 2, ONES.size).reshape(ONES.shape).astype(jnp.bfloat16)  # all mantissas
+    scaled = dropout(values, 0.1, noise_of(jax.random.key(0), SEGMENTS, TEXTS))
+    left = np.asarray(scaled != 0)
+    factor = np.asarray(scaled, np.float64)[left].sum() / np.asarray(values, np.float64)[left].sum()
+    assert factor == pytest.approx(1 / 0.9, rel=3e-4)  # of 1 / 0.9 in bfloat16 it would be .0016 less
+
+
 def test_masks_of_texts_positions_features_heads_places_and_steps_are_independent():
     values, weights = (np.asarray(part) != 0 for part in kept(0, 0.5))
     above, below = np.triu_indices(40, k=1)

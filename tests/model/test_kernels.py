@@ -68,6 +68,19 @@ def test_the_product_of_a_linear_layer_equals_the_formula(dtype: str):
     assert_close(ours, exact, DTYPES[dtype])
 
 
+def test_products_of_float32_are_of_float32_on_a_gpu_or_tpu_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kernels, "on_cpu", lambda: False)
+
+    def output(query, kernel):
+        projected = kernels.dot_general(query, kernel, (((3,), (0,)), ((), ())))
+        return kernels.attention(projected, query, query, jnp.ones((2, 1, 24, 24), bool), None, 1.0).sum()
+
+    shown = str(jax.make_jaxpr(jax.grad(output, argnums=(0, 1)))(normal(0, 2, 3, 24, 8), normal(1, 8, 8)))
+    products = shown.count(" dot_general[")
+    assert products >= 6
+    assert shown.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == products
+
+
 def test_a_bfloat16_layer_has_no_product_of_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kernels, "on_cpu", lambda: True)
     inputs, kernel = normal(0, 64, 32, dtype="bfloat16"), normal(1, 32, 48, dtype="bfloat16")
