@@ -17,9 +17,11 @@ if [[ "$COMPUTE_TYPE" == v[0-9]* || "$COMPUTE_TYPE" == tpu* ]]; then
   tpu=(--topology "${TOPOLOGY:-4x4}" --num-slices "${SLICES:-1}")
 fi
 printf -v quoted '%q ' "${run[@]}"
+# A stop (status 75) counts as one of the restarts, so many are allowed. --restart-on-exit-codes 75 would not help: with
+# it, any other status ends the job for good.
 line=(gcluster job submit --name "$NAME" --image "$IMAGE" --compute-type "$COMPUTE_TYPE" ${tpu[@]+"${tpu[@]}"}
   ${QUEUE:+--queue "$QUEUE"} --mount "gs://$BUCKET:/shared:rw"
-  --restarts 10 --restart-on-exit-codes 75 --grace-period 5m --command "${quoted% }")
+  --restarts 50 --grace-period 5m --command "${quoted% }")
 if [[ -n "${DRY_RUN:-}" ]]; then
   printf '%q ' "${line[@]}" && echo
   exit

@@ -3,6 +3,7 @@
 #   launch/local_multiprocess.sh 2 --config configs/demo.yaml --workdir runs/demo2
 #   launch/local_multiprocess.sh 2 eval --ckpt runs/demo2 --tasks demo
 # DRY_RUN=1 prints the commands instead of running them.
+# On GPUs each process takes one, by its number; JAX_LOCAL_DEVICE_IDS, if you set it, goes to all of them instead.
 # Process 0 writes to the terminal; the others write to $LOGS, by default a new folder under /tmp.
 set -euo pipefail
 if [[ ! "${1:-}" =~ ^[1-9][0-9]*$ ]]; then
@@ -19,7 +20,9 @@ free_port() { "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("localho
 ADDRESS="${ADDRESS:-localhost:$(free_port)}" # where process 0 listens
 line=("$PYTHON" -m "hybrid_jax.$COMMAND" "$@" --distributed)
 if [[ -n "${DRY_RUN:-}" ]]; then
-  for ((id = 0; id < N; id++)); do printf '%q ' "${line[@]}" "$ADDRESS,$N,$id" && echo; done
+  for ((id = 0; id < N; id++)); do
+    printf '%q ' "JAX_LOCAL_DEVICE_IDS=${JAX_LOCAL_DEVICE_IDS-$id}" "${line[@]}" "$ADDRESS,$N,$id" && echo
+  done
   exit
 fi
 LOGS="${LOGS:-$(mktemp -d /tmp/hybrid_jax.XXXXXX)}"
@@ -39,11 +42,12 @@ trap 'send KILL' EXIT
 trap 'stop TERM "$PATIENCE"' TERM INT # bash starts processes in the background with SIGINT ignored
 trap 'stop USR1 "$PATIENCE"' USR1
 
+# Without JAX_LOCAL_DEVICE_IDS each process would open every GPU. jax does not look at it for other devices.
 for ((id = N - 1; id > 0; id--)); do
-  "${line[@]}" "$ADDRESS,$N,$id" >"$LOGS/process_$id.log" 2>&1 &
+  JAX_LOCAL_DEVICE_IDS="${JAX_LOCAL_DEVICE_IDS-$id}" "${line[@]}" "$ADDRESS,$N,$id" >"$LOGS/process_$id.log" 2>&1 &
   running+=("$!")
 done
-"${line[@]}" "$ADDRESS,$N,0" &
+JAX_LOCAL_DEVICE_IDS="${JAX_LOCAL_DEVICE_IDS-0}" "${line[@]}" "$ADDRESS,$N,0" &
 running+=("$!")
 
 while ((${#running[@]})); do

@@ -16,8 +16,8 @@
 #SBATCH --signal=USR1@300
 #SBATCH --requeue
 # Slurm warns the processes 300 s before the time limit. They save and end with status 75 (a watch ends with 138), and
-# the job queues again: it runs the same command, which goes on in its workdir. So does a job that Slurm requeues after a
-# node has failed.
+# the job queues again: it runs the same command, which goes on in its workdir. So does a job that Slurm itself requeues
+# as a node is lost (--requeue). A process that fails ends the job: give the same sbatch again.
 set -euo pipefail
 STOPPED=75 WATCH_STOPPED=138 # 128 + SIGUSR1
 COMMAND=train
@@ -29,6 +29,8 @@ if [[ -n "${DRY_RUN:-}" ]]; then
   exit
 fi
 cd "${SLURM_SUBMIT_DIR:?slurm.sh: not under Slurm: at the root of the repository type: sbatch launch/slurm.sh …}"
+export JAX_PLATFORMS="${JAX_PLATFORMS:-cuda}" # fail where the driver does not load, instead of using the CPU
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # since Slurm 22.05 srun does not take it from sbatch
 status=0
 "${line[@]}" || status=$?
 if ((status == STOPPED || status == WATCH_STOPPED)); then

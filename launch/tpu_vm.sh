@@ -24,8 +24,10 @@ stop)
   (($#)) || { echo "tpu_vm.sh: nothing to run: type 'launch/tpu_vm.sh --config …', or log, or stop" >&2 && exit 2; }
   printf -v quoted ' %q' "$@"
   # On the worker: a session of its own, which a closed connection does not end. All processes end when one fails, so
-  # that all loops begin again together. 0 is done, 75 was told to stop.
-  loop="trap : TERM; for attempt in 1 2 3 4 5 6 7 8 9 10; do .venv/bin/python -m hybrid_jax.train$quoted --distributed auto; status=\$?"
+  # that all loops begin again together. 0 is done, 75 was told to stop. On SIGTERM, which `stop` sends to the whole
+  # session, the loop first waits for its command, be it the run or the pause, and then ends.
+  loop="trap 'exit 75' TERM; for attempt in 1 2 3 4 5 6 7 8 9 10; do"
+  loop+=" .venv/bin/python -m hybrid_jax.train$quoted --distributed auto; status=\$?"
   loop+='; case $status in 0 | 75) exit $status ;; esac; echo "attempt $attempt ended with status $status"; sleep "${PAUSE:-40}"; done'
   remote='if kill -0 "$(cat hybrid_jax.pid 2>/dev/null)" 2>/dev/null; then echo "runs already: stop it first" >&2; exit 1; fi; '
   remote+="setsid nohup bash -c $(printf '%q' "$loop") >>hybrid_jax.log 2>&1 </dev/null & echo \$! >hybrid_jax.pid; echo started"

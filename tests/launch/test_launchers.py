@@ -28,6 +28,7 @@ SET = {
     "PYTHON": "python",
     "ADDRESS": "localhost:7",
 }
+GPU = "JAX_LOCAL_DEVICE_IDS="
 SKYPILOT = [path for path in sorted(LAUNCH.glob("*.yaml")) if "skypilot" in path.name]
 SCRIPTS = sorted(LAUNCH.glob("*.sh"))
 
@@ -40,7 +41,8 @@ def executable(path: Path, script: str) -> Path:
 
 
 def launch(name: str, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, **variables}
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(("JAX_", "SLURM_"))}
+    environment = {**ours, **variables}
     command = [str(LAUNCH / name), *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
@@ -73,12 +75,15 @@ def test_shellcheck_accepts_the_scripts(tmp_path: Path):
         (
             "local_multiprocess.sh",
             ["2", *RUN],
-            [["python", "-m", "hybrid_jax.train", *RUN, "--distributed", f"localhost:7,2,{n}"] for n in range(2)],
+            [
+                [f"{GPU}{n}", "python", "-m", "hybrid_jax.train", *RUN, "--distributed", f"localhost:7,2,{n}"]
+                for n in range(2)
+            ],
         ),
         (
             "local_multiprocess.sh",
             ["1", "eval", "--ckpt", "r"],
-            [["python", "-m", "hybrid_jax.eval", "--ckpt", "r", "--distributed", "localhost:7,1,0"]],
+            [[GPU + "0", "python", "-m", "hybrid_jax.eval", "--ckpt", "r", "--distributed", "localhost:7,1,0"]],
         ),
         (
             "slurm.sh",
@@ -90,6 +95,23 @@ def test_shellcheck_accepts_the_scripts(tmp_path: Path):
 )
 def test_a_dry_run_prints_the_line(name: str, words: list[str], expected: list[list[str]]):
     assert dry_run(name, words) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ["localhost:7,2,0 opens 0", "localhost:7,2,1 opens 1"]),
+        ({"JAX_LOCAL_DEVICE_IDS": "2,3"}, ["localhost:7,2,0 opens 2,3", "localhost:7,2,1 opens 2,3"]),
+    ],
+    ids=["its own", "as told"],
+)
+def test_each_local_process_opens_one_gpu(tmp_path: Path, given: dict[str, str], expected: list[str]):
+    says = f'echo "${{@: -1}} opens $JAX_LOCAL_DEVICE_IDS" >>{tmp_path}/said'
+    program = executable(tmp_path / "program", says)
+    variables = {"PYTHON": str(program), "ADDRESS": "localhost:7", "LOGS": str(tmp_path), **given}
+    done = launch("local_multiprocess.sh", "2", *RUN, **variables)
+    assert done.returncode == 0, done.stderr
+    assert sorted((tmp_path / "said").read_text().splitlines()) == expected
 
 
 @pytest.mark.parametrize("words", [RUN, WATCH], ids=["train", "watch"])
@@ -107,8 +129,7 @@ def test_gcluster_is_given_a_line_to_run_with_the_bucket_mounted_for_writing(wor
         "--topology": "4x4",
         "--num-slices": "1",
         "--mount": "gs://b:/shared:rw",
-        "--restarts": "10",
-        "--restart-on-exit-codes": "75",
+        "--restarts": "50",
         "--grace-period": "5m",
     }
 
@@ -137,6 +158,18 @@ def test_slurm_requeues_what_was_told_to_stop_and_nothing_else(tmp_path: Path, s
         assert (tmp_path / "said").read_text() == "requeue 7\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({"SLURM_CPUS_PER_TASK": "8"}, "cuda 8\n"), ({"JAX_PLATFORMS": "cpu"}, "cpu 1\n")],
+    ids=["as it is", "as told"],
+)
+def test_slurms_processes_use_a_gpu_or_fail_and_get_their_cpus(tmp_path: Path, given: dict[str, str], expected: str):
+    executable(tmp_path / "bin" / "srun", 'echo "$JAX_PLATFORMS $SRUN_CPUS_PER_TASK"')
+    variables = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(tmp_path)}
+    done = launch("slurm.sh", *RUN, **variables, **given)
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+
+
 def test_slurm_is_asked_for_a_warning_and_a_requeue():
     directives = [line for line in (LAUNCH / "slurm.sh").read_text().splitlines() if line.startswith("#SBATCH")]
     assert {"#SBATCH --signal=USR1@300", "#SBATCH --requeue", "#SBATCH --open-mode=append"} <= set(directives)
@@ -150,49 +183,90 @@ def until(condition, seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_tpu_vm_goes_on_without_the_terminal_starts_again_and_stops(tmp_path: Path):
-    """The stand-in of gcloud is a connection: it runs the command in a shell, and is killed with its process group."""
-    home = tmp_path / "worker"
-    run = f'HOME={home} bash -c "cd {home}; ${{word#--command=}}"'
-    script = f"cd {tmp_path}; for word; do [[ $word == --command=* ]] && {run}; done; sleep 60"
-    gcloud = executable(tmp_path / "bin" / "gcloud", script)
-    fails_once = 'printf "%s|" "$@" >>calls; echo >>calls; [[ $(wc -l <calls) == 1 ]] && exit 1'
-    trains = 'trap "exit 75" TERM; while :; do sleep 0.1; done'
-    executable(home / "code" / ".venv" / "bin" / "python", f"{fails_once}; {trains}")
-    variables = {**SET, "PATH": f"{gcloud.parent}:{os.environ['PATH']}", "REMOTE": "code", "PAUSE": "0.1"}
+class Worker:
+    """A TPU VM's worker, in which `python` stands for Python: it notes its call, and then does what the test says.
 
-    def connect(*words: str) -> "subprocess.Popen[str]":
+    The stand-in of gcloud is a connection: it runs the command in a shell, and is killed with its process group.
+    """
+
+    def __init__(self, folder: Path, python: str, pause: str):
+        home = folder / "worker"
+        self._code = home / "code"
+        run = f'HOME={home} bash -c "cd {home}; ${{word#--command=}}"'
+        script = f"cd {folder}; for word; do [[ $word == --command=* ]] && {run}; done; sleep 60"
+        gcloud = executable(folder / "bin" / "gcloud", script)
+        notes = 'printf "%s|" "$@" >>calls; echo >>calls'
+        executable(self._code / ".venv" / "bin" / "python", f"{notes}; {python}")
+        self._variables = {**SET, "PATH": f"{gcloud.parent}:{os.environ['PATH']}", "REMOTE": "code", "PAUSE": pause}
+
+    def connect(self, *words: str) -> "subprocess.Popen[str]":
         command = [str(LAUNCH / "tpu_vm.sh"), *words]
-        return subprocess.Popen(
-            command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
+        environment = {**os.environ, **self._variables}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
-    def hang_up(connection: "subprocess.Popen[str]") -> None:
-        os.killpg(connection.pid, signal.SIGHUP)
-        os.killpg(connection.pid, signal.SIGKILL)
-        connection.communicate()
+    def calls(self) -> list[str]:
+        return self._text("calls").splitlines()
 
-    calls, pid = home / "code" / "calls", home / "code" / "hybrid_jax.pid"
-    first = connect(*RUN)
+    def log(self) -> str:
+        return self._text("hybrid_jax.log")
+
+    def leader(self) -> int | None:
+        """The process that starts the attempts; None before it is known."""
+        return int(self._text("hybrid_jax.pid") or 0) or None
+
+    def runs(self) -> bool:
+        return (leader := self.leader()) is not None and Path(f"/proc/{leader}").exists()
+
+    def end(self) -> None:
+        if (leader := self.leader()) is not None and self.runs():
+            os.killpg(leader, signal.SIGKILL)
+
+    def _text(self, name: str) -> str:
+        return (self._code / name).read_text() if (self._code / name).exists() else ""
+
+
+def hang_up(connection: "subprocess.Popen[str]") -> None:
+    os.killpg(connection.pid, signal.SIGHUP)
+    os.killpg(connection.pid, signal.SIGKILL)
+    connection.communicate()
+
+
+def test_a_tpu_vm_goes_on_without_the_terminal_starts_again_and_stops(tmp_path: Path):
+    fails_once = "[[ $(wc -l <calls) == 1 ]] && exit 1"
+    trains = 'trap "exit 75" TERM; while :; do sleep 0.1; done'
+    worker = Worker(tmp_path, f"{fails_once}; {trains}", pause="0.1")
+    first = worker.connect(*RUN)
     try:
-        until(pid.exists)
+        until(lambda: worker.leader() is not None)
         hang_up(first)
-        until(lambda: calls.exists() and calls.read_text().count("\n") == 2)  # it failed once, and was started again
-        assert "attempt 1 ended with status 1" in (home / "code" / "hybrid_jax.log").read_text()
+        until(lambda: len(worker.calls()) == 2)  # it failed once, and was started again
+        assert "attempt 1 ended with status 1" in worker.log()
         line = "|".join(["-m", "hybrid_jax.train", *RUN, "--distributed", "auto", ""])
-        assert calls.read_text().splitlines() == [line, line]
-        leader = int(pid.read_text())
-        hang_up(again := connect(*RUN))
+        assert worker.calls() == [line, line]
+        hang_up(again := worker.connect(*RUN))
         assert again.returncode != 0
         time.sleep(0.3)
-        assert calls.read_text().count("\n") == 2  # it runs already
-        stopping = connect("stop")
-        until(lambda: not Path(f"/proc/{leader}").exists())
+        assert len(worker.calls()) == 2  # it runs already
+        stopping = worker.connect("stop")
+        until(lambda: not worker.runs())
         hang_up(stopping)
-        assert calls.read_text().count("\n") == 2
+        assert len(worker.calls()) == 2
     finally:
-        if pid.exists() and Path(f"/proc/{pid.read_text().strip()}").exists():
-            os.killpg(int(pid.read_text()), signal.SIGKILL)
+        worker.end()
+
+
+def test_a_tpu_vm_that_is_told_to_stop_between_two_attempts_starts_no_other(tmp_path: Path):
+    worker = Worker(tmp_path, "exit 1", pause="60")
+    connections = [worker.connect(*RUN)]
+    try:
+        until(lambda: "attempt 1 ended with status 1" in worker.log())
+        connections.append(worker.connect("stop"))
+        until(lambda: not worker.runs())
+        assert len(worker.calls()) == 1
+    finally:
+        for connection in connections:
+            hang_up(connection)
+        worker.end()
 
 
 @pytest.mark.parametrize("path", SKYPILOT, ids=lambda path: path.stem)
@@ -200,6 +274,7 @@ def test_skypilot_runs_the_line_on_each_host_and_comes_back(path: Path, tmp_path
     task = yaml.safe_load(path.read_text())
     assert set(task) == {"name", "workdir", "num_nodes", "resources", "envs", "file_mounts", "setup", "run"}
     assert set(task["resources"]) == {"accelerators", "use_spot", "job_recovery"}
+    assert task["envs"]["JAX_PLATFORMS"] == "cuda"  # where the driver does not load, it fails
     assert task["file_mounts"] == {"/shared": {"source": "${BUCKET}", "mode": "MOUNT"}}
     assert task["resources"]["job_recovery"]["strategy"] == "FAILOVER"
     shown = executable(tmp_path / "python", 'printf "%s\\n" "$@"')
@@ -214,3 +289,17 @@ def test_skypilot_runs_the_line_on_each_host_and_comes_back(path: Path, tmp_path
     else:
         line = "-m hybrid_jax.eval watch /shared/runs/demo --tasks demo"
     assert done.stdout.split() == line.split()
+
+
+@pytest.mark.parametrize("path", SKYPILOT, ids=lambda path: path.stem)
+def test_skypilot_installs_with_a_python_of_uv_and_may_do_so_again(path: Path, tmp_path: Path):
+    """The stand-in of curl prints an installer of one of uv, which makes a .venv with one of pip."""
+    pip = executable(tmp_path / "pip", 'echo "pip $*" >>calls')
+    uv = executable(tmp_path / "uv", f'echo "uv $*" >>calls; mkdir -p .venv/bin; cp {pip} .venv/bin')
+    executable(tmp_path / "bin" / "curl", f'echo "mkdir -p ~/.local/bin; cp {uv} ~/.local/bin"')
+    environment = {**os.environ, "HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    setup = yaml.safe_load(path.read_text())["setup"]
+    for _ in range(2):
+        subprocess.run(["bash", "-ec", setup], env=environment, cwd=tmp_path, check=True, timeout=60)
+    installs = "pip install -e .[cuda13]"
+    assert (tmp_path / "calls").read_text().splitlines() == ["uv venv --python 3.12 --seed .venv", installs, installs]

@@ -27,6 +27,10 @@ def filled(name: str) -> Any:
     return yaml.safe_load(Template(text).safe_substitute(VALUES))
 
 
+def parsed(name: str) -> JobSet | Job:
+    return parse(filled(name))
+
+
 def job_of(manifest: JobSet | Job) -> JobSpec:
     if isinstance(manifest, Job):
         return manifest.spec
@@ -36,7 +40,7 @@ def job_of(manifest: JobSet | Job) -> JobSpec:
 
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_the_api_has_every_field_and_the_parts_fit(name: str):
-    manifest = parse(filled(name))
+    manifest = parsed(name)
     assert manifest.metadata.labels == {"kueue.x-k8s.io/queue-name": "team"}
     pod = job_of(manifest).template
     [container] = pod.spec.containers
@@ -53,11 +57,18 @@ def assert_bucket(annotations: dict[str, str], pod: PodSpec) -> None:
     assert shared is not None
     assert shared.driver == "gcsfuse.csi.storage.gke.io"
     assert shared.volumeAttributes["bucketName"] == "my-bucket"
+    # By default some machine types never look again at what another host has written.
+    assert shared.volumeAttributes["mountOptions"].split(",") == ["implicit-dirs", "metadata-cache:ttl-secs:0"]
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_python_is_not_process_1_which_sigterm_does_not_end(name: str):
+    assert job_of(parsed(name)).template.spec.shareProcessNamespace
 
 
 @pytest.mark.parametrize("name", ["gke_jobset.yaml", "gke_gpu_jobset.yaml"])
 def test_a_lost_host_restarts_all_and_a_saved_one_as_often_as_it_takes(name: str):
-    manifest = parse(filled(name))
+    manifest = parsed(name)
     assert isinstance(manifest, JobSet)
     policy = manifest.spec.failurePolicy
     assert policy.maxRestarts == 10
@@ -78,7 +89,7 @@ def test_a_lost_host_restarts_all_and_a_saved_one_as_often_as_it_takes(name: str
 
 def test_a_tpu_slice_has_a_pod_for_each_host_and_the_port_of_its_coordinator():
     clusters = pytest.importorskip("jax._src.clusters.cloud_tpu_cluster")
-    job = job_of(parse(filled("gke_jobset.yaml")))
+    job = job_of(parsed("gke_jobset.yaml"))
     pod = job.template.spec
     chips = math.prod(map(int, pod.nodeSelector["cloud.google.com/gke-tpu-topology"].split("x")))
     [container] = pod.containers
@@ -89,7 +100,7 @@ def test_a_tpu_slice_has_a_pod_for_each_host_and_the_port_of_its_coordinator():
 
 
 def test_each_gpu_host_is_told_where_process_0_is_and_which_it_is():
-    manifest = parse(filled("gke_gpu_jobset.yaml"))
+    manifest = parsed("gke_gpu_jobset.yaml")
     assert isinstance(manifest, JobSet)
     job = job_of(manifest)
     [container] = job.template.spec.containers
@@ -98,10 +109,16 @@ def test_each_gpu_host_is_told_where_process_0_is_and_which_it_is():
     assert option == "--distributed"
     first = f"{manifest.metadata.name}-{replicated.name}-0-0.{manifest.metadata.name}"
     assert told == f"{first}:{container.ports[0].containerPort},{job.parallelism},$(PROCESS)"
-    [process] = container.env
-    assert process.name == "PROCESS"
+    [process] = [variable for variable in container.env if variable.name == "PROCESS"]
     assert process.valueFrom is not None
     assert "job-completion-index" in process.valueFrom.fieldRef.fieldPath
+
+
+def test_a_gpu_host_finds_the_driver_or_fails():
+    [container] = job_of(parsed("gke_gpu_jobset.yaml")).template.spec.containers
+    values = {variable.name: variable.value for variable in container.env}
+    assert values["LD_LIBRARY_PATH"] == "/usr/local/nvidia/lib64"
+    assert values["JAX_PLATFORMS"] == "cuda"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ class Volume(_Strict):
 class PodSpec(_Strict):
     restartPolicy: Literal["Never", "OnFailure"]
     terminationGracePeriodSeconds: int = 30
+    shareProcessNamespace: bool = False
     nodeSelector: dict[str, str] = {}
     containers: list[Container]
     volumes: list[Volume]
