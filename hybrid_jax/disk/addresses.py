@@ -34,6 +34,8 @@ def refuse_address(path: str | Path, name: str = "") -> None:
     elif scheme in _MOUNTS and bucket:
         mounted = f"/mnt/{bucket}"
         advice = f"type '{_MOUNTS[scheme]} {bucket} {mounted}', and give {f'{mounted}/{folder}'.rstrip('/')}"
+        if scheme == "s3":  # https://github.com/awslabs/mountpoint-s3/blob/main/doc/SEMANTICS.md
+            advice += " to be read; what is written needs EFS, FSx or another file system that can rename"
     else:
         advice = "mount that storage or copy it, and give the path that it has on this machine"
     raise AddressError(f"{f'{name} ' if name else ''}{scheme}://{rest} is not a path of this machine: {advice}")

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,8 @@ from hybrid_jax.disk.reading import open_to_read
 
 _YOUNG = 60.0
 """Seconds in which a folder that is being made may not be locked yet."""
+_ABANDONED = 2 * 86_400.0
+"""Seconds after which a folder that another host was making counts as abandoned."""
 
 
 def nearest_folder(path: Path) -> str:
@@ -84,7 +87,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_part_of(folder), dir=folder.parent))
     temporary.chmod(0o755)  # mkdtemp makes folders that only their owner can read
     handle = _locked(temporary)
     try:
@@ -117,10 +120,17 @@ def _sweep(folder: Path) -> None:
     for left in folder.parent.iterdir():
         if not left.name.startswith(f"{folder.name}.part-"):
             continue
+        least = _YOUNG if left.name.startswith(_part_of(folder)) else _ABANDONED
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _YOUNG and (handle := _locked(left)) is not None:
+            if time.time() - left.stat().st_mtime > least and (handle := _locked(left)) is not None:
                 os.close(handle)
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _part_of(folder: Path) -> str:
+    """How the names of folders begin that are made here: with the host, as another host's lock cannot be seen."""
+    host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return f"{folder.name}.part-{host}-"
 
 
 def _locked(folder: Path) -> int | None:
@@ -149,8 +159,3 @@ def _flush(stream: BinaryIO) -> None:
 def _explained(path: Path, error: OSError, how: str = "") -> OSError:
     reason = error.strerror or str(error)
     return OSError(error.errno, f"cannot write {path}: {reason}; make room or name another folder {how}".rstrip())
-
-
-def folder_identity(folder: Path) -> tuple[int, int] | None:
-    """The device and inode of a folder, which tell it from another one that took its name; None if there is none."""
-    return (folder.stat().st_dev, folder.stat().st_ino) if folder.is_dir() else None

@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from hybrid_jax.disk.files import atomic_files, atomic_folder, sha256_of
+from hybrid_jax.disk.reading import open_to_read
 
 T = TypeVar("T")
 
@@ -44,20 +45,23 @@ def write_manifest(folder: Path, without: Container[str] = ()) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest; None if there is none, or if it is damaged."""
+    """The manifest; None if there is none, or if it is damaged. Raises OSError if it cannot be read."""
     try:
-        text = (folder / NAME).read_text(encoding="utf-8")
+        with open_to_read(folder / NAME) as file:
+            text = file.read().decode()
         manifest = Manifest.model_validate_json(text)
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return None
     return manifest if manifest.model_dump_json(indent=1) == text else None
 
 
 def unchanged(path: Path, entry: Entry) -> bool:
-    """Whether the file is what it was."""
+    """Whether the file is there and what it was. Raises OSError if it cannot be read."""
     try:
-        return path.stat().st_size == entry.bytes and _entry(path) == entry
-    except OSError:
+        with open_to_read(path) as file:
+            size = file.seek(0, os.SEEK_END)
+        return size == entry.bytes and sha256_of(path) == entry.sha256
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return False
 
 

@@ -98,6 +98,11 @@ def load_untrained(
     parameters = jax.jit(initialize, static_argnums=0)(run.model, run.seed)
     if run.pretrained is not None:
         pretrained = open_pretrained(run.pretrained)
+        began_with = (run.origin.training_data or {}).get("the pretrained weights")
+        if began_with not in (None, digest_of(pretrained)):
+            raise PretrainedError(
+                f"{run.pretrained} has other weights than {path} began with: restore them, or leave --untrained out"
+            )
         what = pretrained, run.model, partial(parameter_sharding, mesh), parameters
         if run.new_vocabulary:
             old = Tokenizer(pretrained.transformer, pretrained.lower_case)

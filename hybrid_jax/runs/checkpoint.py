@@ -11,18 +11,22 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import jax
 import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
-from hybrid_jax.disk.files import folder_identity
+from hybrid_jax.disk.files import write_text
 from hybrid_jax.disk.manifest import write_manifest
+from hybrid_jax.disk.reading import ReadError, open_to_read
 from hybrid_jax.runs.keeping import CheckpointConfig
 from hybrid_jax.runs.manifest import WRITTEN_AT_COMMIT, find_damage
 
 Tree = TypeVar("Tree")
 
+MARK = ".trainer"
+"""A file in the folder of checkpoints, which names the start of the run that writes there."""
 UNFINISHED = ".orbax-checkpoint-tmp"
 """What Orbax adds to the name of a checkpoint's folder until it is complete."""
 
@@ -61,7 +65,9 @@ class Checkpoints:
         best = policies.BestN(get_metric_fn=order, reverse=True, n=1)
         keep: Any = policies.AnyPreservationPolicy([policies.LatestN(config.keep), best])
         folder.mkdir(parents=True, exist_ok=True)
-        self._inode = folder_identity(folder)
+        self._mark = uuid4().hex
+        if jax.process_index() == 0:
+            write_text(folder / MARK, self._mark)
         self._step: int = start
         self._saving: Any = None
         # A function, as Orbax copies its options: of a method, it would copy the whole object.
@@ -87,7 +93,7 @@ class Checkpoints:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
         kept: Any = {name: value for name, value in metrics.items() if may_be_best or name != self._best_metric}
         kept["step"] = step
-        if folder_identity(self._folder) != self._inode:  # Orbax would create a missing folder, and save in that
+        if jax.process_index() == 0 and not self._marked():  # Orbax would create a missing folder, and save in that
             raise CheckpointError(
                 f"{self._folder} is gone or was replaced: nothing was saved at step {step}; restore or mount it, "
                 f"and the same command resumes the run from the checkpoints in it"
@@ -99,6 +105,14 @@ class Checkpoints:
             self._saving = self._orbax.save_async(step, state, force=True, metrics=kept)
         except Exception as error:  # from this save or the one before; Orbax raises many types
             raise self._unwritten(error) from error
+
+    def _marked(self) -> bool:
+        """Whether the folder is the one that this process began with. Inodes do not tell: a bucket's may change."""
+        try:
+            with open_to_read(self._folder / MARK) as file:
+                return file.read().decode() == self._mark
+        except FileNotFoundError:
+            return False
 
     def _write_manifest(self) -> None:
         """Orbax calls this in process 0, when all files are written and before it renames their folder."""
@@ -140,7 +154,7 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
         path = folder / str(candidate)
         try:
             return candidate, _load(path, like)
-        except CheckpointError:
+        except (CheckpointError, ReadError, PermissionError):  # of these files nothing is known
             raise
         except Exception as error:
             # Orbax raises one of these for a damaged file, but a plain Exception for a truncated array.
@@ -244,10 +258,11 @@ def _all_finite(leaves: list[jax.Array]) -> list[jax.Array]:
 
 
 def _metrics(path: Path) -> dict[str, float]:
-    """The metrics that were saved with the checkpoint; empty when they cannot be read."""
+    """The metrics that were saved with the checkpoint; empty when they are missing or damaged."""
     try:
-        return json.loads((path / "metrics" / "metrics").read_bytes())
-    except (OSError, ValueError):
+        with open_to_read(path / "metrics" / "metrics") as file:
+            return json.loads(file.read())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
 
 

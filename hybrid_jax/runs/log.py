@@ -54,7 +54,7 @@ class RunLog:
         if not primary:
             return
         self._wandb = _wandb_run(project, folder) if project is not None else None
-        path = folder / "metrics.jsonl"
+        self._path = path = folder / "metrics.jsonl"
         lines = list(read_log(path))
         kept = [line for line, record in lines if record["step"] < first_step]
         dropped = (record.get("seconds", {}) for _, record in lines if record["step"] >= first_step)
@@ -79,6 +79,12 @@ class RunLog:
                 if self._wandb is not None:
                     stack.callback(self._wandb.finish)
                 stack.callback(self._bar.close)
+
+    def keep(self) -> None:
+        """Closes metrics.jsonl and opens it again: a bucket mounted as a folder has only what was closed."""
+        if self._primary:
+            self._file.close()
+            self._file = self._path.open("a", encoding="utf-8", buffering=1)
 
     def say(self, line: str) -> None:
         """Prints a line, above the progress bar if there is one."""

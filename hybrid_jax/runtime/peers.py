@@ -37,10 +37,13 @@ class Peers:
     """Watches the other processes from `watch` on; with a single process, nothing is done.
 
     `last_step` gives the step of the last checkpoint, None if there is none; without it, checkpoints are not spoken of.
+    `before_leaving` is called before this process ends because of another.
     """
 
-    def __init__(self, last_step: Callable[[], int | None] | None = None):
-        self._last_step = last_step
+    def __init__(
+        self, last_step: Callable[[], int | None] | None = None, before_leaving: Callable[[], None] = lambda: None
+    ):
+        self._last_step, self._before_leaving = last_step, before_leaving
         self._last: int | None = None
         self._client: Any = None
         self._me = 0
@@ -106,7 +109,8 @@ class Peers:
                     status, _, reason = value.partition(" ")
                     if process != self._me and not self._ending.is_set():
                         self._end(f"process {process} has ended ({reason})", int(status))
-                self._last = None if self._last_step is None else self._last_step()
+                with suppress(OSError):  # a file system that does not answer for a moment is no reason to fall silent
+                    self._last = None if self._last_step is None else self._last_step()
                 time.sleep(BEAT)
 
     def _notice_standstill(self) -> None:
@@ -136,6 +140,8 @@ class Peers:
 
     def _end(self, what: str, status: int = 1) -> NoReturn:
         saved = "there is no checkpoint yet" if self._last is None else f"the last checkpoint is step {self._last}"
+        with suppress(Exception):  # nothing may keep it from ending
+            self._before_leaving()
         try:
             advice = "start all again" if self._last_step is None else f"start all again; {saved}"
             os.write(_STDERR, f"{'' if status == STOPPED else 'error: '}{what}: {advice}\n".encode())

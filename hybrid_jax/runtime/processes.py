@@ -19,7 +19,7 @@ _PROCESS_ID = "HYBRID_JAX_PROCESS_ID"
 _DISTRIBUTED = "HYBRID_JAX_DISTRIBUTED"
 _AT_THE_END = 30
 """Seconds that a process which is done waits for the others."""
-_TO_FIND_EACH_OTHER = {AUTO: 300, "told": 60}
+_TO_FIND_EACH_OTHER = {"this machine": 60, "several": 300}
 """Seconds in which all processes must have started: those of a cluster may begin minutes apart."""
 _EXAMPLE = (
     "'--distributed node-0:8476,2,0' for the first of two processes, '--distributed node-0:8476,2,1' for the other"
@@ -85,7 +85,8 @@ def _initialize(name: str, text: str) -> None:
     initialize = partial(
         jax.distributed.initialize, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=_AT_THE_END
     )
-    waiting = _TO_FIND_EACH_OTHER[AUTO if text == AUTO else "told"]
+    here = text.strip().startswith(("localhost:", "127.0.0.1:", "[::1]:"))
+    waiting = _TO_FIND_EACH_OTHER["this machine" if here else "several"]
     if text != AUTO:
         address, count, number = _parts(name, text)
         initialize = partial(initialize, address, count, number)

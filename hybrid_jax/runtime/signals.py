@@ -41,6 +41,7 @@ class Signals:
         self._number: int | None = None
         self._at = 0.0
         self._stepping = self._passed_on = self._reached = False
+        self._status: int | None = None
         self._before_leaving: Callable[[], None] = lambda: None
         self._notify_jax: Callable[[int], None] = lambda number: None
 
@@ -62,6 +63,14 @@ class Signals:
             yield
         finally:
             self._before_leaving = lambda: None
+
+    def clean_up(self) -> None:
+        """Calls the action of the `before_leaving` block that is running, if one is."""
+        self._before_leaving()
+
+    def finished(self, status: int) -> None:
+        """From now on a signal ends the process with this `status`: all is saved, and it only waits for the others."""
+        self._status = status
 
     @contextmanager
     def while_stepping(self) -> Iterator[None]:
@@ -98,6 +107,8 @@ class Signals:
     def _receive(self, number: int) -> None:
         if number not in NUMBERS:
             return
+        if self._status is not None:
+            os._exit(self._status)
         if self._number is None:
             self._number, self._at = number, time.monotonic()
             if not self._stepping:

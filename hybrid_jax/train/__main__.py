@@ -83,14 +83,16 @@ def _train(arguments: argparse.Namespace, overrides: list[str], prog: str) -> in
     from hybrid_jax.runtime.signals import Signals
     from hybrid_jax.train.loop import train
 
-    peers = Peers(lambda: max(steps(arguments.workdir / "checkpoints"), default=None))
+    peers = Peers(lambda: max(steps(arguments.workdir / "checkpoints"), default=None), lambda: signals.clean_up())
     signals = Signals(f"the same command resumes {arguments.workdir} from its last checkpoint", peers.announce)
     signals.listen()
     peers.watch()
     with peers.explained():
         complete = train(config, arguments.workdir, arguments.skip_bad_rows, signals)
+    status = 0 if complete else STOPPED
+    signals.finished(status)
     jax.distributed.shutdown()  # waits for the other processes, which would take an earlier end for a failure
-    return 0 if complete else STOPPED
+    return status
 
 
 def _plan(arguments: argparse.Namespace, overrides: list[str], prog: str) -> int:

@@ -16,6 +16,7 @@ from hybrid_jax.disk.files import atomic_files
 from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.skips import Skip, Skips
 from hybrid_jax.runs.workdir import read_log
+from hybrid_jax.runtime.agreement import of_process_0
 from hybrid_jax.train.records import step_record
 
 WINDOW = 50
@@ -53,9 +54,12 @@ class Divergence:
 
     def __init__(self, workdir: Path, config: DivergenceConfig, start: int):
         self._workdir, self._spike = workdir, config.spike
-        lines = read_log(workdir / "metrics.jsonl") if config.spike is not None else ()
-        losses = [line["loss"] for _, line in lines if line["step"] < start]
-        self._losses: deque[float] = deque(losses, maxlen=WINDOW)
+
+        def logged() -> list[float]:
+            return [line["loss"] for _, line in read_log(workdir / "metrics.jsonl") if line["step"] < start][-WINDOW:]
+
+        # Of one process: another host may see an older file, and all must find the same.
+        self._losses = deque[float]([] if config.spike is None else of_process_0(logged), maxlen=WINDOW)
 
     def check(self, batch: Batch, numbers: Mapping[str, float]) -> None:
         """Raises DivergedError, after writing the batch and its numbers to diverged_at_step_N.json."""

@@ -4,20 +4,18 @@ A run is a pure function of its config and data. The batch, the learning rate an
 step's number alone, so a run that is resumed from its last checkpoint gives the same bits as one that never stopped.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 import jax
 from jax.sharding import Mesh
 
-from hybrid_jax.config import Config, ConfigError, differences, dump_config, flat, parse_config
+from hybrid_jax.config import Config, differences, dump_config, flat, parse_config
 from hybrid_jax.data.batch import Batch, PackedBatch, prefetch
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
-from hybrid_jax.data.tokenizer import Tokenizer
-from hybrid_jax.data.vocabulary import old_tokens
-from hybrid_jax.hub.weights import Pretrained, open_pretrained
+from hybrid_jax.hub.weights import open_pretrained
 from hybrid_jax.model.kernels import row_length_multiple
 from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.keeping import Patience, evaluations
@@ -46,6 +44,7 @@ from hybrid_jax.train.sources import sources_of
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import make_eval_step, make_train_step
 from hybrid_jax.train.teacher import Teacher
+from hybrid_jax.train.vocabulary import check_vocabulary, new_words
 
 NO_HOOKS = Hooks()
 OF_A_HOST = ("log_every", "wandb_project", "data.cache_dir")
@@ -111,11 +110,11 @@ def _train(
     teacher = None
     if config.distillation.store is not None:
         teacher = Teacher(config.distillation, pipeline.stores, config.model.dim)
-    for note in [*pipeline.notes, *([] if teacher is None else teacher.notes)]:
+    for note in [*(pretrained.notes if pretrained else ()), *pipeline.notes, *(teacher.notes if teacher else ())]:
         say(note)
     if "aligned" in config.mixture.shares and config.loss.positives == "one":
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
-    _check_vocabulary(pipeline.tokenizer, config)
+    check_vocabulary(pipeline.tokenizer, config, pretrained)
     sources = {**sources_of(pipeline, pretrained, teacher), **hooks.sources}
     if config.loss.negatives == "local":  # those of a device
         sources["the number of devices"] = mesh.size
@@ -157,7 +156,7 @@ def _train(
         check_not_lost(workdir, config.checkpoint.every)
         start, state = 0, create_state(config.model, optimizer, config.seed, mesh)
         if pretrained is not None:
-            words = _old_tokens(config, pretrained, pipeline.tokenizer, say)
+            words = new_words(config, pretrained, pipeline.tokenizer, say)
             state = start_from(pretrained, config.model, state, mesh, words, config.seed)
     if start >= config.steps:
         say(f"{workdir} is complete: {start} of {config.steps} steps")
@@ -220,6 +219,7 @@ def _train(
                 lock.check()
                 numbers = _log_step(log, divergence, goodput, hooks, *pending)
                 pending = None
+                log.keep()
                 with goodput.spent("save"):
                     checkpoints.save(done, state, numbers, may_be_best=due)
             if stopping or last:
@@ -270,26 +270,3 @@ def _log_step(
 def _numbers(metrics: Metrics) -> dict[str, float]:
     """Metrics as Python floats; waits for the devices to have computed them."""
     return {name: float(value) for name, value in jax.device_get(metrics).items()}
-
-
-def _check_vocabulary(tokenizer: Tokenizer, config: Config) -> None:
-    if tokenizer.vocab_size > config.model.encoder.vocab_size:
-        raise ConfigError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens, but model.encoder.vocab_size is "
-            f"{config.model.encoder.vocab_size}: raise it"
-        )
-
-
-def _old_tokens(
-    config: Config, pretrained: Pretrained, tokenizer: Tokenizer, say: Callable[[str], None]
-) -> Sequence[Sequence[int]] | None:
-    """The new vocabulary in tokens of the pretrained model's; None if the run keeps the latter."""
-    if config.vocabulary == "pretrained":
-        return None
-    tokens = old_tokens(Tokenizer(pretrained.transformer, pretrained.lower_case), tokenizer)
-    from_old = sum(map(bool, tokens))
-    say(
-        f"a new vocabulary of {len(tokens):,} tokens: {from_old:,} start as the mean of the pretrained tokens of their "
-        f"text, {len(tokens) - from_old:,} are drawn"
-    )
-    return tokens

@@ -15,6 +15,7 @@ from hybrid_jax.data.batch import PackedBatch, TeacherVectors
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.packing import PackedTexts
 from hybrid_jax.data.pipeline import Pipeline
+from hybrid_jax.hub.weights import open_pretrained
 from hybrid_jax.runtime.memory import device_memory, size
 from hybrid_jax.runtime.mesh import make_mesh, rows_sharding
 from hybrid_jax.train.distillation import with_teacher
@@ -26,6 +27,7 @@ from hybrid_jax.train.outline import outline
 from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.state import TrainState, abstract_state
 from hybrid_jax.train.step import make_train_step
+from hybrid_jax.train.vocabulary import check_vocabulary
 
 COLLECTIVE = re.compile(r"= .*?\b(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
 
@@ -51,10 +53,13 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
     config = config.model_copy(update={"model": with_dtype(config.model)})
     mesh = make_mesh(config.mesh)
     memory = device_memory(mesh) if memory is None else memory
+    pretrained = None if config.pretrained is None else open_pretrained(config.pretrained)
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
+    check_vocabulary(pipeline.tokenizer, config, pretrained)
     layouts = choose_layouts(pipeline, config, mesh)
     state = abstract_state(config.model, make_optimizer(config.optimizer, config.steps), mesh)
-    for line in [*pipeline.notes, *outline(config, pipeline, layouts, mesh, state, memory=memory)]:
+    notes = [*(pretrained.notes if pretrained else ()), *pipeline.notes]
+    for line in [*notes, *outline(config, pipeline, layouts, mesh, state, memory=memory)]:
         say(line)
     largest = 0
     for program in _programs(config, mesh, state, layouts):

@@ -74,9 +74,8 @@ def test_python_refuses_it_too():
         lambda: hybrid_jax.train("c.yaml", "s3://bucket/run"),
         lambda: hybrid_jax.load("s3://bucket/run"),
     ):
-        with pytest.raises(
-            AddressError, match=r"s3://bucket/run is not .* 'mount-s3 bucket /mnt/bucket', and give /mnt"
-        ):
+        told = r"s3://bucket/run is not .* 'mount-s3 bucket /mnt/bucket', and give /mnt/bucket/run to be read; what is"
+        with pytest.raises(AddressError, match=told):
             call()
 
 

@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import shutil
+import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,6 @@ from hybrid_jax.disk.files import (
     atomic_file,
     atomic_files,
     atomic_folder,
-    folder_identity,
     nearest_folder,
     sha256_of,
     write_text,
@@ -106,20 +108,6 @@ def test_the_hash_is_that_of_the_content(tmp_path: Path):
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
-def test_a_folder_that_took_anothers_name_has_another_identity(tmp_path: Path):
-    folder = tmp_path / "a"
-    assert folder_identity(folder) is None
-    folder.mkdir()
-    before = folder_identity(folder)
-    (folder / "file").touch()
-    assert folder_identity(folder) == before is not None
-    folder.rename(tmp_path / "b")
-    folder.mkdir()
-    assert folder_identity(folder) != before
-    assert folder_identity(tmp_path / "b") == before
-    assert folder_identity(tmp_path / "b" / "file") is None
-
-
 def test_what_a_killed_process_left_is_swept_and_what_is_being_made_is_not(tmp_path: Path):
     code = "import sys, os, pathlib; from hybrid_jax.disk.files import atomic_folder\n"
     code += "with atomic_folder(pathlib.Path(sys.argv[1])) as part: (part / 'x').write_text('x'); os._exit(9)"
@@ -133,6 +121,23 @@ def test_what_a_killed_process_left_is_swept_and_what_is_being_made_is_not(tmp_p
             assert not left.exists()
             assert young.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_another_host_is_making_is_not_swept_before_it_is_days_old(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "another")
+    with atomic_folder(tmp_path / "a") as part:
+        left = tmp_path / f"{part.name}x"
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "a")
+    left.mkdir()  # not locked, as far as can be seen here
+    for hours, swept in ((47, False), (49, True)):
+        then = time.time() - 3600 * hours
+        os.utime(left, (then, then))
+        with atomic_folder(tmp_path / "b"):
+            pass
+        with atomic_folder(tmp_path / "a"):
+            assert left.exists() != swept
+        shutil.rmtree(tmp_path / "a")
 
 
 def test_the_nearest_folder_is_named(tmp_path: Path):

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hybrid_jax.disk import reading
 from hybrid_jax.runs.best import Best, keep_best, read_best
 from hybrid_jax.runs.checkpoint import (
     CheckpointError,
@@ -98,6 +100,44 @@ def test_a_damaged_checkpoint_is_passed_over_and_renamed(folder: Path, part: str
     write(folder, {3: 0.2}, start=2, keep=3)
     assert (folder / "3.damaged").is_dir()
     np.testing.assert_array_equal(restore(folder, like(), pytest.fail)[1]["matrix"], NUMBERS * 3)
+
+
+@pytest.mark.parametrize("part", ["manifest.json", "metrics/metrics"])
+def test_a_checkpoint_that_cannot_be_read_for_now_is_not_taken_for_damaged(
+    folder: Path, part: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reading, "PAUSES", ())
+    opened = os.open
+
+    def open_or_fail(path, *how, **more):
+        if Path(path) == folder / "3" / part:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(os, "open", open_or_fail)
+    with pytest.raises(OSError, match=r"cannot be read .*Stale file handle.*give the same command again"):
+        restore(folder, like(), print)
+    monkeypatch.undo()
+    assert steps(folder) == [1, 2, 3]
+
+
+def test_nothing_is_saved_in_a_folder_that_was_deleted_or_replaced(tmp_path: Path):
+    folder = tmp_path / "checkpoints"
+    with Checkpoints(folder, CheckpointConfig(), 0) as checkpoints:
+        checkpoints.save(1, state(1), {"loss": 0.1})
+        until = time.monotonic() + 30
+        while steps(folder) != [1] and time.monotonic() < until:
+            time.sleep(0.05)
+        copy = shutil.copytree(folder, tmp_path / "copy")  # the same folder, whatever its inode is
+        folder.rename(tmp_path / "moved")
+        for replace in (lambda: None, folder.mkdir):
+            replace()
+            with pytest.raises(CheckpointError, match="is gone or was replaced: nothing was saved at step 3"):
+                checkpoints.save(3, state(3), {"loss": 0.1})
+        folder.rmdir()
+        Path(copy).rename(folder)
+        checkpoints.save(3, state(3), {"loss": 0.1})
+    assert 3 in steps(folder)
 
 
 def test_an_unfinished_checkpoint_is_reported_and_removed(folder: Path):
@@ -204,4 +244,4 @@ def test_only_the_best_is_kept_whenever_it_is_killed(folder: Path, tmp_path: Pat
 def test_what_a_kill_left_of_dropping_goes_with_the_next(folder: Path):
     (folder / "1.old" / "state").mkdir(parents=True)
     drop(folder, 1)
-    assert sorted(path.name for path in folder.iterdir()) == ["2", "3"]
+    assert sorted(path.name for path in folder.iterdir()) == [".trainer", "2", "3"]

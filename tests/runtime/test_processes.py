@@ -147,7 +147,7 @@ def test_a_process_that_stays_alone_ends_with_one_line(number: int):
     alone = """
 import sys
 from hybrid_jax.runtime import processes
-processes._TO_FIND_EACH_OTHER["told"] = 3
+processes._TO_FIND_EACH_OTHER["this machine"] = 3
 processes.start_distributed(sys.argv[1])
 """
     option = f"localhost:{free_port()},2,{number}"

@@ -57,7 +57,7 @@ from hybrid_jax.runtime.peers import Peers
 from hybrid_jax.runtime.processes import start_distributed
 from hybrid_jax.runtime.signals import Signals
 start_distributed()
-peers = Peers(lambda: None)
+peers = Peers(lambda: None, lambda: print("left the workdir", flush=True))
 Signals("type it again", peers.announce).listen()
 peers.watch()
 print("ready", flush=True)
@@ -73,9 +73,11 @@ def test_all_end_as_stopped_when_one_is_stopped_before_the_first_step():
             while process.stdout.readline() != "ready\n":
                 assert process.poll() is None
         processes[1].send_signal(signal.SIGUSR1)
-        said = [process.communicate(timeout=60)[0].splitlines()[-1] for process in processes]
+        lines = [process.communicate(timeout=60)[0].splitlines() for process in processes]
+    said = [of_process[-1] for of_process in lines]
     assert [process.returncode for process in processes] == [75, 75], said
     assert said[1] == "stopped before a step; type it again"
+    assert lines[0][-2] == "left the workdir"  # so that the next trainer finds no lock
     assert said[0] == "process 1 has ended (stopped before a step): start all again; there is no checkpoint yet"
 
 

@@ -1,5 +1,6 @@
 """Runs that begin from a model's folder: what the config takes from it, and that its weights are where they start."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,9 +8,13 @@ import numpy as np
 import pytest
 
 from hybrid_jax.config import Config, ConfigError, dump_config, load_config, parse_config
+from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.load import load, load_untrained
+from hybrid_jax.hub.weights import PretrainedError, open_pretrained
 from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.train.loop import train
+from hybrid_jax.train.plan import plan
+from hybrid_jax.train.vocabulary import check_vocabulary
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"
 TEXTS = ["Haus Baum?", "house tree?", "casa"]
@@ -84,6 +89,47 @@ def test_training_starts_from_the_folders_weights_and_refuses_other_weights_on_r
     shutil.copy(FIXTURES / "minilm" / "model.safetensors", folder / "model.safetensors")
     with pytest.raises(WorkdirError, match="the content of the pretrained weights is not what this run began with"):
         train(config, tmp_path / "run")
+    with pytest.raises(PretrainedError, match=r"has other weights than .*run began with: .* leave --untrained out"):
+        load_untrained(tmp_path / "run")
+
+
+def test_a_tokenizer_that_is_not_the_pretrained_models_needs_a_new_vocabulary(tmp_path: Path, tiny_run):
+    own = config_of(tmp_path, FIXTURES / "roberta")
+    pretrained, e5 = open_pretrained(FIXTURES / "roberta"), Tokenizer(FIXTURES / "e5")
+    for tokenizer in (
+        Tokenizer(FIXTURES / "roberta"),
+        Tokenizer(shutil.copytree(FIXTURES / "roberta", tmp_path / "c")),
+    ):
+        check_vocabulary(tokenizer, own, pretrained)
+    check_vocabulary(e5, own.model_copy(update={"vocabulary": "new"}), pretrained)
+    with pytest.raises(
+        ConfigError, match=r"is not the tokenizer of .*roberta.*: leave data\.tokenizer\.path out, or set"
+    ):
+        check_vocabulary(e5, own, pretrained)
+    with pytest.raises(ConfigError, match=r"is not the tokenizer of .*roberta"):
+        train(
+            config_of(tmp_path, FIXTURES / "roberta", "--data.tokenizer.path", str(FIXTURES / "e5")), tmp_path / "run"
+        )
+
+
+def test_positions_that_begin_after_another_padding_id_are_refused(tmp_path: Path, tiny_run):
+    config, bert = config_of(tmp_path, FIXTURES / "xlmr"), Tokenizer(FIXTURES / "bert")
+    words = config.model.encoder.model_copy(update={"vocab_size": 212})
+    config = config.model_copy(
+        update={"vocabulary": "new", "model": config.model.model_copy(update={"encoder": words})}
+    )
+    with pytest.raises(ConfigError, match=r"whose padding id is 1, and that of this one is 0: set .* 0 or 1$"):
+        check_vocabulary(bert, config, open_pretrained(FIXTURES / "xlmr"))
+
+
+def test_what_the_folder_may_mean_otherwise_is_said_before_training(tmp_path: Path, tiny_run, capsys):
+    folder = Path(shutil.copytree(FIXTURES / "e5", tmp_path / "e5"))
+    settings = folder / "config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"unheard_of": 1}))
+    config = config_of(tmp_path, folder)
+    for what in (lambda: train(config, tmp_path / "run"), lambda: plan(config, False, print)):
+        what()
+        assert "unheard_of" in capsys.readouterr().out
 
 
 def test_two_towers_begin_alike_and_a_new_projection_is_drawn(tmp_path: Path, tiny_run):

@@ -56,6 +56,31 @@ def read_all(reading: int) -> str:
     return said.decode()
 
 
+FINISHED = """
+import time
+from hybrid_jax.runtime.signals import Signals
+signals = Signals()
+signals.listen()
+with signals.while_stepping():
+    print("stepping", flush=True)
+    while not signals.stop_after(1):
+        time.sleep(0.05)
+signals.finished(75)
+print("saved", flush=True)
+time.sleep(100)  # waits for the other processes
+"""
+
+
+def test_a_process_that_has_saved_ends_as_such_however_often_it_is_told():
+    """As under srun --kill-on-bad-exit, which sends SIGTERM to the others when the first has ended with 75."""
+    with subprocess.Popen([sys.executable, "-c", FINISHED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line, number in (("stepping\n", signal.SIGUSR1), ("saved\n", signal.SIGTERM)):
+            assert process.stdout.readline() == line
+            process.send_signal(number)
+        assert process.wait(30) == STOPPED
+
+
 def test_a_signal_saves_the_next_step_and_the_run_goes_on_from_it(tiny_run, config: Config, tmp_path: Path):
     run = tmp_path / "run"
     command = train_command(tiny_run.yaml, tmp_path)
