@@ -10,7 +10,10 @@ import sys
 
 import hybrid_jax
 
-MODEL = sys.argv[1] if len(sys.argv) > 1 else "intfloat/multilingual-e5-small"
+E5 = "intfloat/multilingual-e5-small"
+MODEL = sys.argv[1] if len(sys.argv) > 1 else E5
+# E5 was trained with these prompts, but its folder on the hub does not state them.
+PROMPTS = {"query_prompt": "query: ", "passage_prompt": "passage: "} if MODEL == E5 else {}
 
 config = {
     "pretrained": MODEL,  # tokenizer, pooling and prompts are the model's, unless the config sets them
@@ -26,6 +29,7 @@ config = {
         ],
         "max_query_length": 32,
         "max_passage_length": 40,
+        **PROMPTS,
     },
     "optimizer": {"learning_rate": 5e-5},
     "checkpoint": {"every": 30, "keep": 1},

@@ -58,15 +58,21 @@ class Tokenizer:
         self._tokenizer.no_truncation()
         if opened.token_types and any(self._tokenizer.encode("a").type_ids):
             raise DataError(f"{folder}: its tokenizer gives a text token types other than 0, which are not supported")
+        self.pad_id = self._find_pad_id()
         canonical = self._tokenizer.to_str() + ("" if self.truncation_side == "right" else "cut on the left")
         self.digest = sha256(canonical.encode()).hexdigest()
         self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-        self.pad_id = self._find_pad_id()
 
     def _find_pad_id(self) -> int:
+        """The id of the padding token that the folder names, or else of <pad> or [PAD].
+
+        The latter is named from here on, so that `save` writes its name, and special, as saved tokenizers read it.
+        """
         for token in (self._names.get("pad_token"), "<pad>", "[PAD]"):
-            number = self._tokenizer.token_to_id(token) if token else None
-            if number is not None:
+            if token and (number := self._tokenizer.token_to_id(token)) is not None:
+                self._names["pad_token"] = token
+                if token not in {added.content for added in self._tokenizer.get_added_tokens_decoder().values()}:
+                    self._tokenizer.add_special_tokens([token])
                 return number
         raise DataError(f"{self.folder}: no padding token: set 'pad_token' in its tokenizer_config.json")
 
@@ -159,7 +165,8 @@ def _verbatim(folder: Path, config: dict[str, Any]) -> _Opened | None:
         return None
     text = path.read_text(encoding="utf-8")
     content = json.loads(text)
-    names = {name: _content(token) for name, token in config.items() if name.endswith("_token") and token}
+    named = {name: _content(value) for name, value in config.items() if name.endswith("_token")}
+    names = {name: token for name, token in named.items() if token}
     added = {token["content"] for token in content.get("added_tokens", [])}
     tokenizer = _exact(text)
     # AutoTokenizer reads the named tokens as special ones in a text, also where tokenizer.json does not list them so.
@@ -201,7 +208,9 @@ def _exact(text: str) -> tokenizers.Tokenizer:
 
 
 def _content(token: object) -> str:
-    return str(token["content"] if isinstance(token, dict) else token)
+    """The text of a special token in tokenizer_config.json; "" for other values, such as that of add_bos_token."""
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else ""
 
 
 def train_unigram(texts: Iterable[str], vocab_size: int, folder: Path) -> Tokenizer:

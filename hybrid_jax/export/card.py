@@ -24,6 +24,7 @@ from hybrid_jax.export.verify import BOUNDS
 from hybrid_jax.runs.trained_on import TrainedOn
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_CACHED = re.compile(r"(?:^|/)models--([^/]+)/snapshots/")
 
 
 class Markdown(str):
@@ -117,18 +118,26 @@ def _header(what: Plan, trained_on: TrainedOn | None) -> dict[str, Any]:
 
 
 def _base_model(origin: Origin) -> tuple[str | None, bool]:
-    """What training started from: (hub id, True), (a folder's name, False), or (None, False) for random weights."""
+    """What training started from: (hub id, True), (another name, False), or (None, False) for random weights.
+
+    A run's `pretrained: models/xlmr` may be a folder, and somebody's hub id too. It was the hub's if the run took its
+    tokenizer from there: the config has the folder, in the hub's cache.
+    """
     config = origin.config
     base = str(origin.folder) if config is None else config["pretrained"]
     if base is None:
         return None, False
-    folder = Path(base).expanduser()
-    for above in (folder, *folder.parents):  # …/models--ORGANISATION--NAME/snapshots/REVISION of the hub's cache
-        if above.name.startswith("models--") and "--" in above.name.removeprefix("models--"):
-            return above.name.removeprefix("models--").replace("--", "/", 1), True
-    if config is not None and _HUB_ID.fullmatch(base) and not folder.is_dir():
+    if (cached := _cached_id(base)) is not None:
+        return cached, True
+    if config is not None and base == _cached_id(config["data"]["tokenizer"]["path"] or ""):
         return base, True
-    return folder.name, False
+    return base if _HUB_ID.fullmatch(base) else Path(base).expanduser().name, False
+
+
+def _cached_id(folder: str) -> str | None:
+    """The hub id of a folder …/models--ORGANISATION--NAME/snapshots/REVISION of the hub's cache; None for others."""
+    cached = _CACHED.search(folder)
+    return None if cached is None else cached[1].replace("--", "/", 1)
 
 
 def _sources(config: Mapping[str, Any], training_data: Mapping[str, Any]) -> Iterable[list[str]]:

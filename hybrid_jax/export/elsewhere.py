@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 
 from hybrid_jax.export.folder import Plan
-from hybrid_jax.export.settings import plain_pooling
+from hybrid_jax.export.settings import plain_pooling, transformer_config
 
 
 def differences(what: Plan) -> Iterator[str]:
     """A line for each difference, without a full stop; none where other libraries give the same vectors by themselves.
 
-    As sentence-transformers 5 and 6 and transformers 5 behave.
+    As sentence-transformers 5 and 6 and transformers 5 behave; and transformers 4, where it computes something else
+    without an error.
     """
     rules = what.rules
     library = "sentence-transformers" if what.format == "sentence-transformers" else "transformers"
@@ -38,6 +39,10 @@ def differences(what: Plan) -> Iterator[str]:
             "long texts lose their beginning (truncation_side in tokenizer_config.json); code that reads "
             "tokenizer.json alone cuts their end"
         )
+    special_ids = {"pad_token_id": what.encoder.tokenizer.pad_id}
+    config = transformer_config(what.encoder.model.encoder, special_ids, what.dtype)
+    if "layer_types" in config and "global_attn_every_n_layers" not in config:
+        yield "transformers 4 knows evenly spaced global layers only: load it with transformers 5"
     if what.dtype != "float32":
         yield (
             f"transformers 5 computes in {what.dtype}, as the weights are stored, and hybrid_jax in float32: load them "

@@ -21,7 +21,7 @@ from hybrid_jax.hub.names import is_ignored, parameter_name
 from hybrid_jax.hub.sentence_transformers import DENSE
 from hybrid_jax.hub.tensor_files import TensorFiles, is_float
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract
-from hybrid_jax.model.families import family_of
+from hybrid_jax.model.families import EncoderConfig, family_of
 from hybrid_jax.model.family import Row
 
 __all__ = ["Pretrained", "PretrainedError", "load_parameters", "load_tower", "open_pretrained", "weights_digest"]
@@ -42,7 +42,7 @@ class Source(NamedTuple):
 def load_parameters(pretrained: Pretrained, config: ModelConfig, sharding: Shardings, fresh: Parameters) -> Parameters:
     """`fresh` with the parameters of every tower replaced by the folder's.
 
-    The temperature stays as it is, and so does a projection that the folder does not have.
+    The temperature stays as it is, and so does a projection where the folder has none that fits.
     """
     towers = ["tower"] if config.tied else ["query_tower", "passage_tower"]
     loaded = {name: {**fresh[name], **load_tower(pretrained, config, sharding)} for name in towers}
@@ -50,21 +50,21 @@ def load_parameters(pretrained: Pretrained, config: ModelConfig, sharding: Shard
 
 
 def load_tower(pretrained: Pretrained, config: ModelConfig, sharding: Shardings) -> Parameters:
-    """The parameters of one tower of `config`: "encoder", and "projection" when both config and folder have the same.
+    """The parameters of one tower of `config`: "encoder", and "projection" where the folder's fits.
 
     Raises one PretrainedError that lists everything that does not fit: parameters without a tensor, tensors that
-    nothing uses, wrong shapes, wrong types.
+    nothing uses, wrong shapes, wrong types; and the fields of `config` that ask for what the folder does not have.
     """
     shapes = abstract(config.model_copy(update={"tied": True, "learn_temperature": False}))[1]["tower"]
-    has_projection = pretrained.projection is not None and same_projection(pretrained.model, config)
+    has_projection = pretrained.projection is not None and _projection_fits(pretrained.model, config)
     expected = _flat({name: tree for name, tree in shapes.items() if name == "encoder" or has_projection})
     sources = _sources(pretrained, config, has_projection)
     tensors, problems = _match(expected, sources)
     if problems:
-        shown = "\n  ".join(problems[:20])
-        more = f"\n  … and {len(problems) - 20} more" if len(problems) > 20 else ""
+        more = [f"… and {len(problems) - 20} more"] if len(problems) > 20 else []
+        shown = "\n  ".join([*problems[:20], *more, *_other_sizes(pretrained.model, config)])
         raise PretrainedError(
-            f"{pretrained.folder}: {len(problems)} problems with its weights, none loaded:\n  {shown}{more}"
+            f"{pretrained.folder}: {len(problems)} problems with its weights, none loaded:\n  {shown}"
         )
     tower: Parameters = {}
     for name, (files, tensor) in tensors.items():
@@ -85,10 +85,30 @@ def _sources(pretrained: Pretrained, config: ModelConfig, has_projection: bool) 
     return sources
 
 
-def same_projection(left: ModelConfig, right: ModelConfig) -> bool:
-    """Whether two models have the same pooling and the same layer after it."""
-    fields = ("pooling", "projection_dim", "projection_activation", "projection_bias")
-    return all(getattr(left, name) == getattr(right, name) for name in fields)
+def _projection_fits(stored: ModelConfig, config: ModelConfig) -> bool:
+    """Whether the folder's projection is one for `config`: after the same pooling, and of the same shape.
+
+    The activation may be another: whoever chooses one still wants the matrix that was trained.
+    """
+    fields = ("pooling", "projection_dim", "projection_bias")
+    return all(getattr(stored, name) == getattr(config, name) for name in fields)
+
+
+def _other_sizes(stored: ModelConfig, config: ModelConfig) -> list[str]:
+    """A line for each field of `config.encoder` that asks for other parameters than the folder's config.json does."""
+    ours, theirs = config.encoder, stored.encoder
+    if type(ours) is not type(theirs):
+        return []
+
+    def shapes(encoder: EncoderConfig) -> Parameters:
+        return abstract(stored.model_copy(update={"encoder": encoder}))[1]
+
+    values = {name: (getattr(ours, name), getattr(theirs, name)) for name in type(theirs).model_fields}
+    return [
+        f"model.encoder.{name} is {own}, but {stated} in the folder's config.json: leave it out, or set it to {stated}"
+        for name, (own, stated) in values.items()
+        if own != stated and shapes(theirs.model_copy(update={name: own})) != shapes(theirs)
+    ]
 
 
 def weights_digest(pretrained: Pretrained) -> str:
@@ -122,7 +142,7 @@ def _match(
                 problems.append(f"{tensor} in {stored.file}: {matched[name][1]} is {name} already")
             elif files.shape(tensor, transposed) != shape:
                 in_file = list(reversed(shape) if transposed else shape)
-                problems.append(f"{tensor} {list(stored.shape)} in {stored.file}: config.json asks for {in_file}")
+                problems.append(f"{tensor} {list(stored.shape)} in {stored.file}: the model asks for {in_file}")
             elif not is_float(stored.dtype):
                 problems.append(f"{tensor} in {stored.file}: {stored.dtype}, expected float32, float16 or bfloat16")
             else:

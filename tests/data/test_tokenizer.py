@@ -137,6 +137,25 @@ def test_the_padding_token_is_the_one_that_the_folder_names(tmp_path: Path):
     assert Tokenizer(_word_level(tmp_path / "unnamed", "[PAD]", {})).pad_id == 0
 
 
+def test_a_padding_token_that_the_folder_does_not_name_is_named_in_what_is_saved(tmp_path: Path):
+    bare = Tokenizer(_word_level(tmp_path / "words", "[PAD]"))
+    bare.save(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text())["pad_token"] == "[PAD]"
+    saved = Tokenizer(tmp_path / "saved")
+    assert (saved.pad_id, saved.digest) == (bare.pad_id, bare.digest)
+    text = "one [PAD] two[PAD]"
+    assert saved.encode([text], 9)[0][0].tolist() == bare.encode([text], 9)[0][0].tolist() == [1, 0, 2, 0]
+
+
+def test_options_that_are_called_like_tokens_are_none(tmp_path: Path):
+    """`add_bos_token: true` is no token called "True", also where the vocabulary has that word."""
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "two", "add_bos_token": True}
+    tokenizer = Tokenizer(_word_level(tmp_path / "words", "True", config))
+    assert tokenizer.special == {"pad_token": 2}
+    tokenizer.save(tmp_path / "saved")
+    assert "True" not in (tmp_path / "saved" / "tokenizer_config.json").read_text()
+
+
 def test_a_folder_without_a_padding_token_says_where_to_name_one(tmp_path: Path):
     with pytest.raises(ValueError, match=r"words: no padding token: set 'pad_token' in its tokenizer_config\.json"):
         Tokenizer(_word_level(tmp_path / "words", "zero"))

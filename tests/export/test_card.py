@@ -2,14 +2,17 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import yaml
 
+from hybrid_jax.config import load_config
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
 from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.load import load
@@ -25,6 +28,8 @@ from hybrid_jax.export.settings import ExportError, Format
 from hybrid_jax.runs.lines import write_line
 from hybrid_jax.runs.provenance import provenance
 from hybrid_jax.runs.trained_on import read_trained_on
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +177,7 @@ def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: Repo
 
 
 def test_an_evaluation_with_another_pooling_is_not_of_this_model(encoder: TextEncoder, report: Report, tmp_path: Path):
-    bert = Path(__file__).parents[1] / "fixtures" / "pretrained" / "bert"
-    mean, cls = (load(bert, pooling=pooling).origin for pooling in ("mean", "cls"))
+    mean, cls = (load(FIXTURES / "bert", pooling=pooling).origin for pooling in ("mean", "cls"))
     assert model_identity(mean) != model_identity(cls)
     path = tmp_path / "report.json"
     values = report.json_value()
@@ -207,15 +211,32 @@ def test_a_converted_model_says_from_what(encoder: TextEncoder):
     assert "rounded to float16" in card
     cached = origin.model_copy(update={"folder": Path("/cache/hub/models--org--a-model/snapshots/0123")})
     assert header(written(replace(encoder, origin=cached)))["base_model"] == "org/a-model"
+    without_owner = origin.model_copy(update={"folder": Path("/cache/hub/models--a-model/snapshots/0123")})
+    assert header(written(replace(encoder, origin=without_owner)))["base_model"] == "a-model"
 
 
-def test_a_run_from_a_pretrained_model_names_it(encoder: TextEncoder, tmp_path: Path):
-    for named, expected in (("org/a-model", "org/a-model"), (str(tmp_path), None)):
-        config = {**(encoder.origin.config or {}), "pretrained": named}
-        origin = encoder.origin.model_copy(update={"config": config})
-        card = written(replace(encoder, origin=origin))
-        assert header(card).get("base_model") == expected
-        assert f"from the weights of {plain(expected or tmp_path.name)}" in card
+def test_a_run_from_a_pretrained_model_names_it_and_links_to_those_of_the_hub(
+    encoder: TextEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """`models/xlmr` may be a folder and somebody's hub id: the config of the run tells which one it was."""
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    cached, local = tmp_path / "cache" / "models--org--a-model", tmp_path / "models" / "xlmr"
+    for folder in (cached / "snapshots" / revision, local):
+        shutil.copytree(FIXTURES / "minilm", folder)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(revision)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    own = encoder.origin.config or {}
+    named = {"org/a-model": ("org/a-model", True), "models/xlmr": ("models/xlmr", False), str(local): ("xlmr", False)}
+    for pretrained, (shown, linked) in named.items():
+        monkeypatch.chdir(tmp_path)
+        Path("run.yaml").write_text(f"pretrained: {pretrained}\n", encoding="utf-8")
+        tokenizer = load_config(Path("run.yaml")).model_dump(mode="json")["data"]["tokenizer"]
+        config = {**own, "pretrained": pretrained, "data": {**own["data"], "tokenizer": tokenizer}}
+        monkeypatch.chdir("/")  # an export begins anywhere
+        card = written(replace(encoder, origin=encoder.origin.model_copy(update={"config": config})))
+        assert header(card).get("base_model") == (shown if linked else None)
+        assert f"from the weights of {plain(shown)};" in card
 
 
 def test_no_text_is_markup():

@@ -43,6 +43,13 @@ def test_each_difference_is_a_line(encoder: TextEncoder):
     assert "transformers knows no prompts" in prompts_to_add
     assert "the text's is the mean of the tokens" in pooling
     assert ["computes in float16" in line for line in told(encoder, dtype="float16")] == [True]
+    modern = load(FIXTURES / "modernbert")  # its layers 0 and 3 are global
+    uneven = modern.model.encoder.model_copy(update={"global_layers": (1, 2)})
+    uneven = replace(modern, model=modern.model.model_copy(update={"encoder": uneven}))
+    assert [line for line in told(uneven) if "transformers 4" in line] == [
+        "transformers 4 knows evenly spaced global layers only: load it with transformers 5"
+    ]
+    assert [line for line in told(modern) if "transformers 4" in line] == []
     tower = encoder.parameters["tower"]
     two = replace(
         encoder,

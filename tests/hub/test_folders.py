@@ -17,12 +17,14 @@ from safetensors.numpy import load_file, save_file
 
 from hybrid_jax.embed.load import load
 from hybrid_jax.hub.find import find_folder
-from hybrid_jax.hub.weights import PretrainedError, load_tower, open_pretrained
+from hybrid_jax.hub.weights import PretrainedError, load_parameters, load_tower, open_pretrained
 from hybrid_jax.model.bert.encoder import BertConfig
+from hybrid_jax.model.dual_encoder import initialize
 from hybrid_jax.model.modernbert.encoder import ModernBertConfig
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"
+SHARDING = partial(parameter_sharding, make_mesh(MeshConfig()))
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_loading_goes_to_the_shardings_it_is_given():
     mesh = make_mesh(MeshConfig(data=4, fsdp=2))
     pretrained = open_pretrained(FIXTURES / "xlmr")
     spread = load_tower(pretrained, pretrained.model, partial(parameter_sharding, mesh))
-    whole = load_tower(pretrained, pretrained.model, partial(parameter_sharding, make_mesh(MeshConfig())))
+    whole = load_tower(pretrained, pretrained.model, SHARDING)
     word = spread["encoder"]["embeddings"]["word"]["embedding"]
     assert word.sharding == parameter_sharding(mesh, word.shape)
     assert not word.sharding.is_fully_replicated
@@ -90,11 +92,39 @@ def test_all_that_does_not_fit_is_told_at_once_with_names_shapes_and_files(folde
     lines = str(told.value).split("\n")
     assert "6 problems with its weights, none loaded" in lines[0]
     assert any("layers.0.attention.key.bias [16]: no tensor for it" in line for line in lines)
-    assert any(f"[16, 25] in {path}: config.json asks for [16, 24]" in line for line in lines)
+    assert any(f"[16, 25] in {path}: the model asks for [16, 24]" in line for line in lines)
     assert any("encoder.layer.7.output.dense.bias [16]" in line and "no such parameter" in line for line in lines)
     assert any("something.else [3]" in line for line in lines)
     assert any("is encoder.embeddings.word.embedding already" in line for line in lines)
     assert any("I32, expected float32, float16 or bfloat16" in line for line in lines)
+
+
+def test_sizes_that_a_config_changes_are_named():
+    pretrained = open_pretrained(FIXTURES / "labse")
+    encoder = pretrained.model.encoder
+    changed = encoder.model_copy(update={"max_length": 64, "dropout": 0.0, "num_heads": 4})
+    config = pretrained.model.model_copy(update={"encoder": changed})
+    with pytest.raises(PretrainedError) as told:
+        load_tower(pretrained, config, SHARDING)
+    problem, field = str(told.value).split("\n")[1:]
+    assert f"[{encoder.max_length}, 16] in" in problem
+    assert problem.endswith("the model asks for [64, 16]")
+    stated = f"{encoder.max_length} in the folder's config.json: leave it out, or set it to {encoder.max_length}"
+    assert field == f"  model.encoder.max_length is 64, but {stated}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [({"projection_activation": "identity"}, True), ({"projection_dim": 8}, False), ({"pooling": "mean"}, False)],
+)
+def test_the_folders_projection_is_kept_under_another_activation(changes: dict[str, Any], kept: bool):
+    pretrained = open_pretrained(FIXTURES / "labse")
+    config = pretrained.model.model_copy(update=changes)
+    fresh = jax.jit(initialize, static_argnums=0)(config, 0)
+    found = load_parameters(pretrained, config, SHARDING, fresh)["tower"]["projection"]
+    trained = load_file(FIXTURES / "labse" / "2_Dense" / "model.safetensors")
+    expected = {"kernel": trained["linear.weight"].T, "bias": trained["linear.bias"]}
+    jax.tree.map(np.testing.assert_array_equal, found, expected if kept else fresh["tower"]["projection"])
 
 
 def test_weights_that_are_no_numbers_are_refused(folder: Path):
@@ -201,7 +231,7 @@ DAMAGES: list[tuple[Callable[[Path], Any], str]] = [
     (_module(type="sentence_transformers.models.CNN"), "hybrid_jax reads Transformer, Pooling, then"),
     (_config(hidden_size=10**9), "hidden_size = 1000000000: Input should be less than"),
     (_config(num_hidden_layers=10**9), "num_hidden_layers = 1000000000"),
-    (_config(vocab_size=1000), r"\[\d+, 16\].*config\.json asks for \[1000, 16\]"),
+    (_config(vocab_size=1000), r"\[\d+, 16\].*the model asks for \[1000, 16\]"),
     (_config(vocab_size=100), r"its tokenizer has \d+ tokens and its word embedding 100 rows"),
     (_config(num_attention_heads=3), "num_heads 3 does not divide hidden_size 16"),
     (_config(hidden_act="sine"), "activation 'sine': known are gelu"),

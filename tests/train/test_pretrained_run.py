@@ -64,7 +64,7 @@ def test_the_config_is_completed_by_the_folder_and_stands_where_it_speaks(tmp_pa
     other = config_of(tmp_path, folder, "--pretrained", str(FIXTURES / "e5"))
     assert (other.pretrained, other.model.pooling) == (str(FIXTURES / "e5"), "mean")
     assert (other.data.query_prompt, other.data.passage_prompt) == ("query: ", "passage: ")
-    with pytest.raises(ConfigError, match=r"exceeds model\.encoder\.max_length 40"):
+    with pytest.raises(ConfigError, match=r"exceeds model\.encoder\.max_length 40: lower the former"):
         config_of(tmp_path, folder, "--data.max_query_length", "99")
 
 

@@ -56,8 +56,9 @@ class BertConfig(BaseModel):
     attention_dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of attention weights dropped, in training."""
     dtype: Dtype = "auto"
-    """Precision of the matrix products. Parameters, sums, LayerNorm and softmax are float32 either way. auto: a run
-    takes bfloat16 if its devices are faster in it, and its config.yaml says which; a published model takes float32."""
+    """Precision of the matrix products and of the values between layers, residual sums included. Parameters, the sums
+    inside a product, and the arithmetic of LayerNorm and softmax are float32 either way. auto: a run takes bfloat16 if
+    its devices are faster in it, and its config.yaml says which; a published model takes float32."""
     remat: bool = False
     """Recompute each layer in the backward pass instead of storing its values: less memory, about 1.3x the time."""
 
@@ -170,8 +171,9 @@ class Bert(nnx.Module):
     ) -> Float[Array, "rows length hidden"]:
         """The last layer's hidden states.
 
-        `segments` is 0 for padding and 1, 2, ... for the tokens of a row's first, second, ... text. Raises ValueError
-        when rows are longer than `max_length`. A token id outside the vocabulary gives NaN.
+        `segments` is 0 for padding and 1, 2, ... for the tokens of a row's first, second, ... text. A row may be
+        longer than `max_length`, but none of its texts: the caller must see to that, as a longer text makes its row
+        NaN. So does a token id outside the vocabulary.
         """
         mask = same_text(segments)
         hidden = self.embeddings(tokens, segments, fold(noise, 0))

@@ -263,8 +263,9 @@ class ModernBert(nnx.Module):
     ) -> Float[Array, "rows length hidden"]:
         """The last layer's hidden states.
 
-        `segments` is 0 for padding and 1, 2, ... for the tokens of a row's first, second, ... text. Raises ValueError
-        when rows are longer than `max_length`. A token id outside the vocabulary gives NaN.
+        `segments` is 0 for padding and 1, 2, ... for the tokens of a row's first, second, ... text. A row may be
+        longer than `max_length`, but none of its texts: the caller must see to that, as a longer text is computed
+        without an error. A token id outside the vocabulary gives NaN.
         """
         kinds = self.config.kinds
         views = {kind: make_view(kind, segments, self.config) for kind in sorted(set(kinds))}

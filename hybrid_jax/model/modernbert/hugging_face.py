@@ -137,7 +137,8 @@ def to_hugging_face(config: ModernBertConfig, special_ids: Mapping[str, int | No
         "rope_parameters": {
             layer_types[kind]: {"rope_type": "default", "rope_theta": theta} for kind, theta in thetas.items()
         },
-        # transformers 4 reads these instead of the two above. It has evenly spaced global layers only.
+        # transformers 4 reads these instead of the two above. It has evenly spaced global layers only, and takes every
+        # third where no step is given: `export/elsewhere.py` says so.
         "global_rope_theta": config.global_rope_theta,
         "local_rope_theta": config.local_rope_theta,
         **({} if step is None else {"global_attn_every_n_layers": step}),
