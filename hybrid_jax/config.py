@@ -90,7 +90,7 @@ def check(config: Config) -> Config:
     if longest > limit:
         raise ConfigError(
             f"data.max_query_length or max_passage_length {longest} exceeds model.encoder.max_length {limit}: "
-            f"{'lower the former' if config.pretrained else 'raise the latter'}"
+            f"{'lower the former or ' if config.pretrained else ''}raise the latter"
         )
     if config.vocabulary == "new" and config.pretrained is None:
         raise ConfigError("vocabulary new replaces that of a pretrained model, and there is none: set pretrained")

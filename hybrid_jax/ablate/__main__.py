@@ -176,7 +176,7 @@ def _planned(sweep_request: Request, arguments: argparse.Namespace) -> Plan:
     words = [word for word in sys.argv[1:] if word != "--dry-run"]
     planned = planning.make_plan(sweep_request, f"python -m hybrid_jax.ablate {shlex.join(words)}")
     plan, configs = planned
-    planning.check_continues(arguments.workdir, plan)
+    planning.continued(arguments.workdir, plan)
     counts = {name: pairs(planning.fields_of(config)) for name, config in configs.items()}
     number = len(runs(arguments.workdir, plan))
     arms, seeds = len(plan.arms), len(plan.seeds)
@@ -189,7 +189,10 @@ def _planned(sweep_request: Request, arguments: argparse.Namespace) -> Plan:
         return plan
     planning.write(arguments.workdir, planned)
     sys.stdout.flush()
-    return read_plan(arguments.workdir) or plan  # with the command that made it
+    held = read_plan(arguments.workdir) or plan
+    if (more := len(runs(arguments.workdir, held)) - number) > 0:
+        print(f"the sweep there has {more} more runs, which this command does as well: {held.command}", flush=True)
+    return held
 
 
 def _say_time(plan: Plan, pairs: dict[str, int], data_dir: Path | None) -> None:

@@ -3,7 +3,7 @@
 import signal
 from pathlib import Path
 
-from hybrid_jax.ablate.folder import CONFIG, LEAKAGE, Plan, SweepError, runs
+from hybrid_jax.ablate.folder import CONFIG, LEAKAGE, Plan, SweepError, read_plan, runs
 from hybrid_jax.ablate.phases import last_line, start, stop
 from hybrid_jax.eval.leakage.result import read_leakage
 
@@ -21,8 +21,12 @@ def require_clean(sweep: Path, plan: Plan, data_dir: Path | None, allow: bool) -
     if not tasks:
         return None
     path = sweep / LEAKAGE
-    if not path.exists():
+    while not path.exists():
         _check(sweep, plan, tasks, data_dir)
+        now = read_plan(sweep) or plan
+        if now.arms != plan.arms:  # added meanwhile, perhaps with other text
+            path.unlink(missing_ok=True)
+            plan = now
     result = read_leakage(path)
     if result.leaked and not allow:
         raise SweepError(

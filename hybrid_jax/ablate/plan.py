@@ -76,14 +76,12 @@ def make_plan(sweep_request: Request, command: str) -> Planned:
 def write(sweep: Path, planned: Planned) -> None:
     """Writes the plan and each run's config.yaml where it is missing, unless the folder has this plan already.
 
-    A plan that adds arms or seeds to the folder's, or has another baseline, replaces it. Raises SweepError when the
-    folder has another plan, files but no sweep, or a run with another config; then nothing is written.
+    Raises SweepError as `continued` does, and when the folder has a run with another config; then nothing is written.
     """
-    plan = planned.plan
-    existing = check_continues(sweep, plan)
+    plan, existing = continued(sweep, planned.plan), read_plan(sweep)
     texts = {
         run.folder / CONFIG: dump_config(planned.configs[run.arm].model_copy(update={"seed": run.seed}))
-        for run in runs(sweep, plan)
+        for run in runs(sweep, planned.plan)
     }
     missing = [path for path in texts if not path.exists()]
     for path in texts.keys() - missing:
@@ -94,15 +92,16 @@ def write(sweep: Path, planned: Planned) -> None:
     for path in missing:
         write_text(path, texts[path])
     if existing is None or _identity(existing) != _identity(plan):
+        write_plan(sweep, plan)
         if existing is not None and len(plan.arms) > len(existing.arms):
             (sweep / LEAKAGE).unlink(missing_ok=True)  # the new arms may read other text
-        write_plan(sweep, plan)
 
 
-def check_continues(sweep: Path, plan: Plan) -> Plan | None:
-    """The folder's plan, if `plan` is the same or adds arms or seeds to it; None for a folder without one.
+def continued(sweep: Path, plan: Plan) -> Plan:
+    """The plan that the folder has when `plan` is asked for there: `plan`, or the folder's own with what `plan` adds.
 
-    Raises SweepError when the folder has another plan, naming each field that differs, or files but no sweep.
+    A request may have fewer or more arms and seeds than the folder, and another baseline. Raises SweepError when the
+    folder has another plan, naming each field that differs, or files but no sweep.
     """
     names = [path.name for path in sweep.iterdir()] if sweep.is_dir() else []
     existing = read_plan(sweep)  # after the names: another worker may be writing it
@@ -113,13 +112,14 @@ def check_continues(sweep: Path, plan: Plan) -> Plan | None:
         if other_files or (sweep.exists() and not sweep.is_dir()):
             what = f"holds {other_files[0]}, but no sweep" if other_files else "is no folder"
             raise SweepError(f"{sweep} {what}: choose another --workdir")
-        return None
+        return plan
     old, new = _identity(existing), _identity(plan)
-    added = {f"arms.{arm.name}" for arm in plan.arms} - old.keys() | {"baseline"}
-    for name in ("arms", "seeds"):
-        if set(old[name]) <= set(new[name]):
-            added.add(name)
-    changed = [name for name in {**old, **new} if name not in added and old.get(name) != new.get(name)]
+    pairs = [(set(old[name]), set(new[name])) for name in ("arms", "seeds")]
+    grown, shrunk = all(has <= asked for has, asked in pairs), all(has >= asked for has, asked in pairs)
+    may_differ = {"baseline"}
+    if grown or shrunk:
+        may_differ |= {"arms", "seeds", *(f"arms.{name}" for name in set(old["arms"]) ^ set(new["arms"]))}
+    changed = [name for name in {**old, **new} if name not in may_differ and old.get(name) != new.get(name)]
     if changed:
         listed = "; ".join(f"{name}: {old.get(name)} -> {new.get(name)}" for name in changed[:SHOWN])
         more = f"; and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
@@ -127,7 +127,11 @@ def check_continues(sweep: Path, plan: Plan) -> Plan | None:
             f"{sweep} holds another sweep ({listed}{more}): give its own options to go on with it "
             f"(--workdir {sweep} alone does), with more arms and seeds if you like, or another --workdir"
         )
-    return existing
+    if not grown:
+        return existing.model_copy(update={"baseline": plan.baseline or existing.baseline, "command": plan.command})
+    # Whoever adds an arm in front of the others does not ask for another baseline.
+    kept = existing.baselines if len(plan.arms) > len(existing.arms) else existing.baseline
+    return plan.model_copy(update={"baseline": plan.baseline or kept})
 
 
 def load_alike(path: Path, fields: Mapping[str, Any]) -> Config:

@@ -62,7 +62,7 @@ def dot_general(inputs: jax.Array, kernel: jax.Array, dimension_numbers: Any, **
     Products are summed in float32 and returned in the dtype of `inputs`, in the gradients too. Those of float32 are
     products of float32 on every backend.
     """
-    options = {"precision": _precision(inputs), **options}
+    options["precision"] = options.get("precision") or _precision(inputs)
     plain = dimension_numbers == (((inputs.ndim - 1,), (0,)), ((), ()))
     if inputs.dtype != jnp.bfloat16 or not on_cpu() or not plain:
         return jax.lax.dot_general(inputs, kernel, dimension_numbers, **options)

@@ -93,16 +93,18 @@ class Checkpoints:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
         kept: Any = {name: value for name, value in metrics.items() if may_be_best or name != self._best_metric}
         kept["step"] = step
-        if jax.process_index() == 0 and not self._marked():  # Orbax would create a missing folder, and save in that
-            raise CheckpointError(
-                f"{self._folder} is gone or was replaced: nothing was saved at step {step}; restore or mount it, "
-                f"and the same command resumes the run from the checkpoints in it"
-            )
         try:
+            if jax.process_index() == 0 and not self._marked():  # Orbax would create a missing folder, and save in that
+                raise CheckpointError(
+                    f"{self._folder} is gone or was replaced: nothing was saved at step {step}; restore or mount it, "
+                    f"and the same command resumes the run from the checkpoints in it"
+                )
             if self._saving is not None:
                 self._saving.result()
             self._step = step
             self._saving = self._orbax.save_async(step, state, force=True, metrics=kept)
+        except CheckpointError:
+            raise
         except Exception as error:  # from this save or the one before; Orbax raises many types
             raise self._unwritten(error) from error
 
@@ -110,8 +112,8 @@ class Checkpoints:
         """Whether the folder is the one that this process began with. Inodes do not tell: a bucket's may change."""
         try:
             with open_to_read(self._folder / MARK) as file:
-                return file.read().decode() == self._mark
-        except FileNotFoundError:
+                return file.read() == self._mark.encode()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return False
 
     def _write_manifest(self) -> None:
@@ -154,8 +156,10 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
         path = folder / str(candidate)
         try:
             return candidate, _load(path, like)
-        except (CheckpointError, ReadError, PermissionError):  # of these files nothing is known
+        except CheckpointError:
             raise
+        except (ReadError, PermissionError) as error:  # it may be good
+            raise CheckpointError(f"{error}; or move {path} away, to take the checkpoint before it") from None
         except Exception as error:
             # Orbax raises one of these for a damaged file, but a plain Exception for a truncated array.
             if type(error) is not Exception and not isinstance(error, KeyError | ValueError | TypeError | OSError):

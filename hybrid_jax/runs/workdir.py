@@ -2,6 +2,7 @@
 
 config.yaml      the resolved config, written first           tokenizer/        the run's tokenizer
 run.json         the data; code and machine of every start    checkpoints/      one folder per step
+                                                              (.trainer names the start that writes there)
 metrics.jsonl    a line per step                              tensorboard/      the same numbers
 skipped.json     batches that are left out (skips.py)
 eval/            reports, and the curve of a watch            best/             the best checkpoint of a watch
@@ -165,4 +166,4 @@ def _begun(folder: Path) -> bool:
     log, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
     if (folder / SKIPPED).exists():
         return True
-    return (log.exists() and log.stat().st_size > 0) or (checkpoints.is_dir() and any(checkpoints.iterdir()))
+    return (log.exists() and log.stat().st_size > 0) or (checkpoints.is_dir() and any(checkpoints.glob("[!.]*")))

@@ -28,6 +28,8 @@ BEAT = 2.0
 """Seconds between this module's own signs of life."""
 SILENT = 4 * BEAT
 """A process without such a sign for so long is the one that is named."""
+PATIENCE = 5.0
+"""Seconds that cleaning up may take before this process ends."""
 _FOLDER, _STDERR = "hybrid_jax", 2
 _OF_A_COLLECTIVE = re.compile(r"[A-Z_]+: ")
 """How messages of XLA begin, such as "UNKNOWN: Gloo AllReduce failed: … Connection closed by peer"."""
@@ -37,7 +39,7 @@ class Peers:
     """Watches the other processes from `watch` on; with a single process, nothing is done.
 
     `last_step` gives the step of the last checkpoint, None if there is none; without it, checkpoints are not spoken of.
-    `before_leaving` is called before this process ends because of another.
+    `before_leaving` is called before this process ends because of another, for PATIENCE seconds at most.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Peers:
         self._last: int | None = None
         self._client: Any = None
         self._me = 0
+        self._finished: int | None = None
         self._signs: dict[int, tuple[str, float]] = {}  # by process: the latest sign of life, and when it came
         self._clock = 0.0  # when this process last ran
         self._stood_still: float | None = None  # when it last went on after a standstill
@@ -77,6 +80,10 @@ class Peers:
                 self._client.key_value_set(f"{_FOLDER}/ended/{self._me}", f"{status} {first}")
                 if self._me == 0:  # the service ends with this process
                     time.sleep(1.5 * BEAT)
+
+    def finished(self, status: int) -> None:
+        """From now on this process ends with `status` whatever the others do: its part is saved."""
+        self._finished = status
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -140,11 +147,14 @@ class Peers:
 
     def _end(self, what: str, status: int = 1) -> NoReturn:
         saved = "there is no checkpoint yet" if self._last is None else f"the last checkpoint is step {self._last}"
-        with suppress(Exception):  # nothing may keep it from ending
-            self._before_leaving()
+        if self._finished is not None:  # all is saved, and this process only waited for the others
+            os._exit(self._finished)
         try:
             advice = "start all again" if self._last_step is None else f"start all again; {saved}"
             os.write(_STDERR, f"{'' if status == STOPPED else 'error: '}{what}: {advice}\n".encode())
+            leaving = Thread(target=self._before_leaving, daemon=True)  # a file system may be what is gone
+            leaving.start()
+            leaving.join(PATIENCE)
         finally:
             os._exit(STOPPED if status == STOPPED else 1)
 

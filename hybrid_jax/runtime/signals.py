@@ -98,7 +98,7 @@ class Signals:
 
     def _watch(self, reading: int) -> None:
         while True:
-            left = None if self._number is None else self._at + GRACE - time.monotonic()
+            left = None if self._number is None or self._status is not None else self._at + GRACE - time.monotonic()
             if not select.select([reading], [], [], None if left is None else max(left, 0.0))[0]:
                 self._leave(128 + (self._number or 0), f"no checkpoint within {GRACE:.0f} s: stopped without it")
             for number in os.read(reading, 64):

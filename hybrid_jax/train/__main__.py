@@ -90,6 +90,7 @@ def _train(arguments: argparse.Namespace, overrides: list[str], prog: str) -> in
     with peers.explained():
         complete = train(config, arguments.workdir, arguments.skip_bad_rows, signals)
     status = 0 if complete else STOPPED
+    peers.finished(status)
     signals.finished(status)
     jax.distributed.shutdown()  # waits for the other processes, which would take an earlier end for a failure
     return status

@@ -57,7 +57,7 @@ def _counts(vectors: Vectors, groups: Groups) -> Metrics:
     rows, candidates = len(vectors.queries), len(vectors.passages)
     own = jnp.arange(candidates) == jnp.arange(rows)[:, None] * (candidates // rows)
     same = groups.queries[:, None] == groups.passages
-    scores = jnp.where(same & ~own, -jnp.inf, vectors.queries @ vectors.passages.T)
+    scores = jnp.where(same & ~own, -jnp.inf, jnp.matmul(vectors.queries, vectors.passages.T, precision="highest"))
     return {
         "accuracy": own[jnp.arange(rows), scores.argmax(axis=1)].mean(dtype=jnp.float32),
         "negatives": (~same & ~own).sum(axis=1).mean(dtype=jnp.float32),

@@ -114,7 +114,7 @@ def _train(
         say(note)
     if "aligned" in config.mixture.shares and config.loss.positives == "one":
         say("aligned batches: with loss.positives one a query's translations are left out; all makes them positives")
-    check_vocabulary(pipeline.tokenizer, config, pretrained)
+    check_vocabulary(pipeline.tokenizer, config.model.encoder, pretrained, config.vocabulary == "new")
     sources = {**sources_of(pipeline, pretrained, teacher), **hooks.sources}
     if config.loss.negatives == "local":  # those of a device
         sources["the number of devices"] = mesh.size
@@ -156,7 +156,7 @@ def _train(
         check_not_lost(workdir, config.checkpoint.every)
         start, state = 0, create_state(config.model, optimizer, config.seed, mesh)
         if pretrained is not None:
-            words = new_words(config, pretrained, pipeline.tokenizer, say)
+            words = new_words(pretrained, pipeline.tokenizer, say) if config.vocabulary == "new" else None
             state = start_from(pretrained, config.model, state, mesh, words, config.seed)
     if start >= config.steps:
         say(f"{workdir} is complete: {start} of {config.steps} steps")

@@ -55,7 +55,7 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
     memory = device_memory(mesh) if memory is None else memory
     pretrained = None if config.pretrained is None else open_pretrained(config.pretrained)
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
-    check_vocabulary(pipeline.tokenizer, config, pretrained)
+    check_vocabulary(pipeline.tokenizer, config.model.encoder, pretrained, config.vocabulary == "new")
     layouts = choose_layouts(pipeline, config, mesh)
     state = abstract_state(config.model, make_optimizer(config.optimizer, config.steps), mesh)
     notes = [*(pretrained.notes if pretrained else ()), *pipeline.notes]

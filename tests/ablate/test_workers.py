@@ -268,9 +268,14 @@ def test_a_sweep_grows_by_arms_and_seeds_and_is_tested_against_another_baseline(
     assert {path: path.stat().st_mtime_ns for path in old} == old
     assert len(list(workers.sweep.glob("runs/*/*/config.yaml"))) == 8
     assert not (workers.sweep / "leakage.json").exists()
-    fewer = [*more, "--seeds", "1"]
-    assert ablate(monkeypatch, *common, *fewer) == 1
-    assert "holds another sweep (seeds: [3, 4] -> [3])" in capsys.readouterr().err
+    fewer = ["--grid", "mixture.monolingual_fraction=0,1"]  # as the first worker's command, started again
+    assert ablate(monkeypatch, *common, *fewer) == 0
+    assert "has 6 more runs, which this command does as well: python -m hybrid_jax.ablate" in capsys.readouterr().out
+    assert read_plan(workers.sweep) == plan
+    assert ablate(monkeypatch, *common, *more[:-2], "--arms", "x-x,mono-then-cross") == 0
+    grown = read_plan(workers.sweep)
+    assert grown is not None
+    assert (len(grown.arms), grown.baseline) == (5, ["alpha=1"])
 
 
 def test_every_mistake_of_a_plan_is_said_at_once_and_nothing_is_written(

@@ -74,10 +74,10 @@ def test_all_end_as_stopped_when_one_is_stopped_before_the_first_step():
                 assert process.poll() is None
         processes[1].send_signal(signal.SIGUSR1)
         lines = [process.communicate(timeout=60)[0].splitlines() for process in processes]
-    said = [of_process[-1] for of_process in lines]
+    said = [lines[0][-2], lines[1][-1]]
     assert [process.returncode for process in processes] == [75, 75], said
     assert said[1] == "stopped before a step; type it again"
-    assert lines[0][-2] == "left the workdir"  # so that the next trainer finds no lock
+    assert lines[0][-1] == "left the workdir"  # so that the next trainer finds no lock
     assert said[0] == "process 1 has ended (stopped before a step): start all again; there is no checkpoint yet"
 
 

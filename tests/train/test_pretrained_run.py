@@ -14,7 +14,7 @@ from hybrid_jax.hub.weights import PretrainedError, open_pretrained
 from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.train.loop import train
 from hybrid_jax.train.plan import plan
-from hybrid_jax.train.vocabulary import check_vocabulary
+from hybrid_jax.train.vocabulary import VocabularyError, check_vocabulary
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"
 TEXTS = ["Haus Baum?", "house tree?", "casa"]
@@ -64,7 +64,9 @@ def test_the_config_is_completed_by_the_folder_and_stands_where_it_speaks(tmp_pa
     other = config_of(tmp_path, folder, "--pretrained", str(FIXTURES / "e5"))
     assert (other.pretrained, other.model.pooling) == (str(FIXTURES / "e5"), "mean")
     assert (other.data.query_prompt, other.data.passage_prompt) == ("query: ", "passage: ")
-    with pytest.raises(ConfigError, match=r"exceeds model\.encoder\.max_length 40: lower the former"):
+    with pytest.raises(
+        ConfigError, match=r"exceeds model\.encoder\.max_length 40: lower the former or raise the latter"
+    ):
         config_of(tmp_path, folder, "--data.max_query_length", "99")
 
 
@@ -94,32 +96,27 @@ def test_training_starts_from_the_folders_weights_and_refuses_other_weights_on_r
 
 
 def test_a_tokenizer_that_is_not_the_pretrained_models_needs_a_new_vocabulary(tmp_path: Path, tiny_run):
-    own = config_of(tmp_path, FIXTURES / "roberta")
-    pretrained, e5 = open_pretrained(FIXTURES / "roberta"), Tokenizer(FIXTURES / "e5")
-    for tokenizer in (
-        Tokenizer(FIXTURES / "roberta"),
-        Tokenizer(shutil.copytree(FIXTURES / "roberta", tmp_path / "c")),
-    ):
-        check_vocabulary(tokenizer, own, pretrained)
-    check_vocabulary(e5, own.model_copy(update={"vocabulary": "new"}), pretrained)
+    roberta, copy, e5 = FIXTURES / "roberta", tmp_path / "copy", Tokenizer(FIXTURES / "e5")
+    pretrained = open_pretrained(roberta)
+    encoder = pretrained.model.encoder
+    shutil.copytree(roberta, copy)
+    for folder in (roberta, copy):
+        check_vocabulary(Tokenizer(folder), encoder, pretrained, new=False)
+    check_vocabulary(e5, encoder, pretrained, new=True)
     with pytest.raises(
-        ConfigError, match=r"is not the tokenizer of .*roberta.*: leave data\.tokenizer\.path out, or set"
+        VocabularyError, match=r"is not the tokenizer of .*roberta, .*: leave data\.tokenizer\.path out"
     ):
-        check_vocabulary(e5, own, pretrained)
-    with pytest.raises(ConfigError, match=r"is not the tokenizer of .*roberta"):
-        train(
-            config_of(tmp_path, FIXTURES / "roberta", "--data.tokenizer.path", str(FIXTURES / "e5")), tmp_path / "run"
-        )
+        train(config_of(tmp_path, roberta, "--data.tokenizer.path", str(FIXTURES / "e5")), tmp_path / "run")
 
 
-def test_positions_that_begin_after_another_padding_id_are_refused(tmp_path: Path, tiny_run):
-    config, bert = config_of(tmp_path, FIXTURES / "xlmr"), Tokenizer(FIXTURES / "bert")
-    words = config.model.encoder.model_copy(update={"vocab_size": 212})
-    config = config.model_copy(
-        update={"vocabulary": "new", "model": config.model.model_copy(update={"encoder": words})}
+def test_positions_that_begin_after_another_padding_id_are_refused():
+    encoder = open_pretrained(FIXTURES / "xlmr").model.encoder.model_copy(update={"vocab_size": 212})
+    told = (
+        r"whose padding id is 1, and that of .*bert is 0: leave data\.tokenizer\.path out, which trains one with id 1"
     )
-    with pytest.raises(ConfigError, match=r"whose padding id is 1, and that of this one is 0: set .* 0 or 1$"):
-        check_vocabulary(bert, config, open_pretrained(FIXTURES / "xlmr"))
+    for pretrained, more in ((open_pretrained(FIXTURES / "xlmr"), "$"), (None, " or set .*position_offset 0 or 1$")):
+        with pytest.raises(VocabularyError, match=told + more):
+            check_vocabulary(Tokenizer(FIXTURES / "bert"), encoder, pretrained, new=True)
 
 
 def test_what_the_folder_may_mean_otherwise_is_said_before_training(tmp_path: Path, tiny_run, capsys):
