@@ -54,7 +54,7 @@ def main() -> None:
         start = time.perf_counter()
         pipeline = Pipeline(data, mixture, options.batch, 0, skip_bad_rows=True)
         prepared = time.perf_counter() - start
-        tokens = sum(int(table.lengths(range_of(table)).sum()) for table in pipeline.batch(0).tables)
+        tokens = sum(table.total for table in pipeline.batch(0).tables)
         start = time.perf_counter()
         pipeline = Pipeline(data, mixture, options.batch, 0, skip_bad_rows=True)
         opened = time.perf_counter() - start
@@ -77,13 +77,6 @@ def main() -> None:
     print(f"{batch.high * 1e3:.2f}), {batch.median / step:.2%} of a step of {options.size}, {step:.3f} s")
     figures = {"prepared": prepared, "tokens": tokens, "opened": opened, "near": near, "far": far, "batches": batches}
     write_result(options.out, "input", header, vars(options), {**figures, "step": step})
-
-
-def range_of(table):
-    """The numbers of all texts of a table of tokens."""
-    import numpy as np
-
-    return np.arange(table.texts)
 
 
 if __name__ == "__main__":

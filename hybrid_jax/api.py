@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel
 
-from hybrid_jax.config import Config, ConfigError, dump_config, load_config
+from hybrid_jax.config import Config, ConfigError, load_config
 from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.embed.encoder import TextEncoder
 from hybrid_jax.embed.load import Step, load, load_untrained
@@ -186,7 +186,7 @@ def evaluate(
 def _config(config: ConfigLike, fields: Mapping[str, Any]) -> Config:
     if isinstance(config, str | Path):
         return load_config(Path(config), fields=_plain(fields))
-    text = dump_config(config) if isinstance(config, Config) else yaml.safe_dump(_plain(config), allow_unicode=True)
+    text = yaml.safe_dump(_plain(config), allow_unicode=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
         path.write_text(text, encoding="utf-8")
@@ -199,7 +199,7 @@ def _config(config: ConfigLike, fields: Mapping[str, Any]) -> Config:
 def _plain(value: Any) -> Any:
     """Values as YAML holds them: a part of a config may be given as an object, such as what `data.rows` returns."""
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return value.model_dump(mode="json", exclude_unset=True)  # what nobody set, a pretrained folder may
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

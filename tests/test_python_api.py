@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 import hybrid_jax
+from hybrid_jax.api import _config
+from hybrid_jax.config import Config
 from hybrid_jax.data.records import DataError
+from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.train.hooks import completed
 from hybrid_jax.train.objective import Groups, Vectors
 
@@ -54,6 +57,17 @@ def test_the_page_is_a_script_that_runs(used: tuple[Path, str]):
     assert {path.name for path in (folder / "runs" / "words" / "eval").iterdir()} == {
         *("report.json", "report.md", "report.html", "per_query.npz")
     }
+
+
+def test_what_nobody_set_in_a_config_is_the_pretrained_folders():
+    minilm = ROOT / "tests" / "fixtures" / "pretrained" / "minilm"
+    content: dict[str, Any] = {"steps": 20, "pretrained": str(minilm), "model": {"temperature": 0.1}}
+    as_mapping, as_object = (_config(given, {}) for given in (content, Config.model_validate(content)))
+    part_as_object = _config({**content, "model": ModelConfig(temperature=0.1)}, {})
+    assert as_object == as_mapping == part_as_object
+    assert as_object.data.tokenizer.path == str(minilm)
+    assert _config(as_object, {}) == as_object
+    assert _config(Config(steps=20), {}) == _config({"steps": 20}, {})
 
 
 def test_a_run_is_opened_and_is_the_commands(used: tuple[Path, str], monkeypatch: pytest.MonkeyPatch):

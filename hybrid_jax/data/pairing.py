@@ -108,9 +108,11 @@ def _choose_entries(
     """int[rows] twice: each record's query entry and passage entry."""
     places, as_query, as_passage = _weights_by_place(store, records, language_weights)
     width = places.shape[1]
-    chance = as_query[:, :, None] * as_passage[:, None, :]
     same = np.eye(width, dtype=bool)
-    chance[:, ~same if part.kind == "same_language" else same] = 0
+    if part.kind == "same_language":  # one language is drawn, so that its weight counts once
+        chance = as_query[:, :, None] * ((as_passage > 0)[:, None, :] & same)
+    else:
+        chance = as_query[:, :, None] * as_passage[:, None, :] * ~same
     bounds = chance.reshape(len(records), -1).cumsum(axis=1)
     uniform = (part.random >> np.uint64(11)).astype(float) / 2**53
     choice = (bounds <= (uniform * bounds[:, -1])[:, None]).sum(axis=1)

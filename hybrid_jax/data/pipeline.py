@@ -53,7 +53,8 @@ class DataConfig(BaseModel):
     """Hard negatives per query, if the data has them; rows with fewer are filled up, and the loss masks the filling."""
     heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of each dataset's records that are kept for the held-out loss and not trained on; whole groups of
-    translations. Text that datasets share may be held out of one and trained on in another."""
+    translations. Text that datasets share may be held out of one and trained on in another, and a passage may still
+    be a hard negative."""
     heldout_pool: int = Field(default=0, ge=0)
     """Held-out records whose queries and passages, in all languages, form the pool in which heldout_map_* is measured
     at each held-out measurement; 0 = none. All are encoded each time: a few hundred are enough to follow a run."""

@@ -27,7 +27,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.data.hashing import hash_ints, mix, permute
-from hybrid_jax.data.shares import CoinFlips, Curriculum, Quota, size_shares
+from hybrid_jax.data.shares import CoinFlips, Curriculum, Quota, interpolated, size_shares
 
 Kind = Literal["monolingual", "same_language", "cross_lingual", "aligned"]
 KINDS: tuple[Kind, ...] = ("monolingual", "same_language", "cross_lingual", "aligned")
@@ -102,8 +102,7 @@ class MixtureConfig(BaseModel):
         """Each kind's share at a step: `shares`, unless α follows a curriculum."""
         if self.weights is not None or len(self.curriculum) == 1:
             return self.shares
-        steps, alphas = zip(*self.curriculum, strict=True)
-        alpha = Fraction(float(np.interp(step, steps, list(map(float, alphas)))))
+        alpha = interpolated(self.curriculum, step)
         return {kind: alpha if kind == "monolingual" else 1 - alpha for kind in self.shares}
 
     def pairs_at(self, step: int, batch_size: int) -> dict[Kind, int]:

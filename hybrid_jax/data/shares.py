@@ -126,3 +126,13 @@ def size_shares(sizes: Mapping[str, int], exponent: float) -> dict[str, int]:
         picked = order[:short] if short > 0 else [i for i in order[::-1] if shares[i] > 1][:-short]
         shares[picked] += 1 if short > 0 else -1
     return {name: int(share) for name, share in zip(sizes, shares, strict=True)}
+
+
+def interpolated(points: Sequence[tuple[int, Fraction]], step: int) -> Fraction:
+    """The value at `step` on the line through (step, value) points, without rounding; beyond their ends, theirs."""
+    after = bisect_right(points, step, key=lambda point: point[0])
+    first, value = points[max(after - 1, 0)]
+    if not 0 < after < len(points):
+        return value
+    last, next_value = points[after]
+    return value + (next_value - value) * Fraction(step - first, last - first)

@@ -109,7 +109,7 @@ class Store:
         """bool[records]: a share of the records, chosen by hash, for the held-out loss.
 
         Whole groups are chosen, so that no held-out passage is in the training data of this dataset in another record
-        or language. Other datasets may have it.
+        or language as a passage. It may be a hard negative there, and other datasets may have it.
         """
         hashes = np.load(self.folder / "record_hash.npy")
         group = np.where(self.record_group >= 0, self.record_group, len(self.texts) + np.arange(len(hashes)))

@@ -28,6 +28,11 @@ class TokenTable:
         self.texts: int = meta["texts"]
         self.truncated: int = meta["truncated"]
 
+    @property
+    def total(self) -> int:
+        """Tokens of all texts."""
+        return int(self._offsets[-1])
+
     def lengths(self, texts: np.ndarray) -> np.ndarray:
         """int64[texts]: token counts; 0 for a text that was not tokenised."""
         return self._offsets[texts + 1] - self._offsets[texts]

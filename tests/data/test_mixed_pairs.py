@@ -57,6 +57,16 @@ def test_a_curriculum_changes_the_number_of_pairs_from_step_to_step():
     assert [_counts(schedule, step).get("cross_lingual", 0) for step in range(13)] == [32 - n for n in counts]
 
 
+@pytest.mark.parametrize("alpha", [0.3, 0.7])
+def test_a_curriculum_that_stays_rounds_as_a_constant_does(alpha: float):
+    constant, staying = (
+        _schedule(MixtureConfig(monolingual_fraction=fraction, mix="pairs"), batch_size=5)
+        for fraction in (alpha, ((0, alpha), (100, alpha)))
+    )
+    for step in (0, 1, 50, 99, 100, 200):
+        assert _counts(staying, step) == _counts(constant, step)
+
+
 def test_each_part_reads_its_pool_epoch_by_epoch():
     """Half of 32 pairs: 4 parts an epoch of 64 pairs in German, as many in English, and 8 cross-lingual ones."""
     pools = {"one": Pools({"de": 64, "en": 64}, 0, 128)}

@@ -85,6 +85,14 @@ def test_language_pairs_come_in_proportion_to_both_weights(make_store: MakeStore
         assert abs(found[choice] - n * share) < 5 * np.sqrt(n * share)
 
 
+def test_pairs_of_one_language_come_in_proportion_to_its_weight(make_store: MakeStore):
+    store, n = make_store(row for row in _rows(2) if row.id == "r1"), 6000
+    pairs, _ = _pairs(store, "same_language", {"de": 1.0, "en": 3.0, "th": 2.0, "zh": 1.0}, repeats=n)
+    found = Counter(store.languages[i] for i in pairs.query_langs)
+    for language, share in {"de": 1 / 7, "en": 3 / 7, "th": 2 / 7, "zh": 1 / 7}.items():
+        assert abs(found[language] - n * share) < 5 * np.sqrt(n * share)
+
+
 def test_pairs_follow_their_random_numbers(make_store: MakeStore):
     store = make_store(_rows(12))
     pool = store.pools("cross_lingual", np.ones(12, bool))[None]
