@@ -7,11 +7,13 @@ sentence-transformers model: docs/models.md). The default has 118 million parame
 """
 
 import sys
+from pathlib import Path
 
 import hybrid_jax
 
 E5 = "intfloat/multilingual-e5-small"
 MODEL = sys.argv[1] if len(sys.argv) > 1 else E5
+NAME = f"fine-tuned-{Path(MODEL).resolve().name}"  # each model has a folder of its own
 # E5 was trained with these prompts, but its folder on the hub does not state them.
 PROMPTS = {"query_prompt": "query: ", "passage_prompt": "passage: "} if MODEL == E5 else {}
 
@@ -34,11 +36,11 @@ config = {
     "optimizer": {"learning_rate": 5e-5},
     "checkpoint": {"every": 30, "keep": 1},
 }
-run = hybrid_jax.train(config, "runs/fine-tuned")
+run = hybrid_jax.train(config, f"runs/{NAME}")
 
 report = run.evaluate("pooled:examples/faq", untrained=True)
 tuned, published = report.tasks["pooled:faq"], report.others["untrained"]["pooled:faq"]
 for name, headline in {"published": published, "fine-tuned": tuned}.items():
     means = [f"{headline.value('map', setting):.3f}" for setting in ("monolingual", "cross_lingual", "multilingual")]
     print(f"{name:10}  mAP Mo. {means[0]}  Cr. {means[1]}  Mul. {means[2]}")
-print("to use it elsewhere: hybrid-jax export --ckpt runs/fine-tuned --out exported/fine-tuned")
+print(f"to use it elsewhere: hybrid-jax export --ckpt runs/{NAME} --out exported/{NAME}")

@@ -33,8 +33,13 @@ _OTHERS = {"id": ("qid", "query_id", "question_id", "_id"), "lang": ("language",
 
 def check_columns(columns: Mapping[str, str]) -> None:
     """Raises ValueError for a name that no format has, with the nearest."""
+    languages: dict[str, str] = {}
     for name in columns:
-        if name in NAMES or is_language_key(name):
+        if name in NAMES:
+            continue
+        if is_language_key(name):
+            if (first := languages.setdefault(language_tag(name), name)) != name:
+                raise ValueError(f"columns names {first!r} and {name!r}, the same language: leave one of them out")
             continue
         near = difflib.get_close_matches(name, NAMES, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"use {', '.join(NAMES[:7])} or a language, such as 'de'"
@@ -54,11 +59,17 @@ def renamed(record: dict[str, Any], columns: Mapping[str, str], place: Place) ->
         rest = {key: value for key, value in record.items() if key != "translation"}
         return rest | {("ind" if key == "id" else key): value for key, value in texts.items()}
     values = {name: _value(record, path, place) for name, path in columns.items()}
+    rest = {key: value for key, value in record.items() if key not in columns.values()}
     if any(name not in NAMES for name in columns):
-        rest = {"id": record["id"]} if "id" in record else {}
-    else:
-        rest = {key: value for key, value in record.items() if key not in columns.values()}
+        rest = {"id": rest["id"]} if "id" in rest else {}
+        values = {(name if name in NAMES else _key(name)): value for name, value in values.items()}
     return rest | values
+
+
+def _key(language: str) -> str:
+    """The key of a bitext for a language that the config names; "id" is taken by the row's id."""
+    tag = language_tag(language)
+    return "ind" if tag == "id" else tag
 
 
 def _value(record: dict[str, Any], path: str, place: Place) -> Any:
@@ -80,7 +91,15 @@ def suggestion(names: list[str]) -> str:
     passage = next((name for name in _PASSAGES if name in names and name != query), "YOUR_COLUMN")
     languages = [name for name in names if _language_of(name)]
     if len(languages) > 1 and query == passage:
-        return f"columns: {{{', '.join(f'{_language_of(name)}: {name}' for name in languages[:2])}}}"
+        found: dict[str, str] = {}
+        for name in languages:
+            tag = _language_of(name)
+            found[tag] = min(
+                found.get(tag, name), name, key=lambda name: name.count("_")
+            )  # "english", not "non_english"
+        if len(found) == 1:
+            found["CODE"] = next(name for name in languages if name not in found.values())
+        return f"columns: {{{', '.join(f'{tag}: {name}' for tag, name in list(found.items())[:2])}}}"
     others = ((name, next((o for o in options if o in names), None)) for name, options in _OTHERS.items())
     parts = [f"{name}: {column}" for name, column in others if column and name not in names]
     return f"columns: {{{', '.join([*parts, f'query: {query}', f'passage: {passage}'])}}}"

@@ -66,6 +66,11 @@ class DatasetConfig(BaseModel):
         has_files = not all(map(is_named, self.parts))
         if not has_files and (self.format != "auto" or self.ids != "given" or self.columns):
             raise ValueError(f"format, ids and columns are for files, but path is {self.path!r}: leave them out")
+        if self.lang is not None and "demo" in self.parts:
+            raise ValueError(
+                f"lang is {self.lang!r}, but every row of the demo names its own: leave it out, or keep only rows in "
+                f"that language with languages: [{self.lang}]"
+            )
         check_columns(self.columns)
         if self.lang is not None and self.format in BITEXTS:
             raise ValueError(

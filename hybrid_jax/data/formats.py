@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from hybrid_jax.data.columns import suggestion
 from hybrid_jax.data.fields import Place, show
-from hybrid_jax.data.languages import is_language_key
+from hybrid_jax.data.languages import is_language_key, language_tag
 from hybrid_jax.data.records import DataError, Passage, Row
 from hybrid_jax.data.schedule import KINDS, Kind
 
@@ -46,11 +46,14 @@ def qa_rows(record: dict[str, Any], place: Place) -> list[Row]:
     `sentence` is the part of the passage that answers. It is the passage if there is none, else a further positive.
     """
     query = place.text_or_null(record, "question")
-    key = "passage" if record.get("passage") is not None or "sentence" not in record else "sentence"
-    passage = place.text_or_null(record, key)
-    also = ()
-    if passage is not None and key == "passage" and record.get("sentence"):
-        also = (Passage(place.text(record, "sentence"), place.title(record)),)
+    sentence = place.clean_or_null(record.get("sentence"), "sentence")
+    if "passage" in record or "sentence" not in record:
+        passage = place.text_or_null(record, "passage")
+    else:
+        passage = None
+    if passage is None:
+        return _own_row(record, query, sentence, place)
+    also = () if sentence is None else (Passage(sentence, place.title(record)),)
     return _own_row(record, query, passage, place, also)
 
 
@@ -59,6 +62,8 @@ def _own_row(
 ) -> list[Row]:
     """The row of an object with the keys of `aligned`, if it has a text; `also` are positives beside those it lists."""
     passage_id = record.get("passage_id")
+    if isinstance(passage_id, str) and not passage_id.strip():
+        passage_id = None
     positives = place.passages(record, "positives")
     if positives and passage is None:
         raise place.bad("'positives' are further ones beside the passage, which is null: put one of them there")
@@ -95,7 +100,7 @@ def bitext_rows(record: dict[str, Any], place: Place) -> list[Row]:
     for key, value in record.items():
         if key in _BITEXT_METADATA or value is None or (key == "mt" and isinstance(value, bool)):
             continue
-        lang, text = place.language(key, key), place.clean_or_null(value, key)
+        lang, text = _key_language(record, key, place), place.clean_or_null(value, key)
         if text is None:
             continue
         if keys.setdefault(lang, key) != key:
@@ -103,7 +108,42 @@ def bitext_rows(record: dict[str, Any], place: Place) -> list[Row]:
                 f"{keys[lang]!r} and {key!r} are the same language {lang!r}, leave one out or write its region"
             )
         rows.append(Row(record_id, lang, text, text, where=place.where))
+    if len(rows) == 1 and any(map(str.isspace, str(record.get("id")))):
+        named = [key for key in record if key not in _BITEXT_METADATA and is_language_key(key)]
+        if len(named) == 1:
+            raise place.bad(
+                f"only {named[0]!r} is a language here, as 'id' is the row's id: if 'id' is Indonesian, say so in the "
+                f"dataset's columns, as in columns: {{ind: id, {named[0]}: {named[0]}}}"
+            )
     return _translated(rows, place)
+
+
+def _key_language(record: dict[str, Any], key: str, place: Place) -> str:
+    """The language of a key of a bitext. Raises DataError if it is none, or could be a word such as "cat"."""
+    try:
+        lang = language_tag(key)
+    except ValueError as error:
+        raise place.bad(f"{key!r}: {error}; {_name_columns(record)}") from None
+    if not is_language_key(key):
+        raise place.bad(f"{key!r} is the code of a rare language, and may be a word: {_name_columns(record)}")
+    if len(key) == 3 and len(lang) == 2 and lang != "id" and (short := _short_keys(record)) and lang not in short:
+        raise place.bad(
+            f"{key!r} may be a word, as the language is {lang!r} and other keys have two letters: "
+            f"{_name_columns(record)}"
+        )
+    return lang
+
+
+def _name_columns(record: dict[str, Any]) -> str:
+    named = ", ".join(f"{other}: {other}" for other in _short_keys(record)[:2])
+    return (
+        f"if it is no language, name those that are with the dataset's columns, as in "
+        f"columns: {{{named or 'en: YOUR_COLUMN, de: YOUR_COLUMN'}}}"
+    )
+
+
+def _short_keys(record: dict[str, Any]) -> list[str]:
+    return [key for key in record if len(key) == 2 and _is_language_text(key, record[key])]
 
 
 def _translated(rows: list[Row], place: Place) -> list[Row]:
@@ -155,9 +195,12 @@ def triplet_rows(record: dict[str, Any], place: Place) -> list[Row]:
     query, passage = place.text_or_null(record, anchor), place.text_or_null(record, "positive")
     negatives: list[Passage] = []
     for key, value in record.items():
-        if not _NEGATIVE.fullmatch(key) or value is None:
+        if not _NEGATIVE.fullmatch(key):
             continue
-        negatives += place.passages(record, key) if isinstance(value, list) else [Passage(place.clean(value, key))]
+        if isinstance(value, list):
+            negatives += place.passages(record, key)
+        elif (text := place.clean_or_null(value, key)) is not None:
+            negatives.append(Passage(text))
     row = Row(
         id=place.id_or_line(record),
         lang=place.row_language(record),

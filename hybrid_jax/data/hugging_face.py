@@ -22,15 +22,22 @@ def is_saved_dataset(folder: Path) -> bool:
 def saved_files(folder: Path, split: str) -> list[Path]:
     """The Arrow files of a saved folder, in order; of its split `split`, where it has several.
 
-    Raises DataError for a split that it does not have, and for a folder that is not complete.
+    A folder of one dataset is read as "train", whatever it is, or by the name of the split that it was. Raises
+    DataError for another split, and for a folder that is not complete.
     """
+    several = (folder / "dataset_dict.json").is_file()
     try:
-        if (folder / "dataset_dict.json").is_file():
+        if several:
             splits: list[str] = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
             if split not in splits:
                 raise DataError(f"{folder}: {_no_split(split, splits)}")
             folder = folder / split
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if not several and split not in ("train", state.get("_split")):
+            raise DataError(
+                f"{folder}: one dataset without splits, but split is {split!r}: leave the dataset's split out to read "
+                f"all of it"
+            )
         files = [folder / str(entry["filename"]) for entry in state["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):

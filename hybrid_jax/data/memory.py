@@ -25,15 +25,20 @@ def rows(
     Raises DataError for a record that JSON cannot hold and where there is none; what else is wrong with a record is
     found when it is read.
     """
-    lines: list[str] = []
+    lines: list[bytes] = []
     for number, record in enumerate(records, start=1):
         try:
-            lines.append(json.dumps(dict(record), ensure_ascii=False, allow_nan=False) + "\n")
+            lines.append(json.dumps(dict(record), ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        except UnicodeEncodeError:
+            raise DataError(
+                f"record {number} of {name}: holds half of a surrogate pair (\\ud800-\\udfff), which no encoding can "
+                f"hold, remove it"
+            ) from None
         except (TypeError, ValueError) as error:
             raise DataError(f"record {number} of {name}: {error}: give texts and numbers under text keys") from None
     if not lines:
         raise DataError(f"no records for dataset {name}: give at least one")
-    content = "".join(lines).encode()
+    content = b"".join(lines)
     path = Path(folder).expanduser() / f"{sha256(content).hexdigest()[:24]}.jsonl"
     if not path.exists():
         with atomic_file(path) as file:

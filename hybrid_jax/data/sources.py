@@ -5,7 +5,7 @@ Rows are streamed. Memory holds one line at a time, and for each row about 30 by
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hybrid_jax.data.dataset import DatasetConfig, check_kinds, is_named
 from hybrid_jax.data.digests import DigestNumbers
 from hybrid_jax.data.fields import Place, Repairs
 from hybrid_jax.data.formats import Format
+from hybrid_jax.data.hugging_face import HUB, is_saved_dataset
 from hybrid_jax.data.languages import base_language, is_language_key, language_tag
 from hybrid_jax.data.locate import find_files, find_tfds, label_files, resolve_files
 from hybrid_jax.data.records import DataError, OnBadRow, Row
@@ -23,10 +24,12 @@ from hybrid_jax.data.schedule import KINDS, Kind
 from hybrid_jax.data.squad import squad_rows
 from hybrid_jax.disk.files import sha256_of
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Part of every fingerprint; raised when the same files begin to give other rows, so that caches are made again."""
 
 _LISTED_BAD_ROWS = 20
+_UNDETERMINED = "und"
+"""ISO 639's code for a language that is not known."""
 
 
 @dataclass(slots=True)
@@ -103,9 +106,10 @@ def without_duplicates(rows: Iterable[Row], on_bad: OnBadRow) -> Iterator[Row]:
 def stream_rows(config: DatasetConfig, on_bad: OnBadRow) -> Iterator[Row]:
     """The dataset's rows in the requested languages, in the order of its files, with one line in memory at a time.
 
-    For readers that need no ids: unlike in `read_rows`, they may repeat, and a language may have no row.
+    For readers that need no ids and languages: unlike in `read_rows`, ids may repeat, a language may have no row, and
+    rows whose language nothing names are in "und", unless the config asks for certain languages.
     """
-    for line in _lines(config, on_bad, Repairs()):
+    for line in _lines(config, on_bad, Repairs(), _UNDETERMINED if config.languages is None else None):
         yield from (row for row in line if config.languages is None or row.lang in config.languages)
 
 
@@ -123,7 +127,7 @@ def resolve_kinds(config: DatasetConfig) -> tuple[Kind, ...]:
     Raises DataError if a file does not exist, or cannot give a kind that the config names.
     """
     kinds: tuple[Kind, ...] = KINDS
-    for file in resolve_files(config):
+    for file in _files(config):
         name = _format_of(file, config)
         supported = formats.supported_kinds(name, config.ids == "given")
         kinds = tuple(kind for kind in kinds if kind in supported)
@@ -134,7 +138,7 @@ def fingerprint(config: DatasetConfig) -> dict[str, Any]:
     """What the rows depend on besides the config, as JSON values: the SHA-256 of each file, of a TFDS dataset's shards
     or of the demo's texts. It is the same on machines that have the same data in different folders."""
     sources: list[dict[str, Any]] = []
-    files = resolve_files(config)
+    files = _files(config)
     for file, label in label_files(files).items():
         sources.append({"file": label, "bytes": file.stat().st_size, "sha256": sha256_of(file)})
     for part in filter(is_named, config.parts):
@@ -164,9 +168,24 @@ def prepare_tfds(config: DatasetConfig, out_dir: Path, on_bad: OnBadRow, repairs
     return aligned_tfds.write(read_rows(config, on_bad, repairs), config.name, split.partition("[")[0], out_dir)
 
 
-def _lines(config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs) -> Iterator[list[Row]]:
-    """The rows of each line (or example) of the dataset, unfiltered."""
+def _files(config: DatasetConfig) -> list[Path]:
+    """The dataset's files, in reading order. Raises DataError for a split of what has none."""
     files = resolve_files(config)
+    parts = [] if config.split == "train" else [p for p in config.parts if not (is_named(p) or p.startswith(HUB))]
+    for file in (file for part in parts for file in find_files(part, config.split)):
+        if not is_saved_dataset(file.parent):
+            raise DataError(
+                f"{file}: a plain file has no splits, but dataset {config.name!r} has split {config.split!r}: leave it "
+                f"out (split is for demo, tfds:, hub: and folders of splits that save_to_disk wrote)"
+            )
+    return files
+
+
+def _lines(
+    config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs, otherwise: str | None = None
+) -> Iterator[list[Row]]:
+    """The rows of each line (or example) of the dataset, unfiltered; in `otherwise` if nothing names a language."""
+    files = _files(config)
     labels = label_files(files)
     for part in config.parts:
         if part == "demo":
@@ -175,20 +194,20 @@ def _lines(config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs) -> Iterato
             from hybrid_jax.data.corpora import aligned_tfds  # tensorflow_datasets takes a second to import
 
             folder = find_tfds(part, config)
-            clean = partial(Place, line_id="", repairs=repairs)
+            clean = partial(Place, line_id="", repairs=repairs, lang=otherwise)
             yield from ([row] for row in aligned_tfds.read(folder, config.split, config.lang, clean, on_bad))
         else:
             for file in find_files(part, config.split):
-                yield from _file_rows(file, labels[file], config, on_bad, repairs)
+                yield from _file_rows(file, labels[file], config, on_bad, repairs, otherwise)
 
 
 def _file_rows(
-    file: Path, label: str, config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs
+    file: Path, label: str, config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs, otherwise: str | None
 ) -> Iterator[list[Row]]:
     name = _format_of(file, config)
     place = partial(Place, repairs=repairs, lang=config.lang, own_ids=config.ids == "given")
     if name == "squad":
-        lang = config.lang or _language_in_name(file)
+        lang = config.lang or _language_in_name(file) or otherwise
         try:
             document = jsonl.read_document(file)
         except DataError as error:
@@ -204,7 +223,10 @@ def _file_rows(
     for number, record in tables.read_records(file, on_bad):
         here = place(where=place_of(number), line_id=f"{label}:{number}")
         try:
-            rows = to_rows(renamed(record, config.columns, here), here)
+            record = renamed(record, config.columns, here)
+            if otherwise and config.lang is None and record.get("lang") is None:
+                here = replace(here, lang=otherwise)
+            rows = to_rows(record, here)
         except DataError as error:
             on_bad(error)
         else:

@@ -13,7 +13,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,13 @@ def _read_csv(path: Path, on_bad: OnBadRow) -> Numbered:
     csv.field_size_limit(sys.maxsize)  # longer texts are cut where they are read, as in JSON
 
     def rows(lines: io.TextIOWrapper) -> Iterator[tuple[int, list[str]]]:
-        head = lines.readline()
-        separator = max(",;\t", key=head.count)
-        reader = csv.reader(_before(head, lines), delimiter=separator, strict=True)
+        first: list[str] = []  # the blank lines at the top, and the one that names the columns
+        for line in lines:
+            first.append(line)
+            if line.strip():
+                break
+        separator = max(",;\t", key="".join(first).count)
+        reader = csv.reader(chain(first, lines), delimiter=separator, strict=True)
         while True:
             number = reader.line_num + 1
             try:
@@ -107,11 +111,6 @@ def _read_tsv(path: Path, on_bad: OnBadRow) -> Numbered:
     return _separated(path, on_bad, rows)
 
 
-def _before(head: str, lines: Iterator[str]) -> Iterator[str]:
-    yield head
-    yield from lines
-
-
 def _separated(
     path: Path, on_bad: OnBadRow, rows: Callable[[io.TextIOWrapper], Iterator[tuple[int, list[str]]]]
 ) -> Numbered:
@@ -121,7 +120,7 @@ def _separated(
     with jsonl.opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
         try:
             for number, cells in rows(lines):
-                if not any(cells):
+                if not any(cells) or (names is None and not "".join(cells).strip()):
                     continue
                 if names is None:
                     names = [cell.strip() for cell in cells]

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tokenizers
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.data.records import DataError
 from hybrid_jax.disk.files import atomic_files
@@ -37,6 +37,14 @@ class TokenizerConfig(BaseModel):
     """Size of the Unigram vocabulary that is trained when path is None."""
     training_characters: int = Field(default=3_000_000, ge=1)
     """How much of the run's text to train it on; the same amount from each language that has enough."""
+
+    @model_validator(mode="after")
+    def _lower_case_of_a_folder(self) -> "TokenizerConfig":
+        if self.lower_case and self.path is None:
+            raise ValueError(
+                "lower_case is for the tokenizer in a folder, and a trained one keeps case: set path, or leave it out"
+            )
+        return self
 
 
 class Tokenizer:

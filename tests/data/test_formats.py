@@ -355,3 +355,14 @@ def test_a_text_is_never_paired_with_itself() -> None:
     assert supported_kinds("bitext") == supported_kinds("bitext_pairs") == ("cross_lingual",)
     assert supported_kinds("qa") == formats.KINDS
     assert "cross_lingual" not in supported_kinds("qa", own_ids=False)
+
+
+def test_a_blank_optional_text_counts_as_missing_as_an_empty_cell_does() -> None:
+    repairs = Repairs()
+    (row,) = rows("qa", QA | {"passage": "", "sentence": "Nur ein Satz."}, repairs=repairs)
+    assert (row.passage, row.further_positives) == ("Nur ein Satz.", ())
+    (row,) = rows("qa", QA | {"sentence": " ", "passage_id": " "}, repairs=repairs)
+    assert (row.passage, row.further_positives, row.passage_id) == ("Niemand.", (), None)
+    (row,) = rows("triplets", {"anchor": "Who?", "positive": "Nobody.", "negative": ""}, lang="en", repairs=repairs)
+    assert row.negatives == ()
+    assert repairs.blank == 3

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.fields import Repairs
 from hybrid_jax.data.locate import resolve_files
+from hybrid_jax.data.memory import rows as rows_in_memory
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Row
 from hybrid_jax.data.sources import BadRows, fingerprint, read_rows, resolve_kinds
 
@@ -328,3 +329,25 @@ def test_a_title_that_gives_the_positive_away_is_counted(tmp_path: Path) -> None
         "3 rows put a title before the positive and none before the negatives (or the reverse): the title gives the "
         f"positive away; give negatives as objects with a title (first: {tmp_path}/a.jsonl:5)"
     )
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "*.jsonl", "train.jsonl,demo"])
+def test_a_split_of_plain_files_is_refused(name: str, tmp_path: Path) -> None:
+    write_lines(tmp_path / "train.jsonl", aligned("q1", "en"))
+    path = f"{tmp_path}/{name}"
+    assert resolve_kinds(config(path))
+    for look in (fingerprint, resolve_kinds, lambda dataset: next(read_rows(dataset, BadRows(skip=False)))):
+        with pytest.raises(DataError, match=r"train\.jsonl: a plain file has no splits, .* 'heldout': leave it out \("):
+            look(config(path, split="heldout"))
+
+
+def test_the_language_of_the_demo_is_no_option() -> None:
+    for path in ("demo", "demo,a.jsonl"):
+        with pytest.raises(ValidationError, match=r"every row of the demo names its own: .* languages: \[de\]"):
+            config(path, lang="deu")
+
+
+def test_half_of_a_surrogate_pair_in_memory_is_named_by_its_record(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^record 2 of mine: holds half of a surrogate pair .* remove it$"):
+        rows_in_memory([aligned("q1", "en"), aligned("q2", "en", "\ud800")], "mine", tmp_path)
+    assert list(tmp_path.iterdir()) == []

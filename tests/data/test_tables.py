@@ -268,3 +268,16 @@ def test_lines_of_a_csv_are_numbered_as_editors_do(tmp_path: Path) -> None:
         (2, {"a": "1\r\n1", "b": "2"}),
         (5, {"a": "3", "b": None}),
     ]
+
+
+def test_a_csv_may_begin_with_blank_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\r\n  \r\na;b\r\n1;2,3\r\n")
+    assert list(read_records(tmp_path / "a.csv", BadRows(skip=False))) == [(4, {"a": "1", "b": "2,3"})]
+
+
+def test_one_saved_dataset_has_no_splits_but_the_one_that_it_was(tmp_path: Path) -> None:
+    saved(tmp_path / "saved", RECORDS)
+    with pytest.raises(DataError, match=r"saved: one dataset without splits, but split is 'test': leave .* split out"):
+        read(tmp_path / "saved", split="test")
+    datasets.Dataset.from_list(RECORDS, split=datasets.Split.TEST).save_to_disk(tmp_path / "test")
+    assert len(read(tmp_path / "test", split="test")) == len(read(tmp_path / "test")) == len(RECORDS)

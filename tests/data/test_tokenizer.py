@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tokenizers
+from pydantic import ValidationError
 
 from hybrid_jax.data.corpora import demo
-from hybrid_jax.data.tokenizer import SPECIAL_TOKENS, Tokenizer, train_unigram
+from hybrid_jax.data.tokenizer import SPECIAL_TOKENS, Tokenizer, TokenizerConfig, train_unigram
 
 ODD_TEXTS = ["", " ", "  two  spaces\tand\na line ", "ﬁ ① Ａ", "never seen: ꙮ 🦜", "</s> as text", "x" * 300, "ก" * 300]
 
@@ -164,3 +165,9 @@ def test_a_folder_without_a_padding_token_says_where_to_name_one(tmp_path: Path)
 def test_a_folder_without_a_fast_tokenizer_says_how_to_make_one(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"has no tokenizer\.json: give a Hugging Face tokenizer folder"):
         Tokenizer(tmp_path)
+
+
+def test_lower_case_needs_the_folder_of_a_tokenizer():
+    assert TokenizerConfig(path="somewhere", lower_case=True).lower_case
+    with pytest.raises(ValidationError, match="a trained one keeps case: set path, or leave it out"):
+        TokenizerConfig(lower_case=True)

@@ -189,3 +189,19 @@ def _line(where: str) -> str:
     with Path(path).open(encoding="utf-8") as file:
         record = json.loads(next(islice(file, int(number) - 1, None)))
     return " ".join(str(record[key]) for key in ("question", "passage", "sentence", "title", "en") if record.get(key))
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("triplets.jsonl", {"anchor": "Why?", "positive": "nothing"}),
+        ("bge.jsonl", {"query": "Why?", "pos": ["nothing"], "neg": []}),
+        ("dev.json", {"data": [{"paragraphs": [{"context": "nothing", "qas": [{"id": "1", "question": "Why?"}]}]}]}),
+        ("rows.jsonl", {"id": 1, "query": "Why?", "passage": "nothing"}),
+        ("rows.jsonl", {"id": 1, "lang": "de", "query": "Why?", "passage": "nothing"}),
+    ],
+)
+def test_training_files_need_no_language(name: str, record: dict[str, object], pool: Path, tmp_path: Path):
+    train = lines(tmp_path / name, record)
+    assert main(["--train", str(train), "--eval", f"beir:{pool}", "--json", str(tmp_path / "out.json")]) == LEAKED
+    assert counts(read_leakage(tmp_path / "out.json"))["en", "queries"] == (2, 1, 0, 0)
