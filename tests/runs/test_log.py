@@ -40,6 +40,18 @@ def test_a_line_is_in_the_file_as_soon_as_it_is_logged(tmp_path: Path):
             assert [line["step"] for line in lines(tmp_path)] == list(range(step + 1))
 
 
+def test_a_log_that_is_kept_is_closed_and_goes_on(tmp_path: Path):
+    with RunLog(tmp_path, 0, 10, 10, True) as log:
+        for step in range(3):
+            log.record(step, 8, {"loss": 1.0, "accuracy": 0.5, "kind": "monolingual"})
+            before = log._file
+            log.keep()
+            assert before.closed
+    assert [line["step"] for line in lines(tmp_path)] == [0, 1, 2]
+    with RunLog(tmp_path / "none", 0, 10, 10, primary=False) as log:
+        log.keep()
+
+
 def test_what_is_no_number_is_null(tmp_path: Path):
     log_steps(tmp_path, 0, 1, grad_norm=math.inf, temperature=math.nan)
     (line,) = lines(tmp_path)

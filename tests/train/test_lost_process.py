@@ -34,6 +34,8 @@ def test_the_others_end_and_name_it(tiny_run, tmp_path: Path, lost: int, number:
         said, _ = processes[1 - lost].communicate(timeout=100)
         assert time.monotonic() - began < SECONDS
         assert processes[1 - lost].returncode == 1, said
+        if lost == 1:  # process 0 has the lock, and leaves none behind
+            assert not (tmp_path / "run" / "lock").exists()
     last = said.splitlines()[-1]
     assert re.fullmatch(rf"error: process {lost} is gone: start all again; the last checkpoint is step \d+", last), said
 
