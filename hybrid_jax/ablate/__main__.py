@@ -189,10 +189,10 @@ def _planned(sweep_request: Request, arguments: argparse.Namespace) -> Plan:
         return plan
     planning.write(arguments.workdir, planned)
     sys.stdout.flush()
-    held = read_plan(arguments.workdir) or plan
-    if (more := len(runs(arguments.workdir, held)) - number) > 0:
-        print(f"the sweep there has {more} more runs, which this command does as well: {held.command}", flush=True)
-    return held
+    whole = read_plan(arguments.workdir) or plan  # with the arms and seeds that others have added
+    if (more := len(runs(arguments.workdir, whole)) - number) > 0:
+        print(f"the sweep there has {more} more runs, which this command does as well: {whole.command}", flush=True)
+    return whole
 
 
 def _say_time(plan: Plan, pairs: dict[str, int], data_dir: Path | None) -> None:

@@ -96,18 +96,18 @@ def _projection_fits(stored: ModelConfig, config: ModelConfig) -> bool:
 
 def _other_sizes(stored: ModelConfig, config: ModelConfig) -> list[str]:
     """A line for each field of `config.encoder` that asks for other parameters than the folder's config.json does."""
-    ours, theirs = config.encoder, stored.encoder
-    if type(ours) is not type(theirs):
+    wanted, in_folder = config.encoder, stored.encoder
+    if type(wanted) is not type(in_folder):
         return []
 
     def shapes(encoder: EncoderConfig) -> Parameters:
         return abstract(stored.model_copy(update={"encoder": encoder}))[1]
 
-    values = {name: (getattr(ours, name), getattr(theirs, name)) for name in type(theirs).model_fields}
+    values = {name: (getattr(wanted, name), getattr(in_folder, name)) for name in type(in_folder).model_fields}
     return [
         f"model.encoder.{name} is {own}, but {stated} in the folder's config.json: leave it out, or set it to {stated}"
         for name, (own, stated) in values.items()
-        if own != stated and shapes(theirs.model_copy(update={name: own})) != shapes(theirs)
+        if own != stated and shapes(in_folder.model_copy(update={name: own})) != shapes(in_folder)
     ]
 
 

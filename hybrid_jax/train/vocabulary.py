@@ -12,11 +12,13 @@ class VocabularyError(ValueError):
     """A tokenizer and a model that do not fit; the message says what to set."""
 
 
-def check_vocabulary(tokenizer: Tokenizer, encoder: EncoderConfig, pretrained: Pretrained | None, new: bool) -> None:
+def check_vocabulary(
+    tokenizer: Tokenizer, encoder: EncoderConfig, pretrained: Pretrained | None, new_vocabulary: bool
+) -> None:
     """Raises VocabularyError if the word embedding is too small for the tokenizer, or is another tokenizer's, or if
     the model takes tokens for padding that are none.
 
-    `new` says that the word embedding is made anew for this tokenizer.
+    With `new_vocabulary` the word embedding is made for this tokenizer, whatever the pretrained model's is.
     """
     if tokenizer.vocab_size > encoder.vocab_size:
         raise VocabularyError(
@@ -31,7 +33,7 @@ def check_vocabulary(tokenizer: Tokenizer, encoder: EncoderConfig, pretrained: P
             f"of {tokenizer.folder} is {tokenizer.pad_id}: leave data.tokenizer.path out, which trains one with id 1 "
             f"{advice}".rstrip()
         )
-    if pretrained is None or new or tokenizer.folder == pretrained.transformer:
+    if pretrained is None or new_vocabulary or tokenizer.folder == pretrained.transformer:
         return
     if tokenizer.texts != Tokenizer(pretrained.transformer, pretrained.lower_case).texts:
         raise VocabularyError(

@@ -101,8 +101,8 @@ def test_a_tokenizer_that_is_not_the_pretrained_models_needs_a_new_vocabulary(tm
     encoder = pretrained.model.encoder
     shutil.copytree(roberta, copy)
     for folder in (roberta, copy):
-        check_vocabulary(Tokenizer(folder), encoder, pretrained, new=False)
-    check_vocabulary(e5, encoder, pretrained, new=True)
+        check_vocabulary(Tokenizer(folder), encoder, pretrained, new_vocabulary=False)
+    check_vocabulary(e5, encoder, pretrained, new_vocabulary=True)
     with pytest.raises(
         VocabularyError, match=r"is not the tokenizer of .*roberta, .*: leave data\.tokenizer\.path out"
     ):
@@ -116,7 +116,7 @@ def test_positions_that_begin_after_another_padding_id_are_refused():
     )
     for pretrained, more in ((open_pretrained(FIXTURES / "xlmr"), "$"), (None, " or set .*position_offset 0 or 1$")):
         with pytest.raises(VocabularyError, match=told + more):
-            check_vocabulary(Tokenizer(FIXTURES / "bert"), encoder, pretrained, new=True)
+            check_vocabulary(Tokenizer(FIXTURES / "bert"), encoder, pretrained, new_vocabulary=True)
 
 
 def test_what_the_folder_may_mean_otherwise_is_said_before_training(tmp_path: Path, tiny_run, capsys):
