@@ -122,16 +122,29 @@ def _titles_are_uneven(row: Row) -> bool:
 
 
 def resolve_kinds(config: DatasetConfig) -> tuple[Kind, ...]:
-    """The kinds of pairs to make from the dataset: those in its config, or all that every one of its files allows.
+    """The kinds of pairs to make from the dataset: those in its config, or all that every one of its parts allows.
 
     Raises DataError if a file does not exist, or cannot give a kind that the config names.
     """
-    kinds: tuple[Kind, ...] = KINDS
-    for file in _files(config):
-        name = _format_of(file, config)
-        supported = formats.supported_kinds(name, config.ids == "given")
-        kinds = tuple(kind for kind in kinds if kind in supported)
-    return config.kinds or kinds
+    supported = supported_kinds(config)
+    return config.kinds or supported
+
+
+def supported_kinds(config: DatasetConfig) -> tuple[Kind, ...]:
+    """The kinds of pairs that every part of the dataset can give. Raises DataError as `resolve_kinds`."""
+    kinds = [formats.supported_kinds(_format_of(file, config), config.ids == "given") for file in _files(config)]
+    for part in config.parts:
+        if part.startswith("tfds:"):
+            from hybrid_jax.data.corpora import aligned_tfds  # tensorflow_datasets takes a second to import
+
+            given = aligned_tfds.kinds_of(find_tfds(part, config))
+            if impossible := [kind for kind in config.kinds or () if kind not in given]:
+                raise DataError(
+                    f"{part}: kinds has {impossible[0]!r}, but it was written from data that gives only "
+                    f"{', '.join(given)}: correct kinds"
+                )
+            kinds.append(given)
+    return tuple(kind for kind in KINDS if all(kind in some for some in kinds))
 
 
 def fingerprint(config: DatasetConfig) -> dict[str, Any]:
@@ -165,7 +178,8 @@ def prepare_tfds(config: DatasetConfig, out_dir: Path, on_bad: OnBadRow, repairs
     from hybrid_jax.data.corpora import aligned_tfds  # tensorflow_datasets takes a second to import
 
     split = config.split if all(map(is_named, config.parts)) else "train"
-    return aligned_tfds.write(read_rows(config, on_bad, repairs), config.name, split.partition("[")[0], out_dir)
+    rows = read_rows(config, on_bad, repairs)
+    return aligned_tfds.write(rows, config.name, split.partition("[")[0], out_dir, supported_kinds(config))
 
 
 def _files(config: DatasetConfig) -> list[Path]:

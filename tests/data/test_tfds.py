@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 from hybrid_jax.data.corpora import aligned_tfds
 from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.records import DataError, Passage, Row
-from hybrid_jax.data.sources import BadRows, fingerprint, prepare_tfds, read_rows
+from hybrid_jax.data.schedule import KINDS
+from hybrid_jax.data.sources import BadRows, fingerprint, prepare_tfds, read_rows, resolve_kinds
 
 ROWS = [
     Row("q1", "en", "Who?", "Nobody.", "Odyssey", (Passage("Somebody.", "Iliad", "p2"), Passage("All.")), "p1", "a:1"),
@@ -109,6 +110,22 @@ def test_prepare_reads_any_dataset_and_never_writes_over_another(tmp_path: Path)
     with pytest.raises(DataError, match="exists already, remove it or choose another"):
         prepare_tfds(config(source), tmp_path / "out", BadRows(skip=False))
     assert fingerprint(config(f"tfds:{folder}")) == before
+
+
+def test_what_was_a_bitext_gives_no_other_kinds_when_it_is_read_back(tmp_path: Path) -> None:
+    bitext, questions = tmp_path / "bitext.jsonl", tmp_path / "questions.jsonl"
+    bitext.write_text(json.dumps({"id": "1", "en": "A river.", "de": "Ein Fluss."}))
+    questions.write_text(json.dumps({"id": "q1", "lang": "en", "query": "Who?", "passage": "Nobody."}))
+    kinds = {}
+    for path in (bitext, questions):
+        folder = prepare_tfds(config(path), tmp_path / path.stem, BadRows(skip=False))
+        kinds[path.stem] = resolve_kinds(config(f"tfds:{folder}"))
+        assert kinds[path.stem] == resolve_kinds(config(path))
+        assert resolve_kinds(config(f"{questions},tfds:{folder}")) == kinds[path.stem]  # what both can give
+    assert kinds == {"bitext": ("cross_lingual",), "questions": KINDS}
+    written = next(tmp_path.glob("bitext/**/dataset_info.json")).parent
+    with pytest.raises(DataError, match=r"kinds has 'monolingual', but it was written from data that gives only"):
+        resolve_kinds(config(f"tfds:{written}", kinds=("monolingual",)))
 
 
 def test_a_bad_row_leaves_nothing_behind(tmp_path: Path) -> None:

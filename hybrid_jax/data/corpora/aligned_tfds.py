@@ -22,6 +22,7 @@ import tensorflow_datasets as tfds
 from hybrid_jax.data.fields import Place
 from hybrid_jax.data.languages import is_language_key, language_tag
 from hybrid_jax.data.records import DataError, OnBadRow, Passage, Row
+from hybrid_jax.data.schedule import KINDS, Kind
 
 _TYDI_LANGUAGES = {
     "arabic": "ar",
@@ -39,6 +40,7 @@ _TYDI_LANGUAGES = {
 _ROW_TEXTS = ("lang", "query", "passage", "title", "passage_id", "where")
 _ROW_PASSAGES = ("negatives", "further_positives")
 _PASSAGE_TEXTS = ("text", "title", "id")
+_KINDS = "kinds"
 _FEATURES = frozenset(
     {
         "id",
@@ -51,16 +53,25 @@ _FEATURES = frozenset(
 class AlignedTfds(tfds.core.GeneratorBasedBuilder):
     """Each example is a record: its id and a row for each of its languages. "" stands for None."""
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("2.1.0")
     RELEASE_NOTES = {  # noqa: RUF012  # TFDS reads it from the class
         "1.0.0": "A record's rows as parallel lists.",
         "2.0.0": "Further positives; titles and ids of negatives.",
+        "2.1.0": "The kinds of pairs that the rows can give.",
     }
 
-    def __init__(self, *, records: Iterable[list[Row]] = (), split: str = "train", **kwargs: Any):
+    def __init__(
+        self,
+        *,
+        records: Iterable[list[Row]] = (),
+        split: str = "train",
+        kinds: tuple[Kind, ...] = KINDS,
+        **kwargs: Any,
+    ):
         """`records` (each the rows of one id) are read once, by `download_and_prepare`."""
         self._records = records
         self._split = split
+        self._kinds = kinds
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -75,6 +86,7 @@ class AlignedTfds(tfds.core.GeneratorBasedBuilder):
             builder=self,
             description="Aligned queries and passages: the rows of one id are translations of one another.",
             features=tfds.features.FeaturesDict({"id": text, **rows, **passages}),
+            metadata=tfds.core.MetadataDict({_KINDS: self._kinds}),
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
@@ -91,8 +103,9 @@ class AlignedTfds(tfds.core.GeneratorBasedBuilder):
             yield rows[0].id, {"id": rows[0].id, **example}
 
 
-def write(rows: Iterable[Row], name: str, split: str, out_dir: Path) -> Path:
-    """Writes `rows` below `out_dir` and returns the prepared folder; the rows of one id need not be adjacent.
+def write(rows: Iterable[Row], name: str, split: str, out_dir: Path, kinds: tuple[Kind, ...] = KINDS) -> Path:
+    """Writes `rows`, which can give `kinds` of pairs, below `out_dir`, and returns the prepared folder. The rows of one
+    id need not be adjacent.
 
     Memory stays constant: rows are gathered by id in a temporary SQLite file. Raises DataError where something is there
     already.
@@ -101,6 +114,7 @@ def write(rows: Iterable[Row], name: str, split: str, out_dir: Path) -> Path:
         builder = AlignedTfds(
             records=gathered,
             split=split,
+            kinds=kinds,
             data_dir=out_dir,
             config=tfds.core.BuilderConfig(name=name),
             file_format="array_record",
@@ -159,6 +173,12 @@ def find_prepared(folder: Path) -> Path:
         names = ", ".join(str(path.relative_to(folder)) for path in datasets[:12])
         raise DataError(f"{folder}: holds several TFDS datasets, name one of them: {names}")
     return max(prepared, key=lambda path: [int(part) if part.isdigit() else -1 for part in path.name.split(".")])
+
+
+def kinds_of(folder: Path) -> tuple[Kind, ...]:
+    """The kinds of pairs that a prepared dataset can give: those it was written with, and for one of TFDS's own all."""
+    written = (_builder(folder).info.metadata or {}).get(_KINDS, KINDS)
+    return tuple(kind for kind in KINDS if kind in written)
 
 
 def open_examples(folder: Path, split: str) -> Sequence[dict[str, Any]]:
