@@ -31,8 +31,9 @@ class EmbeddingStore:
     Raises StoreError if the store is missing, unfinished or damaged.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.manifest = folder, read_manifest(folder)
+    def __init__(self, folder: Path | str):
+        self.folder = folder = Path(folder).expanduser()
+        self.manifest = read_manifest(folder)
         if not self.manifest.complete:
             raise StoreError(
                 f"{folder} holds {self.manifest.rows:,} rows of an unfinished corpus: run the command that began it "
@@ -66,7 +67,12 @@ class EmbeddingStore:
                 yield dequantize(vectors[start : start + rows])
 
     def vectors(self, rows: Int[np.ndarray, " rows"]) -> Float32[np.ndarray, "rows dim"]:
-        """The vectors with these row numbers, which may come in any order and repeat."""
+        """The vectors with these row numbers, which may come in any order and repeat.
+
+        Raises IndexError for a number that no row has, as -1, which faiss gives where it finds fewer than asked for.
+        """
+        if wrong := [row for row in np.asarray(rows).tolist() if not 0 <= row < len(self)]:
+            raise IndexError(f"row {wrong[0]} of {self.folder}, which has rows 0 to {len(self) - 1}")
         vectors = np.empty((len(rows), self.dim), np.float32)
         shards, places = np.divmod(rows, self.manifest.recipe.rows_per_shard)
         for number in np.unique(shards).tolist():

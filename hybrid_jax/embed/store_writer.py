@@ -6,6 +6,7 @@ The files are described in `store_format.py`.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from hybrid_jax.embed.store_format import (
     vectors_path,
     write_manifest,
 )
+from hybrid_jax.runs.lock import Lock, one_process
+from hybrid_jax.runs.workdir import LOCK
 
 Document = tuple[str, str]
 """A candidate's id and its text."""
@@ -46,36 +49,65 @@ def write_store(
     those of finished shards are compared with what was encoded. A finished shard whose files are missing or damaged is
     encoded again. `facts` are written into the manifest for people to read; `report` is called after every shard.
 
-    Raises StoreError, without changing anything, if the store was made by another recipe or from another corpus.
+    Raises StoreError, without changing anything, if the store was made by another recipe or from another corpus, and
+    WorkdirError while another process writes to it. A store to which nothing is missing is only read.
     """
-    manifest = _open_manifest(folder, recipe, facts or {})
-    corpus_hash, remaining, number = hashlib.sha256(), iter(documents), 0
-    while chunk := list(islice(remaining, recipe.rows_per_shard)):
-        texts_sha256 = _hash_texts(chunk, corpus_hash)
-        finished = manifest.shards[number] if number < len(manifest.shards) else None
-        if finished and finished.texts_sha256 != texts_sha256:
+    with _Writer(folder) as writer:
+        manifest = begun = _open_manifest(folder, recipe, facts or {}, writer)
+        corpus_hash, remaining, number = hashlib.sha256(), iter(documents), 0
+        while chunk := list(islice(remaining, recipe.rows_per_shard)):
+            texts_sha256 = _hash_texts(chunk, corpus_hash)
+            finished = manifest.shards[number] if number < len(manifest.shards) else None
+            if manifest.complete if finished is None else finished.texts_sha256 != texts_sha256:
+                raise _another_corpus(folder, number)
+            if finished is None or not _is_intact(folder, number, finished):
+                if not writer.active:
+                    writer.check()
+                    _check_unchanged(folder, begun)
+                vectors = encode([text for _, text in chunk])
+                _check_finite(vectors, chunk)
+                writer.check()
+                manifest = _write_shard(folder, manifest, number, [name for name, _ in chunk], texts_sha256, vectors)
+                report(manifest)
+            number += 1
+        if number < len(manifest.shards):
             raise _another_corpus(folder, number)
-        if finished is None or not _is_intact(folder, number, finished):
-            vectors = encode([text for _, text in chunk])
-            _check_finite(vectors, chunk)
-            manifest = _write_shard(folder, manifest, number, [name for name, _ in chunk], texts_sha256, vectors)
-            report(manifest)
-        number += 1
-    if number < len(manifest.shards):
-        raise _another_corpus(folder, number)
-    if not manifest.complete:
-        complete = {"complete": True, "texts_sha256": corpus_hash.hexdigest()}
-        write_manifest(folder, manifest.model_copy(update=complete))
-    _remove_temporary_files(folder)
+        if not manifest.complete:
+            writer.check()
+            complete = {"complete": True, "texts_sha256": corpus_hash.hexdigest()}
+            write_manifest(folder, manifest.model_copy(update=complete))
+        if writer.active:
+            _remove_temporary_files(folder)
     return EmbeddingStore(folder)
 
 
-def _open_manifest(folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> Manifest:
+class _Writer(ExitStack):
+    """The only process that may change the store, from the first `check`: until then a store is only read."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self._folder = folder
+        self._lock: Lock | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether this process has the store."""
+        return self._lock is not None
+
+    def check(self) -> None:
+        """Called before every change. Raises WorkdirError while another process writes to the store."""
+        self._lock = self._lock or self.enter_context(one_process(self._folder, "writing to", "folder"))
+        self._lock.check()
+
+
+def _open_manifest(folder: Path, recipe: Recipe, facts: Mapping[str, Any], writer: _Writer) -> Manifest:
     """The manifest of the store in `folder`, or a new one."""
     if not (folder / MANIFEST).exists():
-        unfinished = set(folder.glob(f".{MANIFEST}.*"))  # what a writer killed at its first write leaves
+        unfinished = {folder / LOCK, *folder.glob(f".{MANIFEST}.*")}  # what a writer killed at its first write leaves
         if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - unfinished):
             raise StoreError(f"{folder} is not empty and not a store (it has no {MANIFEST}): choose another folder")
+        writer.check()
+    if not (folder / MANIFEST).exists():  # another writer may have begun it meanwhile, and ended
         manifest = Manifest(recipe=recipe, facts=dict(facts))
         write_manifest(folder, manifest)
         return manifest
@@ -87,6 +119,11 @@ def _open_manifest(folder: Path, recipe: Recipe, facts: Mapping[str, Any]) -> Ma
             f"use the same to resume it, or another folder"
         )
     return manifest
+
+
+def _check_unchanged(folder: Path, manifest: Manifest) -> None:
+    if read_manifest(folder) != manifest:
+        raise StoreError(f"{folder} was changed by another process while this one read it: repeat the command")
 
 
 def _write_shard(

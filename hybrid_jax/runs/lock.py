@@ -1,13 +1,14 @@
 """One trainer per workdir: a lease (lease.py) in WORKDIR/lock, kept alive by a thread and checked before every save.
+So, too, one writer per embedding store.
 
-The folder `lock` is there while a trainer has the workdir, and after one that was killed. A trainer that ends, fails
-or is stopped removes it. A later trainer takes the lease of a dead one over: at once where its process is known to be
-gone, and after STALE seconds without a sign of life where that cannot be seen, as on another machine.
+The folder `lock` is there while a process has the folder, and after one that was killed. A process that ends, fails or
+is stopped removes it. A later one takes the lease of a dead one over: at once where its process is known to be gone,
+and after STALE seconds without a sign of life where that cannot be seen, as on another machine.
 """
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
@@ -19,21 +20,21 @@ NAME = "trainer"
 
 
 class Lock:
-    """A workdir that this process has. Several processes of one run have it together, through process 0."""
+    """A folder that this process has. Several processes of one run have it together, through process 0."""
 
-    def __init__(self, workdir: Path, lease: leases.Lease | None, created: bool):
-        self._workdir, self._created = workdir, created
+    def __init__(self, workdir: Path, lease: leases.Lease | None, created: bool, doing: str):
+        self._workdir, self._created, self._doing = workdir, created, doing
         self._path = None if lease is None else lease.path
         self._content = b"" if lease is None else lease.path.read_bytes()
 
     def check(self) -> None:
-        """Raises WorkdirError when the workdir was deleted, replaced or taken over since it was locked."""
+        """Raises WorkdirError when the folder was deleted, replaced or taken over since it was locked."""
         if self._path is None:
             return
         if not self._ours():
             raise WorkdirError(
-                f"{self._workdir} was deleted or replaced while this run trained in it: nothing more is saved there; "
-                f"put it back and repeat the command, which resumes from its last checkpoint"
+                f"{self._workdir} was deleted or replaced while this process was {self._doing} it: nothing more is "
+                f"saved there; put it back and repeat the command, which resumes from what was saved"
             )
         if leases.latest(self._path.parent, NAME) != self._path:
             raise WorkdirError(
@@ -48,7 +49,7 @@ class Lock:
                 os.utime(self._path)
 
     def release(self) -> None:
-        """Removes the lock, unless it is another's now; and the workdir if it was created for it and is still empty."""
+        """Removes the lock, unless it is another's now; and the folder if it was created for it and is still empty."""
         if self._path is None or not self._ours():
             return
         with suppress(OSError):
@@ -66,17 +67,22 @@ class Lock:
             return False
 
 
-@contextmanager
-def one_trainer(workdir: Path, locks: bool = True) -> Iterator[Lock]:
+def one_trainer(workdir: Path, locks: bool = True) -> AbstractContextManager[Lock]:
     """Locks `workdir` for the block, and creates it if it is missing. Raises WorkdirError when another trainer has it.
 
     In a run of several processes process 0 `locks`, and the others' Lock checks nothing.
     """
-    created = not workdir.exists()
-    lock = Lock(workdir, _take(workdir) if locks else None, created)
+    return one_process(workdir, "training in", "--workdir", locks)
+
+
+@contextmanager
+def one_process(folder: Path, doing: str, option: str, locks: bool = True) -> Iterator[Lock]:
+    """As `one_trainer`, for what is `doing` something to a folder that `option` names, as errors put it."""
+    created = not folder.exists()
+    lock = Lock(folder, _take(folder, doing, option) if locks else None, created, doing)
     ended = Event()
     try:
-        Thread(target=_keep_alive, args=(lock, ended), name="workdir lock", daemon=True).start()
+        Thread(target=_keep_alive, args=(lock, ended), name="folder lock", daemon=True).start()
         yield lock
     finally:
         ended.set()
@@ -88,9 +94,9 @@ def _keep_alive(lock: Lock, ended: Event) -> None:
         lock.renew()
 
 
-def _take(workdir: Path) -> leases.Lease:
+def _take(workdir: Path, doing: str, option: str) -> leases.Lease:
     if workdir.exists() and not workdir.is_dir():
-        raise WorkdirError(f"{workdir} is not a folder: choose another --workdir")
+        raise WorkdirError(f"{workdir} is not a folder: choose another {option}")
     folder = workdir / LOCK
     for _ in range(10):  # the holder may remove the folder at any moment
         with suppress(FileNotFoundError):
@@ -102,11 +108,11 @@ def _take(workdir: Path) -> leases.Lease:
                 return lease
             lease.path.unlink()
             break
-    raise WorkdirError(f"{_holder(folder)} is training in {workdir}: {_advice(folder)}, or use another --workdir")
+    raise WorkdirError(f"{_holder(folder)} is {doing} {workdir}: {_advice(folder)}, or use another {option}")
 
 
 def _holder(folder: Path) -> str:
-    """Who has the workdir, for a message."""
+    """Who has the folder, for a message."""
     record = _record(folder)
     if record is None:
         return "another process"

@@ -11,6 +11,8 @@ from hybrid_jax.embed.quantization import Dtype, QuantizationLoss, dequantize, m
 from hybrid_jax.embed.store import EmbeddingStore
 from hybrid_jax.embed.store_format import Recipe, StoreError
 from hybrid_jax.embed.store_writer import write_store
+from hybrid_jax.runs.lock import one_process
+from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.search.top_k import top_k
 
 DTYPES = ("float32", "float16", "int8")
@@ -80,7 +82,9 @@ def test_killed_at_any_moment_it_is_finished_byte_for_byte(tmp_path: Path, dtype
 
     def keep_a_copy(path: Path, target: Path) -> Path:
         listed = len(json.loads((store / "manifest.json").read_text())["shards"]) if moments else 0
-        moments.append((shutil.copytree(store, tmp_path / f"killed-{len(moments)}"), listed))
+        copy = shutil.copytree(store, tmp_path / f"killed-{len(moments)}")
+        shutil.rmtree(copy / "lock")  # this process is alive, so that it would count
+        moments.append((copy, listed))
         return rename(path, target)
 
     with monkeypatch.context() as patch:
@@ -168,6 +172,62 @@ def test_another_corpus_is_refused_and_nothing_changes(tmp_path: Path, changed, 
     with pytest.raises(StoreError, match=rf"shard 0000{shard} was made from other texts"):
         write(tmp_path / "store", corpus=changed)
     assert files(tmp_path / "store") == before
+
+
+def test_a_corpus_that_grew_is_refused_also_where_its_shards_were_full(tmp_path: Path):
+    write(tmp_path / "store", corpus=CORPUS[:10])
+    before = files(tmp_path / "store")
+    with pytest.raises(StoreError, match="shard 00002 was made from other texts"):
+        write(tmp_path / "store", corpus=CORPUS)
+    assert files(tmp_path / "store") == before
+
+
+def test_of_two_writers_the_second_is_refused_and_a_complete_store_has_any_number(tmp_path: Path):
+    folder, second = tmp_path / "store", Encoder()
+
+    class Slow(Encoder):
+        """While it encodes, another writer comes."""
+
+        def __call__(self, texts: list[str]) -> np.ndarray:
+            with pytest.raises(WorkdirError, match=rf"is writing to {folder}: wait .*, or use another folder"):
+                write(folder, encoder=second)
+            return super().__call__(texts)
+
+    write(folder, encoder=Slow())
+    assert second.encoded == 0
+    before = files(folder)
+    with one_process(folder, "writing to", "folder"):
+        assert len(write(folder, encoder=second)) == 23
+    flip(folder / "00001.npy")
+    with one_process(folder, "writing to", "folder"), pytest.raises(WorkdirError, match="is writing to"):
+        write(folder, encoder=second)
+    write(folder, encoder=second)
+    assert files(folder) == before
+    assert second.encoded == 5
+
+
+def test_a_store_that_another_process_changed_meanwhile_is_left_alone(tmp_path: Path):
+    folder, encoder = tmp_path / "store", Encoder()
+    write(folder)
+    flip(folder / "00001.npy")
+
+    def documents():
+        yield from CORPUS[:5]
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, "facts": {"who": "another"}}))
+        yield from CORPUS[5:]
+
+    with pytest.raises(StoreError, match="changed by another process while this one read it: repeat the command"):
+        write(folder, corpus=documents(), encoder=encoder)
+    assert encoder.encoded == 0
+
+
+@pytest.mark.parametrize("row", [-1, 23])
+def test_a_row_that_is_none_is_an_error_of_its_own(tmp_path: Path, row: int):
+    write(tmp_path / "store")
+    store = EmbeddingStore(str(tmp_path / "store"))
+    with pytest.raises(IndexError, match=rf"row {row} of .*, which has rows 0 to 22"):
+        store.vectors(np.array([0, row]))
 
 
 @pytest.mark.parametrize(

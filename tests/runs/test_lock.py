@@ -133,7 +133,7 @@ def test_it_is_noticed_that_the_workdir_was_deleted_or_replaced_and_it_is_not_cr
     with one_trainer(run) as lock:
         shutil.rmtree(run)
         lock.renew()
-        with pytest.raises(WorkdirError, match=r"run was deleted or replaced while this run trained in it"):
+        with pytest.raises(WorkdirError, match=r"run was deleted or replaced while this process was training in it"):
             lock.check()
         assert not run.exists()
         with one_trainer(run) as other:
