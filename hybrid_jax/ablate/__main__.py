@@ -131,9 +131,14 @@ def _ablate(arguments: argparse.Namespace, words: list[str]) -> int:
 def _search(requested_fields: dict[str, Any], arguments: argparse.Namespace) -> int:
     from hybrid_jax.ablate.search import make_plan, read_search, search
 
-    for option, given in (("--dry-run", arguments.dry_run), ("--page-only", arguments.page_only)):
+    for option, given, instead in (
+        ("--dry-run", arguments.dry_run, "a search writes its page after each trial"),
+        ("--page-only", arguments.page_only, "a search writes its page after each trial"),
+        ("--data-dir", arguments.data_dir is not None, "a search evaluates on held-out training data alone"),
+        ("--allow-leakage", arguments.allow_leakage, "a search evaluates on held-out training data alone"),
+    ):
         if given:
-            raise ValueError(f"{option} is for sweeps: a search writes its page after each trial")
+            raise ValueError(f"{option} is for sweeps: {instead}")
     command = f"python -m hybrid_jax.ablate {shlex.join(sys.argv[1:])}"
     if requested_fields:
         plan = make_plan(request(requested_fields, str(arguments.sweep or "options")), command)

@@ -10,7 +10,8 @@ from hybrid_jax.ablate.results import Sweep
 from hybrid_jax.ablate.statistics import Figure, Statistics, language_estimates, space_measures
 from hybrid_jax.eval.comparison import Estimate
 from hybrid_jax.eval.languages import language
-from hybrid_jax.eval.measures.catalogue import MAP, METRICS, RANK_DISTANCE, SETTING_LABELS, SETTINGS, Setting
+from hybrid_jax.eval.measures.catalogue import MAP, METRICS, RANK_DISTANCE, SETTINGS, Setting
+from hybrid_jax.eval.measures.parts import PART_LABELS
 from hybrid_jax.eval.report.figures import MAIN, OTHERS, SETTING_STYLES
 from hybrid_jax.eval.report.layout import by_script
 
@@ -129,7 +130,7 @@ def fronts(sweep: Sweep, statistics: Statistics, task: str) -> list[Front]:
             Point(number, arm, bias[arm], quality[arm], arm in front) for number, arm in enumerate(sweep.runs, start=1)
         ]
         log, _, _ = _scale([point.bias for point in points])
-        charts.append(Front(f"{SETTING_LABELS[setting]} mAP", points, log))
+        charts.append(Front(f"{PART_LABELS[setting]} mAP", points, log))
     return charts
 
 
@@ -147,14 +148,14 @@ def _map_charts(axis: Axis, values: Callable[[Figure], Values], low: float, high
     measured: dict[Setting, Values] = {setting: arms for setting in SETTINGS if (arms := values((MAP.name, setting)))}
     if len(axis.series) > 1:
         return [
-            Chart(f"{SETTING_LABELS[setting]} mAP", "higher is better", _lines(axis, arms), False, low, high)
+            Chart(f"{PART_LABELS[setting]} mAP", "higher is better", _lines(axis, arms), False, low, high)
             for setting, arms in measured.items()
         ]
     lines = []
     for setting, arms in measured.items():
         name, colour, mark, dashes = SETTING_STYLES[setting]
         [line] = _lines(axis, arms)
-        label = f"{SETTING_LABELS[setting]} {name}"
+        label = f"{PART_LABELS[setting]} {name}"
         lines.append(line._replace(label=label, colour=colour, mark=mark, dashes=dashes))
     return [Chart("mAP", "higher is better", lines, False, low, high)]
 

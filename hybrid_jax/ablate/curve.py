@@ -84,29 +84,28 @@ class PairMean(NamedTuple):
     """Cross-lingual mAP, the mean over pairs of languages and over runs."""
 
     mean: float
-    baseline: float | None
-    """That of the arm's baseline on the same pairs; None of a baseline, or where it has no run."""
+    baselines: Mapping[str, float]
+    """Those of the baselines that the arm is tested against, on the same pairs; of those that have runs."""
 
 
 def pair_means(sweep: Sweep, task: str) -> dict[str, dict[str, PairMean | None]]:
     """{arm of a curve: {group of GROUPS: its mean}}, None where no pair is in a group.
 
     Every pair of languages counts once, however many queries it has. The pairs of a group change with the languages
-    that an arm was trained on, so arms compare by their baseline on the same pairs.
+    that an arm was trained on, so arms compare by their baselines on the same pairs.
     """
-    baselines = {arm: baseline for baseline in sweep.plan.baselines for arm in sweep.plan.tested(baseline)}
     values = {arm: _by_pair(sweep, arm, task) for arm in sweep.runs}
     means: dict[str, dict[str, PairMean | None]] = {}
     for arm in sweep.arms:
         trained = trained_languages(arm)
         if trained is None:
             continue
-        of_baseline = values.get(baselines.get(arm.name, ""))
+        against = [name for name in sweep.plan.baselines if name in values and arm.name in sweep.plan.tested(name)]
         of_groups: dict[str, list[Pair]] = {group: [] for group in GROUPS}
         for pair in values[arm.name]:
             of_groups[_group(*pair, trained)].append(pair)
         means[arm.name] = {
-            group: PairMean(_mean(values[arm.name], pairs), None if of_baseline is None else _mean(of_baseline, pairs))
+            group: PairMean(_mean(values[arm.name], pairs), {name: _mean(values[name], pairs) for name in against})
             if pairs
             else None
             for group, pairs in of_groups.items()

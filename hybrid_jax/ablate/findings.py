@@ -6,9 +6,10 @@ from hybrid_jax.ablate.changes import Change
 from hybrid_jax.ablate.charts import pareto_front
 from hybrid_jax.ablate.folder import LEAKAGE
 from hybrid_jax.ablate.results import Sweep
-from hybrid_jax.ablate.statistics import Figure, PairedTest, Statistics, Table
+from hybrid_jax.ablate.statistics import OTHER_KINDS, Figure, PairedTest, Statistics, Table
 from hybrid_jax.eval.measures import stats
-from hybrid_jax.eval.measures.catalogue import MAP, METRICS, RANK_DISTANCE, SETTING_LABELS
+from hybrid_jax.eval.measures.catalogue import MAP, METRICS, RANK_DISTANCE
+from hybrid_jax.eval.measures.parts import PART_LABELS
 from hybrid_jax.eval.report.rows import amount
 
 ENOUGH_SEEDS = 5
@@ -16,8 +17,8 @@ ENOUGH_SEEDS = 5
 
 
 def supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Sequence[Change]]) -> list[str]:
-    """What the tests found: for every task, baseline and headline figure, which arms differ and by how much; and which
-    differences change from group to group, of the `changes` of each task."""
+    """What the tests found: for every task, baseline and headline figure (of searched pools and bitext: every metric),
+    which arms differ and by how much; and which differences change from group to group, of the `changes` of a task."""
     sentences = []
     for task in sweep.tasks:
         for table in statistics.of_task(task, "headline"):
@@ -27,6 +28,9 @@ def supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Sequen
             ]
         sentences += _changing(task, changes[task])
         sentences += _front(sweep, statistics, task)
+    for table in (table for kind in OTHER_KINDS for table in statistics.of_kind(kind)):
+        differing = list(_differing(statistics, table))
+        sentences += differing or [f"{table.task}: no arm is shown to differ from {table.baseline} in any metric."]
     return sentences
 
 
@@ -34,7 +38,7 @@ def not_supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Se
     """What the data is silent about: missing runs, few seeds, unequal arms, what was not tested."""
     return [
         *_missing(sweep),
-        *_open(sweep, statistics),
+        *_open(statistics),
         *_seeds(sweep),
         *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.unequal),
         *_costs(sweep),
@@ -55,7 +59,7 @@ def leakage(sweep: Sweep) -> str | None:
 def figure_label(figure: Figure) -> str:
     """A figure in words: "Mul. mAP", or the name of a measure that has one setting alone."""
     name, setting = figure
-    return f"{SETTING_LABELS[setting]} {METRICS[name].label}" if name == MAP.name else METRICS[name].label
+    return f"{PART_LABELS[setting]} {METRICS[name].label}" if name == MAP.name else METRICS[name].label
 
 
 def signed(name: str, value: float) -> str:
@@ -97,9 +101,9 @@ def _changing(task: str, changes: Sequence[Change]) -> Iterator[str]:
         yield f"{task}, {figure_label(one.figure)}: {stands} by {by}."
 
 
-def _open(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
+def _open(statistics: Statistics) -> Iterator[str]:
     """The arms without a verdict, and how large a difference could still be."""
-    for table in (table for task in sweep.tasks for table in statistics.of_task(task, "headline")):
+    for table in (table for kind in ("headline", *OTHER_KINDS) for table in statistics.of_kind(kind)):
         for figure in statistics.figures(table.task, table.kind):
             tests = [test for test in table.tests if test.figure == figure and test.difference.verdict == "no evidence"]
             if tests:
@@ -192,7 +196,7 @@ def _costs(sweep: Sweep) -> Iterator[str]:
 def _limits(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Sequence[Change]]) -> Iterator[str]:
     tables = statistics.tables
     if not tables:
-        yield "Nothing was tested: a test takes evaluated runs of a baseline and of another arm."
+        yield "Nothing was tested: a test takes evaluated runs of a baseline and of another arm, on the same task."
         return
     tests = [test for table in tables for test in table.tests]
     real = sum(test.q < stats.LEVEL for test in tests)

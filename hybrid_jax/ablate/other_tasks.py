@@ -1,12 +1,13 @@
-"""Tables of searched pools and mined bitext, whose values per query are not kept: means over seeds, without tests."""
+"""What the page shows of searched pools and mined bitext: means with intervals, and the tests against the baselines."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hybrid_jax.ablate.results import Evaluated, Sweep
+from hybrid_jax.ablate.statistics import Figure, OtherKind, Statistics, Table
 from hybrid_jax.eval.measures.catalogue import BITEXT, POOLS, Metric
 from hybrid_jax.eval.report.rows import amount
-from hybrid_jax.eval.report.scores import Scores
+from hybrid_jax.eval.report.schema import BitextResult, PoolResult
 
 
 class OtherTask(NamedTuple):
@@ -16,37 +17,39 @@ class OtherTask(NamedTuple):
     facts: str
     header: list[str]
     rows: dict[str, list[tuple[str, str]]]
-    """{arm: (mean over seeds, every seed's value) of every metric}, as text."""
+    """{arm: (mean over seeds, its interval) of every metric}, as text; every seed's value in place of an interval of a
+    metric that single queries do not have."""
+    tables: list[Table]
+    """The tests, a table for each baseline."""
 
 
-def others(sweep: Sweep) -> list[OtherTask]:
+def others(sweep: Sweep, statistics: Statistics) -> list[OtherTask]:
     """The searched pools, then the mined bitext, that every evaluated run has."""
-    runs = [run for group in sweep.runs.values() for run in group]
-    tables = []
-    for metrics in (POOLS, BITEXT):
-        for key in _results(runs[0], metrics):
-            if all(key in _results(run, metrics) for run in runs):
-                rows = {
-                    arm: _row(metrics, [_results(run, metrics)[key] for run in group])
-                    for arm, group in sweep.runs.items()
-                }
-                labels = [metric.label for metric in metrics.values()]
-                tables.append(OtherTask(key, _about(runs[0], key), labels, rows))
-    return tables
+    tasks = []
+    first = next(iter(sweep.runs.values()))[0]
+    for key in sweep.other_tasks:
+        kind, metrics = _kind(first, key)
+        rows = {
+            arm: [_cell((name, kind), key, arm, runs, statistics) for name in metrics]
+            for arm, runs in sweep.runs.items()
+        }
+        header = [metric.label for metric in metrics.values()]
+        tasks.append(OtherTask(key, _result(first, key).about, header, rows, statistics.of_task(key, kind)))
+    return tasks
 
 
-def _results(run: Evaluated, metrics: Mapping[str, Metric]) -> Mapping[str, Scores[float]]:
-    return run.report.searches if metrics is POOLS else run.report.bitext
+def _kind(run: Evaluated, key: str) -> tuple[OtherKind, Mapping[str, Metric]]:
+    return ("search", POOLS) if key in run.report.searches else ("bitext", BITEXT)
 
 
-def _about(run: Evaluated, key: str) -> str:
-    return (run.report.searches[key] if key in run.report.searches else run.report.bitext[key]).about
+def _cell(figure: Figure, key: str, arm: str, runs: Sequence[Evaluated], statistics: Statistics) -> tuple[str, str]:
+    name = figure[0]
+    if value := statistics.estimates.get((key, arm, figure)):
+        return amount(name, value.estimate), f"{amount(name, value.low)} – {amount(name, value.high)}"
+    values = [_result(run, key)[name] for run in runs]
+    seeds = ", ".join(amount(name, value) for value in values) if len(values) > 1 else ""
+    return amount(name, sum(values) / len(values)), seeds
 
 
-def _row(metrics: Mapping[str, Metric], results: Sequence[Scores[float]]) -> list[tuple[str, str]]:
-    cells = []
-    for name in metrics:
-        values = [result[name] for result in results]
-        seeds = ", ".join(amount(name, value) for value in values) if len(values) > 1 else ""
-        cells.append((amount(name, sum(values) / len(values)), seeds))
-    return cells
+def _result(run: Evaluated, key: str) -> PoolResult | BitextResult:
+    return run.report.searches[key] if key in run.report.searches else run.report.bitext[key]

@@ -6,7 +6,7 @@ table.csv, table.tex, runs.csv     `tables.py` says what is in them; changes.csv
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from hybrid_jax.disk.files import atomic_files
 from hybrid_jax.eval.comparison import Difference
 from hybrid_jax.eval.measures.catalogue import METRICS, SPACE_BIAS
 from hybrid_jax.eval.report import rows
-from hybrid_jax.eval.report.figures import INK, MAIN, OTHERS, PALE
+from hybrid_jax.eval.report.figures import FORMATS, INK, MAIN, OTHERS, PALE
 from hybrid_jax.eval.report.file_names import FileNames
 from hybrid_jax.eval.report.page import environment
 
@@ -51,13 +51,13 @@ def write_page(sweep: Path) -> Path:
     folder, names = sweep / "page", FileNames()
     along = effects.axis_of_groups(read)
     changed = {task: changes.changes(read, task) for task in read.tasks}
-    tasks = []
+    tasks, drawings = [], set[Path]()
     for task in read.tasks:
         drawn = _charts(axis, read, statistics, task)
         if along and (along_groups := effects.effects(along, read, statistics, task)):
             drawn["effects"] = (along, along_groups)
         for name, (at, group) in drawn.items():
-            figures.write(folder / "figures", f"{names.of(task)}-{name}", at, group)
+            drawings.update(figures.write(folder / "figures", f"{names.of(task)}-{name}", at, group))
         tasks.append({**_task(read, statistics, task, drawn), "changes": _changes(changed[task])})
     contents = {
         "index.html": _html(read, statistics, axis, changed, tasks),
@@ -68,7 +68,16 @@ def write_page(sweep: Path) -> Path:
     if any(changed.values()):
         contents["changes.csv"] = tables.changes_csv(changed)
     atomic_files(folder, {name: content.encode() for name, content in contents.items()})
+    _remove_others(folder, {*drawings, *(folder / name for name in contents)})
     return folder / "index.html"
+
+
+def _remove_others(folder: Path, written: Set[Path]) -> None:
+    """Removes what only an earlier page of the sweep has: tables and figures against baselines that it had then."""
+    earlier = [folder / "changes.csv", *(file for kind in FORMATS for file in (folder / "figures").glob(f"*.{kind}"))]
+    for file in earlier:
+        if file not in written:
+            file.unlink(missing_ok=True)
 
 
 def _html(
@@ -95,7 +104,9 @@ def _html(
             supported=findings.supported(sweep, statistics, changed),
             not_supported=findings.not_supported(sweep, statistics, changed),
             leakage=findings.leakage(sweep),
-            others=others(sweep),
+            others=[
+                (task, [_against(statistics, table) for table in task.tables]) for task in others(sweep, statistics)
+            ],
             costs=_costs(sweep),
             commits=sorted(commits),
             base=yaml.safe_dump(sweep.plan.base, sort_keys=False, allow_unicode=True),
@@ -161,15 +172,16 @@ def _estimates(sweep: Sweep, statistics: Statistics, task: str, kind: Kind) -> d
 def _pairs(sweep: Sweep, task: str) -> dict[str, list[tuple[str, str]]]:
     """{arm of a languages curve: cross-lingual mAP of each of `curve.GROUPS`, and its baseline's on the same pairs}."""
     return {
-        arm: [_beside(by_group[group]) for group in curve.GROUPS]
+        arm: [_beside(by_group[group], named=len(sweep.plan.baselines) > 1) for group in curve.GROUPS]
         for arm, by_group in curve.pair_means(sweep, task).items()
     }
 
 
-def _beside(pairs: curve.PairMean | None) -> tuple[str, str]:
+def _beside(pairs: curve.PairMean | None, named: bool) -> tuple[str, str]:
     if pairs is None:
         return rows.amount("map", None), ""
-    return rows.amount("map", pairs.mean), "" if pairs.baseline is None else rows.amount("map", pairs.baseline)
+    below = [f"{name} " * named + rows.amount("map", mean) for name, mean in pairs.baselines.items()]
+    return rows.amount("map", pairs.mean), ", ".join(below)
 
 
 def _cell(figure: Figure, value: Any) -> tuple[str, str]:

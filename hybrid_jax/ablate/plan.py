@@ -161,7 +161,7 @@ def _arms(sweep_request: Request, base: Config) -> tuple[list[Arm], list[str]]:
     curve: list[Arm] = []
     if sweep_request.languages_curve:
         datasets = base.model_dump(mode="json")["data"]["datasets"]
-        curve = curve_arms(sweep_request.languages_curve, sweep_request.order, datasets)
+        curve = curve_arms(sweep_request.languages_curve, sweep_request.order or "diverse", datasets)
         if not sweep_request.grid and not sweep_request.arms:
             return curve, []
     listed, errors = arms(sweep_request.grid, sweep_request.named, sweep_request.own, base.steps)

@@ -48,8 +48,8 @@ class Request(BaseModel):
     """Names of mixtures, and arms of one's own: {name: {field: value}}."""
     languages_curve: list[int] = []
     """Numbers of training languages, each an arm."""
-    order: str = "diverse"
-    """The order of languages for `languages_curve`: diverse, similar, or a file (see `curve_arms`)."""
+    order: str | None = None
+    """The order of languages for `languages_curve`: diverse (the default), similar, or a file (see `curve_arms`)."""
     search: int | None = None
     """How many trials a search makes, instead of a sweep."""
     ranges: dict[str, str | list[Any]] = {}
@@ -116,6 +116,10 @@ def request(content: Mapping[str, Any], source: str) -> Request:
         raise RequestError(f"{source}: grid {empty[0]} has no values: give some, such as {empty[0]}: [0, 1]")
     if bool(validated.debias) != bool(validated.debias_text):
         raise RequestError(f"{source}: debias and debias_text (what it is fitted on) go together: give both or neither")
+    if validated.order is not None and not validated.languages_curve:
+        raise RequestError(
+            f"{source}: order is of a languages curve: give --languages-curve 2,4,8 too, or leave it out"
+        )
     twice = sorted(validated.grid.keys() & validated.set.keys())
     if twice:
         raise RequestError(f"{source}: {twice[0]} is both set for all arms and varied by the grid: leave one out")

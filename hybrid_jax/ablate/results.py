@@ -14,7 +14,10 @@ from hybrid_jax.ablate.budget import found_unequal
 from hybrid_jax.ablate.folder import COST, LEAKAGE, PLAN, Cost, Plan, Run, read_cost, read_plan, runs, steps_done
 from hybrid_jax.eval.leakage.result import Leakage, read_leakage
 from hybrid_jax.eval.measures import per_query
+from hybrid_jax.eval.measures.parts import Part
 from hybrid_jax.eval.report.schema import Headline, RankedResult, Report
+
+OTHER_PARTS: tuple[Part, ...] = ("search", "bitext")
 
 
 @dataclass(frozen=True)
@@ -62,18 +65,30 @@ class Sweep:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The keys of the tasks that are ranked in full and that every evaluated run has."""
-        ranked = self._ranked()
-        return tuple(key for key in ranked[0] if all(key in keys for keys in ranked))
+        return tuple(key for key in self._shared() if self._first().tables[key].multilingual)
+
+    @property
+    def other_tasks(self) -> tuple[str, ...]:
+        """The keys of the searched pools, then of the mined bitext, that every evaluated run has."""
+        first = self._first().tables
+        return tuple(key for part in OTHER_PARTS for key in self._shared() if first[key].part(part))
 
     @property
     def tasks_of_some(self) -> tuple[str, ...]:
-        """The keys of tasks ranked in full that some runs have and others lack."""
-        return tuple(dict.fromkeys(key for keys in self._ranked() for key in keys if key not in self.tasks))
+        """The keys of tasks that some runs have and others lack."""
+        shared = self._shared()
+        return tuple(dict.fromkeys(key for keys in self._keys() for key in keys if key not in shared))
 
-    def _ranked(self) -> list[list[str]]:
-        """The keys of the tasks that each run ranked in full."""
-        runs = [run for group in self.runs.values() for run in group]
-        return [[key for key, table in run.tables.items() if table.multilingual] for run in runs]
+    def _shared(self) -> list[str]:
+        keys = self._keys()
+        return [key for key in keys[0] if all(key in others for others in keys)]
+
+    def _keys(self) -> list[list[str]]:
+        """The keys of the tasks of each run."""
+        return [list(run.tables) for group in self.runs.values() for run in group]
+
+    def _first(self) -> Evaluated:
+        return next(iter(self.runs.values()))[0]
 
 
 def read_sweep(folder: Path) -> Sweep:

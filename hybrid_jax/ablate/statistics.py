@@ -2,15 +2,15 @@
 
 Everything is `eval compare`'s: an interval covers questions (a question and its translations are resampled together)
 and, where an arm has several seeds, seeds; a test pairs the two arms question by question (an arm and its own runs
-after debiasing also seed by seed). A *table* is one task's headline figures, or its bias measures, against one
-baseline. Holm's correction is over a table, which controls the probability of any false verdict in it; Benjamini and
-Hochberg's (1995) is over all tables of the sweep, which controls the expected share of false ones among the differences
-that are called real.
+after debiasing also seed by seed). A *table* is one task's headline figures, or its bias measures, or the metrics of a
+searched pool or of mined bitext, against one baseline. Holm's correction is over a table, which controls the
+probability of any false verdict in it; Benjamini and Hochberg's (1995) is over all tables of the sweep, which controls
+the expected share of false ones among the differences that are called real.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -20,19 +20,26 @@ from hybrid_jax.eval.compare import compare
 from hybrid_jax.eval.comparison import Difference, Estimate
 from hybrid_jax.eval.measures import per_query, stats
 from hybrid_jax.eval.measures.catalogue import (
+    BITEXT,
     MAP,
     PER_QUERY_BIAS,
+    POOLS,
     RANK_DISTANCE,
     SETTINGS,
     SPACE_BIAS,
     Metric,
     Setting,
 )
+from hybrid_jax.eval.measures.parts import Part
 
-Kind = Literal["headline", "bias"]
-Figure = tuple[str, Setting]
-"""A metric's name and the setting that it is measured in."""
-HEADLINE: tuple[Figure, ...] = (*((MAP.name, setting) for setting in SETTINGS), (RANK_DISTANCE.name, "multilingual"))
+OtherKind = Literal["search", "bitext"]
+Kind = Literal["headline", "bias"] | OtherKind
+Figure = tuple[str, Part]
+"""A metric's name and what it is measured in: a setting, a searched pool or mined bitext."""
+HEADLINE: tuple[tuple[str, Setting], ...] = (
+    *((MAP.name, setting) for setting in SETTINGS),
+    (RANK_DISTANCE.name, "multilingual"),
+)
 TESTED_BIAS: Mapping[str, Metric] = {
     name: metric for name, metric in PER_QUERY_BIAS.items() if metric.better != "neither" and name != RANK_DISTANCE.name
 }
@@ -41,7 +48,18 @@ TESTED_BIAS: Mapping[str, Metric] = {
 FIGURES: Mapping[Kind, tuple[Figure, ...]] = {
     "headline": HEADLINE,
     "bias": tuple((name, "multilingual") for name in TESTED_BIAS),
+    "search": tuple((name, "search") for name in POOLS),
+    "bitext": tuple((name, "bitext") for name in BITEXT),
 }
+OTHER_KINDS: tuple[OtherKind, ...] = ("search", "bitext")
+"""What a task that is not ranked in full has."""
+_PARTS: Mapping[Kind, tuple[Part, ...]] = {
+    "headline": SETTINGS,
+    "bias": SETTINGS,
+    "search": ("search",),
+    "bitext": ("bitext",),
+}
+"""Where the figures of a kind are looked for; what has none of the kind has nothing in the last one."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +108,10 @@ class Statistics:
         """A task's tables of one kind, one for each baseline."""
         return [table for table in self.tables if (table.task, table.kind) == (task, kind)]
 
+    def of_kind(self, kind: Kind) -> list[Table]:
+        """The tables of one kind, of all tasks, in their order."""
+        return [table for table in self.tables if table.kind == kind]
+
     def figures(self, task: str, kind: Kind) -> list[Figure]:
         """The figures of one kind that the task has, in their order."""
         order = FIGURES[kind]
@@ -111,13 +133,13 @@ def analyse(sweep: Sweep) -> Statistics:
     estimates: dict[tuple[str, str, Figure], Estimate] = {}
     tables: list[Table] = []
     left_out: dict[str, list[str]] = {}
-    for task in sweep.tasks:
+    for task in (*sweep.tasks, *sweep.other_tasks):
         for kind, figures in FIGURES.items():
             names = list(dict.fromkeys(name for name, _ in figures))
-            metrics = _measured(sweep, task, names)
-            if lacking := [name for name in names if name not in metrics and _somewhere(sweep, task, name)]:
+            metrics = _measured(sweep, task, names, _PARTS[kind])
+            if lacking := [n for n in names if n not in metrics and _somewhere(sweep, task, n, _PARTS[kind])]:
                 left_out.setdefault(task, []).extend(lacking)
-            estimates |= _estimates(sweep, task, metrics)
+            estimates |= _estimates(sweep, task, metrics, _PARTS[kind])
             for baseline in sweep.plan.baselines:
                 tested = [arm for arm in sweep.plan.tested(baseline) if arm in sweep.runs]
                 if metrics and tested and baseline in sweep.runs:
@@ -150,30 +172,31 @@ def space_measures(sweep: Sweep, task: str) -> dict[str, dict[str, list[float]]]
     return {name: arms for name, arms in measured.items() if len(arms) == len(sweep.runs)}
 
 
-def _measured(sweep: Sweep, task: str, names: Sequence[str]) -> list[str]:
-    """The metrics that every run has, of the same queries: others do not compare."""
+def _measured(sweep: Sweep, task: str, names: Sequence[str], parts: Sequence[Part]) -> list[str]:
+    """The metrics that every run has in the last of the parts, of the same queries: others do not compare."""
     tables = _tables(sweep, task)
     return [
         name
         for name in names
-        if all(_has(table, name) for table in tables) and all(_same_queries(tables, name, part) for part in SETTINGS)
+        if all(_has(table, name, parts) for table in tables) and all(_same_queries(tables, name, p) for p in parts)
     ]
 
 
-def _somewhere(sweep: Sweep, task: str, name: str) -> bool:
+def _somewhere(sweep: Sweep, task: str, name: str, parts: Sequence[Part]) -> bool:
     """Whether some run has the metric."""
-    return any(_has(table, name) for table in _tables(sweep, task))
+    return any(_has(table, name, parts) for table in _tables(sweep, task))
 
 
 def _tables(sweep: Sweep, task: str) -> list[per_query.Table]:
     return [run.tables[task] for group in sweep.runs.values() for run in group]
 
 
-def _has(table: per_query.Table, name: str) -> bool:
-    return name in table.multilingual and _any(table.multilingual[name])
+def _has(table: per_query.Table, name: str, parts: Sequence[Part]) -> bool:
+    values = table.part(parts[-1])
+    return name in values and _any(values[name])
 
 
-def _same_queries(tables: Sequence[per_query.Table], name: str, setting: Setting) -> bool:
+def _same_queries(tables: Sequence[per_query.Table], name: str, setting: Part) -> bool:
     """Whether the metric exists for the same queries in all tables, as far as they have the same queries at all."""
     gaps = [np.isnan(table.part(setting)[name]) for table in tables if name in table.part(setting)]
     if len(gaps) not in (0, len(tables)):
@@ -181,9 +204,11 @@ def _same_queries(tables: Sequence[per_query.Table], name: str, setting: Setting
     return all(gap.shape != gaps[0].shape or np.array_equal(gap, gaps[0]) for gap in gaps)
 
 
-def _estimates(sweep: Sweep, task: str, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, str, Figure], Estimate]]:
+def _estimates(
+    sweep: Sweep, task: str, metrics: Sequence[str], parts: Sequence[Part]
+) -> Iterator[tuple[tuple[str, str, Figure], Estimate]]:
     for name in metrics:
-        for setting in SETTINGS:
+        for setting in parts:
             for arm, runs in sweep.runs.items():
                 tables = [run.tables[task] for run in runs]
                 if all(name in table.part(setting) and _any(table.part(setting)[name]) for table in tables):
@@ -202,7 +227,7 @@ def _table(sweep: Sweep, task: str, kind: Kind, order: Sequence[str], metrics: S
     tests = [
         PairedTest(
             arm=arm,
-            figure=(row.metric, cast("Setting", row.setting)),
+            figure=(row.metric, row.setting),
             difference=difference,
             q=difference.p,
             recipes=len(sweep.runs[arm]) > 1 and len(sweep.runs[baseline]) > 1,

@@ -12,7 +12,16 @@ from io import StringIO
 from hybrid_jax.ablate.changes import Change
 from hybrid_jax.ablate.findings import figure_label
 from hybrid_jax.ablate.results import Evaluated, Sweep
-from hybrid_jax.ablate.statistics import HEADLINE, TESTED_BIAS, Figure, Statistics, Table
+from hybrid_jax.ablate.statistics import (
+    FIGURES,
+    HEADLINE,
+    OTHER_KINDS,
+    TESTED_BIAS,
+    Figure,
+    Kind,
+    Statistics,
+    Table,
+)
 from hybrid_jax.eval.measures.catalogue import SPACE_BIAS
 from hybrid_jax.eval.report.rows import amount
 
@@ -43,7 +52,7 @@ def runs_csv(sweep: Sweep) -> str:
     """runs.csv."""
     rows = [
         [task, *figure, arm, run.seed, value]
-        for task in sweep.tasks
+        for task in (*sweep.tasks, *sweep.other_tasks)
         for arm, runs in sweep.runs.items()
         for run in runs
         for figure, value in _reported(run, task)
@@ -62,11 +71,14 @@ def changes_csv(changes: Mapping[str, Sequence[Change]]) -> str:
 
 
 def latex(sweep: Sweep, statistics: Statistics) -> str:
-    """table.tex: for every task and baseline a `tabular` (booktabs) of the headline figures, with verdicts as signs."""
+    """table.tex: for every task and baseline a `tabular` (booktabs) of the headline figures (of searched pools
+    and bitext: the metrics), with verdicts as signs."""
     parts = []
-    for task in sweep.tasks:
-        figures = statistics.figures(task, "headline")
-        for table in statistics.of_task(task, "headline") or [Table(task, "headline", "", ())]:
+    kinds: dict[str, Kind] = dict.fromkeys(sweep.tasks, "headline")
+    kinds |= {task: kind for kind in OTHER_KINDS for task in sweep.other_tasks if statistics.figures(task, kind)}
+    for task, kind in kinds.items():
+        figures = statistics.figures(task, kind)
+        for table in statistics.of_task(task, kind) or [Table(task, kind, "", ())]:
             parts.append("\n".join(_tabular(sweep, statistics, table, figures)))
     return "\n\n".join(parts) + "\n"
 
@@ -116,7 +128,11 @@ def _about(recipes: bool) -> str:
 
 
 def _reported(run: Evaluated, task: str) -> Iterator[tuple[Figure, float]]:
-    """The headline figures and the bias measures of one run, from its report."""
+    """The headline figures and the bias measures of one run, or the metrics of a pool or bitext, from its report."""
+    for kind, scores in zip(OTHER_KINDS, (run.report.searches, run.report.bitext), strict=True):
+        if task in scores:
+            yield from ((figure, scores[task][figure[0]]) for figure in FIGURES[kind])
+            return
     result = run.report.tasks[task]
     for name, setting in HEADLINE:
         value = result.value(name, setting)

@@ -144,15 +144,15 @@ def test_pairs_are_apart_by_what_was_seen_and_by_script(tmp_path: Path):
     # The baseline is the first arm; below the other's mean is the baseline's on the same pairs.
     two, three = means["languages=2"], means["languages=3"]
     both, one = (("de", "en"), ("en", "de")), (("de", "th"), ("th", "de"), ("en", "th"), ("th", "en"))
-    assert two["both seen, same script"] == (pytest.approx(expected("languages=2", *both)), None)
-    assert two["one seen, another script"] == (pytest.approx(expected("languages=2", *one)), None)
+    assert two["both seen, same script"] == (pytest.approx(expected("languages=2", *both)), {})
+    assert two["one seen, another script"] == (pytest.approx(expected("languages=2", *one)), {})
     assert three["both seen, same script"] == (
         pytest.approx(expected("languages=3", *both)),
-        pytest.approx(expected("languages=2", *both)),
+        {"languages=2": pytest.approx(expected("languages=2", *both))},
     )
     assert three["both seen, another script"] == (
         pytest.approx(expected("languages=3", *one)),
-        pytest.approx(expected("languages=2", *one)),
+        {"languages=2": pytest.approx(expected("languages=2", *one))},
     )
     assert {group for group, value in two.items() if value is None} == set(GROUPS) - {
         "both seen, same script",
@@ -160,7 +160,18 @@ def test_pairs_are_apart_by_what_was_seen_and_by_script(tmp_path: Path):
     }
     page = write_page(folder).read_text(encoding="utf-8")
     assert "By pair of languages: cross-lingual mAP" in page
-    shown, below = (re.escape(f"{value:.4f}") for value in three["both seen, same script"] or ())
+    mean = three["both seen, same script"]
+    assert mean is not None
+    shown, below = (re.escape(f"{value:.4f}") for value in (mean.mean, mean.baselines["languages=2"]))
     assert re.search(f"<td>{shown}<small>{below}</small></td>", page)
+    # Of two baselines each is named, and one is tested against the other.
+    write_plan(folder, made_up_plan(arms, (0, 1), baseline=["languages=2", "languages=3"]))
+    means = pair_means(read_sweep(folder), "records")
+    assert {arm: list(of_arm["both seen, same script"].baselines) for arm, of_arm in means.items()} == {
+        "languages=2": ["languages=3"],
+        "languages=3": ["languages=2"],
+    }
+    page = write_page(folder).read_text(encoding="utf-8")
+    assert re.search(f"<td>{shown}<small>languages=2 {below}</small></td>", page)
     write_plan(folder, made_up_plan([made_up_arm(arm.name) for arm in arms], (0, 1)))
     assert pair_means(read_sweep(folder), "records") == {}

@@ -13,6 +13,7 @@ from support.made_up_sweep import made_up_sweep
 
 from hybrid_jax.ablate.axis import axis_of
 from hybrid_jax.ablate.effects import axis_of_groups, effects
+from hybrid_jax.ablate.folder import write_plan
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.results import read_sweep
 from hybrid_jax.ablate.statistics import analyse
@@ -204,6 +205,14 @@ def test_differences_within_groups_are_drawn_along_them(tmp_path: Path):
         "b": [(0.0, tested["b_steps=10"]), (1.0, tested["b_steps=20"])],
         "c": [(1.0, tested["c_steps=20"])],
     }
+    assert (folder / "page" / "changes.csv").is_file()
+    mine = folder / "page" / "figures" / "mine.txt"
+    mine.write_text("notes")
+    write_plan(folder, sweep.plan.model_copy(update={"baseline": ["a_steps=10"]}))
+    write_page(folder)
+    assert not (folder / "page" / "changes.csv").exists()  # what only the page against two baselines has
+    assert not list((folder / "page" / "figures").glob("*-effects.*"))
+    assert mine.exists()
 
 
 def test_each_of_several_baselines_has_charts_of_its_own(tmp_path: Path):

@@ -66,6 +66,7 @@ def test_seeds_are_how_many_or_which():
         ({"grid": {"steps": 3}}, "grid.steps = 3"),
         ({"grid": {"steps": []}}, "grid steps has no values"),
         ({"grid": {"steps": [3]}, "set": {"steps": 4}}, "steps is both set for all arms and varied"),
+        ({"grid": {"steps": [3]}, "order": "similar"}, "order is of a languages curve: give --languages-curve"),
         ({"seeds": 0}, "seeds 0: give 1 or more"),
         ({"seeds": [1, 1]}, "a list of different seeds"),
         ({"tasks": []}, "tasks = "),

@@ -158,11 +158,13 @@ def test_ranges_of_the_command_line():
             parse_ranges(wrong)
 
 
-def test_the_command_refuses_a_dry_run_of_a_search(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("option", ["--dry-run", "--page-only", "--data-dir=data", "--allow-leakage"])
+def test_the_command_refuses_what_is_of_sweeps(
+    option: str, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    options = ["--config", str(config), "--search", "2", "--range", "model.pooling=[mean,cls]", "--dry-run"]
+    options = ["--config", str(config), "--search", "2", "--range", "model.pooling=[mean,cls]", option]
     monkeypatch.setattr(sys, "argv", ["ablate", "--workdir", str(tmp_path / "s"), *options])
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     assert main() == 1
-    assert capsys.readouterr().err == "error: --dry-run is for sweeps: a search writes its page after each trial\n"
+    instead = "writes its page after each trial" if option.endswith("-only") or "dry" in option else "evaluates on held"
+    assert capsys.readouterr().err.startswith(f"error: {option.partition('=')[0]} is for sweeps: a search {instead}")

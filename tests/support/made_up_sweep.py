@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from support.parallel_task import parallel_task
 from hybrid_jax.ablate.folder import Cost, write_plan
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser, Method
+from hybrid_jax.eval import pools
+from hybrid_jax.eval.bitext import measure as measure_bitext
+from hybrid_jax.eval.evaluation import Evaluation
 from hybrid_jax.eval.full_ranking import run
 from hybrid_jax.eval.measures import per_query
 from hybrid_jax.eval.report.build import build_report, write_report
+from hybrid_jax.eval.tasks.base import BitextTask, Candidate, Query, SearchTask
 from hybrid_jax.eval.variants import debiased
 
 LANGUAGES = ("de", "en", "th")
@@ -43,11 +48,13 @@ def made_up_sweep(
     arms: Mapping[str, float],
     seeds: Sequence[int] = (0, 1),
     missing: Iterable[tuple[str, int]] = (),
+    others: bool = False,
     **changes: Any,
 ) -> Path:
     """Writes a sweep of arms {name: weight of the language}; those called "alpha=NUMBER" lie on an axis there.
 
-    Runs are also evaluated after the debiasing that `changes` of the plan name.
+    Runs are also evaluated after the debiasing that `changes` of the plan name, and with `others` on a searched pool
+    and a bitext.
     """
     listed = []
     task = parallel_task(LANGUAGES, RECORDS, "records")
@@ -62,6 +69,8 @@ def made_up_sweep(
                 encoder = Biased(100 * place + seed, language)
                 variants = {name: debiased(_fitted(name, encoder)) for name in changes.get("debias", ())}
                 evaluation = run(encoder, [task], variants=variants)
+                if others:
+                    evaluation = with_others(evaluation, encoder)
                 write_report(out / "eval", build_report(name, evaluation, {"evaluated_with": {"git_commit": "abc"}}))
                 per_query.write(out / "eval" / per_query.FILE_NAME, evaluation.per_query)
                 for beside, values in evaluation.beside.items():
@@ -73,6 +82,28 @@ def made_up_sweep(
                 (out / "cost.json").write_text(cost.model_dump_json())
     write_plan(folder, made_up_plan(listed, seeds, **changes))
     return folder
+
+
+def with_others(evaluation: Evaluation, encoder: Biased) -> Evaluation:
+    """The evaluation with a searched pool of all records and a bitext of two languages."""
+    texts = {language: [f"{language} {record}" for record in range(RECORDS)] for language in LANGUAGES}
+    everything = [text for of_language in texts.values() for text in of_language]
+    pool = SearchTask(
+        name="pool",
+        queries=tuple(Query(text, text[:2], text) for text in everything),
+        corpus=lambda: (Candidate(text, text[:2], (text,)) for text in everything),
+        qrels={text: {other: 1 for other in everything if other[3:] == text[3:]} for text in everything},
+        about="A made-up pool",
+        sources={"corpus": "0" * 64},
+    )
+    bitext = BitextTask("mined", {("de", "en"): (texts["de"], texts["en"])}, about="A made-up bitext")
+    searched, mined = pools.measure(encoder, pool)[""], measure_bitext(encoder, bitext)[""]
+    return replace(
+        evaluation,
+        searches={"pool": searched.result},
+        bitext={"mined": mined.result},
+        per_query={**evaluation.per_query, "pool": searched.per_query, "mined": mined.per_query},
+    )
 
 
 def _fitted(method: Method, encoder: Biased) -> Debiaser:
