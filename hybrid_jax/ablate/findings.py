@@ -43,6 +43,7 @@ def not_supported(sweep: Sweep, statistics: Statistics, changes: Mapping[str, Se
         *(f"Not equal between the arms: {sentence.rstrip('.')}." for sentence in sweep.unequal),
         *_costs(sweep),
         *_left_out(sweep, statistics),
+        *_few(sweep, statistics),
         *_limits(sweep, statistics, changes),
     ]
 
@@ -184,6 +185,21 @@ def _left_out(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
     for task, names in statistics.left_out.items():
         labels = ", ".join(METRICS[name].label for name in names)
         yield f"Left out of {task}, since not every run has it, or has it of other queries: {labels}."
+
+
+def _few(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
+    """The tasks with figures that have no verdict, as `compare` gives none, and intervals that are too narrow."""
+    runs = next(iter(sweep.runs.values()))
+    few = {
+        task: None
+        for task, _, (name, part) in statistics.estimates
+        if not stats.enough(runs[0].tables[task].by_question(part, name))
+    }
+    for task in few:
+        yield (
+            f"{task}: figures of a language or pair with fewer than {stats.LEAST_VALUES} questions have no verdict, "
+            "and their intervals are too narrow."
+        )
 
 
 def _costs(sweep: Sweep) -> Iterator[str]:

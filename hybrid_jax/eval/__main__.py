@@ -205,7 +205,8 @@ def _measure(arguments: argparse.Namespace, opened: "TasksByName", methods: "tup
     debias = {}
     if methods:
         say(f"fitting {', '.join(methods)} on {', '.join(map(str, arguments.debias_text))}")
-        texts = arguments.debias_texts_per_language or TEXTS_PER_LANGUAGE
+        texts = arguments.debias_texts_per_language
+        texts = TEXTS_PER_LANGUAGE if texts is None else texts
         debias = job.fit_debiasing(encoder, methods, arguments.debias_text, texts, opened)
         say("\n".join(debiaser.summary() for debiaser in debias.values()))
     say(f"evaluating {origin.folder}{f', step {origin.step},' if origin.is_run else ''} on {', '.join(opened)}")

@@ -120,11 +120,15 @@ def _score(similarity: Similarity, nearness: Similarity | None = None) -> Scored
 
 
 def _measured(task: BitextTask, scored: Mapping[str, Scored]) -> Measured:
-    """The means over the pairs of languages. A left sentence that several pairs share is one question."""
+    """The means over the pairs of languages. A question is a line of parallel texts or, where each pair has sentences
+    of its own, a left sentence, which several pairs may share."""
     number = {texts: str(place) for place, texts in enumerate(dict.fromkeys(tuple(s) for s, _ in task.pairs.values()))}
     ids, languages = list[str](), list[str]()
-    for pair, (texts, _) in zip(scored, task.pairs.values(), strict=True):
-        ids += [f"{number[tuple(texts)]}:{line}" for line in range(1, len(texts) + 1)]
+    for pair, (both, (texts, _)) in zip(scored, task.pairs.items(), strict=True):
+        if task.lines:
+            ids += [f"0:{line}" for line in task.lines[both]]  # as of one left text that all pairs share
+        else:
+            ids += [f"{number[tuple(texts)]}:{line}" for line in range(1, len(texts) + 1)]
         languages += [pair] * len(texts)
     values = {
         name: np.concatenate([each.by_sentence[name] for each in scored.values()])
@@ -136,7 +140,7 @@ def _measured(task: BitextTask, scored: Mapping[str, Scored]) -> Measured:
         sentences=sum(pair.sentences for pair in pairs.values()),
         about=task.about,
         pairs=pairs,
-        intervals={name: (at.low, at.high) for name, at in macro.estimates(table, values).items()},
+        intervals=macro.limits(macro.estimates(table, values)),
         **{name: float(np.mean([pair[name] for pair in pairs.values()])) for name in BITEXT},
     )
     return Measured(result, table)

@@ -158,21 +158,31 @@ def compare(
     swaps = max(stats.SWAPS, SWAPS_PER_TEST * tests)
     estimates: dict[tuple[str, str, Part], dict[str, Estimate]] = {}
     differences: dict[tuple[str, str, Part, str], stats.Difference] = {}
+    few: dict[str, set[tuple[str, Part]]] = {key: set() for key in keys}
     for key in keys:
         for metric, setting in columns[key]:
             values = {
                 name: np.stack([run.by_question(setting, metric) for run in runs]) for name, runs in tables[key].items()
             }
+            if not stats.enough(values[baseline][0]):
+                few[key].add((metric, setting))
             for name in others:
                 differences[key, metric, setting, name] = stats.difference(
                     values[name], values[baseline], swaps=swaps, matched=name in matched
                 )
             estimates[key, metric, setting] = {name: _estimate(stats.interval(runs)) for name, runs in values.items()}
     corrected = stats.holm([tested.p for tested in differences.values()])
-    against = {
-        column: judged(column[1], tested, p_holm)
-        for (column, tested), p_holm in zip(differences.items(), corrected, strict=True)
-    }
+    against: dict[tuple[str, str, Part, str], Difference] = {}
+    for (column, tested), p_holm in zip(differences.items(), corrected, strict=True):
+        key, metric, setting, _ = column
+        judgement = judged(metric, tested, p_holm)
+        unknown = (metric, setting) in few[key]
+        against[column] = judgement.model_copy(update={"verdict": "no evidence"}) if unknown else judgement
+    notes += [
+        f"no intervals and verdicts in {key} where a language has fewer than {stats.LEAST_VALUES} questions"
+        for key in keys
+        if few[key]
+    ]
     compared = {}
     for key in keys:
         rows = [
@@ -181,6 +191,7 @@ def compare(
                 setting=setting,
                 systems=estimates[key, metric, setting],
                 against_baseline={name: against[key, metric, setting, name] for name in others},
+                intervals=(metric, setting) not in few[key],
             )
             for metric, setting in columns[key]
         ]

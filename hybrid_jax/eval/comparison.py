@@ -47,6 +47,8 @@ class MetricRow(_Model):
     """By the system's name."""
     against_baseline: dict[str, Difference]
     """By the system's name; every system after the first."""
+    intervals: bool = True
+    """Whether there are intervals and verdicts: not where a language has too few questions (`stats.enough`)."""
 
 
 class TaskComparison(_Model):
@@ -76,8 +78,12 @@ class Comparison(_Model):
     """The per-query files of each system, where it was read from files."""
 
     def json_value(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return self.model_dump(mode="json")
+        """As plain JSON values; the ends of intervals that there are not are null."""
+        value = self.model_dump(mode="json")
+        for row in (row for task in value["tasks"].values() for row in task["rows"] if not row["intervals"]):
+            for bounded in (*row["systems"].values(), *row["against_baseline"].values()):
+                bounded |= {"low": None, "high": None}
+        return value
 
 
 def text(comparison: Comparison) -> str:
@@ -90,7 +96,7 @@ def text(comparison: Comparison) -> str:
         lines += [f"{key}: {task.queries:,} queries, {task.questions:,} questions; {percent} intervals", ""]
         rows = [["metric", "", *names.values()]]
         for row in task.rows:
-            rows.append([*_label(row), *(_bounds(row.metric, value.estimate, value) for value in row.systems.values())])
+            rows.append([*_label(row), *(_bounds(row, value.estimate, value) for value in row.systems.values())])
         lines += [*_table(rows), ""]
         for name in list(names)[1:]:
             baseline = names[comparison.baseline]
@@ -99,7 +105,7 @@ def text(comparison: Comparison) -> str:
             for row in task.rows:
                 value = row.against_baseline[name]
                 p = "p < 0.0001" if value.p_holm < 1e-4 else f"p = {value.p_holm:.4f}"
-                rows.append([*_label(row), value.verdict, _bounds(row.metric, value.difference, value, "+"), p])
+                rows.append([*_label(row), value.verdict, _bounds(row, value.difference, value, "+"), p])
             lines += [*_table(rows), ""]
     return "\n".join([*lines, *(f"note: {note}" for note in comparison.notes)]).rstrip() + "\n"
 
@@ -108,10 +114,10 @@ def _label(row: MetricRow) -> list[str]:
     return [METRICS[row.metric].label, PART_LABELS[row.setting]]
 
 
-def _bounds(metric: str, number: float, interval: Estimate | Difference, sign: str = "") -> str:
-    digits = METRICS[metric].digits
+def _bounds(row: MetricRow, number: float, interval: Estimate | Difference, sign: str = "") -> str:
+    digits = METRICS[row.metric].digits
     shown, low, high = (f"{value:{sign},.{digits}f}" for value in (number, interval.low, interval.high))
-    return f"{shown} [{low}, {high}]"
+    return f"{shown} [{low}, {high}]" if row.intervals else shown
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

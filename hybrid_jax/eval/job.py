@@ -91,8 +91,8 @@ def measure(
     mined: dict[str, dict[str, bitext.Measured]] = {}
     sources = dict(evaluation.sources)
     for name, group in opened.items():
-        results = [
-            pools.measure(
+        results = {
+            task.name: pools.measure(
                 *(encoder, task, variants),
                 store=stores and stores.fill(encoder, task, say),
                 watch=trec and partial(trec.searched, name),
@@ -100,13 +100,15 @@ def measure(
             )
             for task in group
             if isinstance(task, SearchTask)
-        ]
+        }
         if results:
             precision = f"; embeddings kept as {stores.dtype}" if stores and stores.dtype != "float32" else ""
             mean_of = f"{name}, the mean over {len(results)} pools{precision}"
-            about = mean_of if len(results) > 1 else results[0][""].result.about
+            first = next(iter(results.values()))
+            about = mean_of if len(results) > 1 else first[""].result.about
             found[name] = {
-                label: pools.together(about, [result[label] for result in results], trained_on) for label in results[0]
+                label: pools.together(about, {task: each[label] for task, each in results.items()}, trained_on)
+                for label in first
             }
         for task in group:
             if isinstance(task, BitextTask):

@@ -133,17 +133,19 @@ def _result(task: SearchTask, table: Table, store: EmbeddingStore | None) -> Poo
     )
 
 
-def together(about: str, parts: Sequence[Measured], trained_on: set[str] | None = None) -> Measured:
+def together(about: str, parts: Mapping[str, Measured], trained_on: set[str] | None = None) -> Measured:
     """One result of one or more pools, each with languages of its own (MIRACL): the means are over all languages.
 
-    Languages are grouped, by `trained_on` as well where it is given. Raises ValueError for a language in two pools.
+    `parts` are what was measured of each task, by its name. Languages are grouped, by `trained_on` as well where it is
+    given. Raises ValueError for a language in two pools.
     """
-    results = [part.result for part in parts]
+    results = [part.result for part in parts.values()]
     languages = [language for result in results for language in result.languages]
     repeated = sorted({language for language in languages if languages.count(language) > 1})
     if repeated or not results:
         raise ValueError(f"results to put together share the languages {repeated}: give each language one pool")
-    table = parts[0].per_query if len(parts) == 1 else joined([part.per_query for part in parts])
+    tables = {task: part.per_query for task, part in parts.items()}
+    table = joined(tables) if len(tables) > 1 else next(iter(tables.values()))
     means = _means(table)
     result = PoolResult(
         questions=sum(result.questions for result in results),
@@ -190,11 +192,10 @@ def _means(table: Table) -> dict[str, Any]:
         of_language = languages == language
         means = {name: float(array[of_language].mean()) for name, array in values.items()}
         per_language[language] = PoolLanguage(questions=int(of_language.sum()), **means)
-    estimates = macro.estimates(table, values)
     first = {name: array for name, array in table.part("search").items() if name in FIRST_RESULT}
     return {
         "per_language": per_language,
-        "intervals": {name: (estimate.low, estimate.high) for name, estimate in estimates.items()},
+        "intervals": macro.limits(macro.estimates(table, values)),
         "modes": macro.modes(table),
         "cutoffs": macro.cutoffs(table),
         "first_result": macro.estimates(table, first),

@@ -11,7 +11,7 @@ from support.made_up_sweep import made_up_sweep
 from hybrid_jax.ablate.findings import not_supported, supported
 from hybrid_jax.ablate.other_tasks import others
 from hybrid_jax.ablate.page import write_page
-from hybrid_jax.ablate.results import Sweep, read_sweep
+from hybrid_jax.ablate.results import Evaluated, Sweep, read_sweep
 from hybrid_jax.ablate.statistics import Statistics, analyse
 from hybrid_jax.eval.compare import compare
 from hybrid_jax.eval.measures.catalogue import BITEXT, POOLS
@@ -76,6 +76,19 @@ def test_page_and_tables_have_them(sweep: Sweep):
     assert text.count("Difference from a") == 4
     latex = (page.parent / "table.tex").read_text(encoding="utf-8")
     assert latex.count("\\begin{tabular}") == 3
+
+
+def test_few_sentences_give_no_verdict_and_the_page_says_so(sweep: Sweep):
+    def cut(run: Evaluated) -> Evaluated:
+        table = run.tables["mined"]
+        further = {"bitext": {name: values[:4] for name, values in table.part("bitext").items()}}
+        few = replace(table, ids=table.ids[:4], languages=table.languages[:4], further=further)
+        return replace(run, tables={**run.tables, "mined": few})
+
+    some = replace(sweep, runs={arm: tuple(map(cut, runs)) for arm, runs in sweep.runs.items()})
+    untested = not_supported(some, analyse(some), {"records": ()})
+    sentence = "figures of a language or pair with fewer than 5 questions have no verdict, and their intervals are too"
+    assert [line for line in untested if sentence in line] == [f"mined: {sentence} narrow."]
 
 
 def test_a_task_that_a_run_lacks_is_left_out(sweep: Sweep):

@@ -1,5 +1,6 @@
 """Mining scores on cases worked out by hand, and their meaning on random ones."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -169,3 +170,36 @@ def test_scores_by_sentence_and_by_csls_equal_dense_numpy():
         assert table.by_question("bitext", "accuracy").shape == (60, 2)
     assert results["csls"].result["margin_f1"] == results[""].result["margin_f1"]
     assert results["csls"].result["accuracy"] != results[""].result["accuracy"]
+
+
+def test_a_line_is_one_question_in_all_pairs_of_languages():
+    """Lines that are hard in all languages; a pair's interval is as wide as that of lines, not of sentence pairs."""
+    rng, lines, languages = np.random.default_rng(5), 200, ("de", "en", "fr", "sw")
+    base, noise = unit(rng, lines), np.where(rng.random(lines) < 0.5, 0.1, 2.0)[:, None]
+    sides = {code: base + noise * unit(rng, lines) for code in languages}
+
+    class Fixed:
+        def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+            rows = sides[texts[0].split()[0]][[int(text.split()[1]) for text in texts]]
+            return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+        encode_passages = encode_queries
+
+    # German lacks line 0, so that the same place of two pairs is not the same line.
+    numbers = {
+        pair: [n for n in range(lines) if n or "de" not in pair] for pair in itertools.combinations(languages, 2)
+    }
+    pairs = {
+        (left, right): ([f"{left} {n}" for n in kept], [f"{right} {n}" for n in kept])
+        for (left, right), kept in numbers.items()
+    }
+    result, table = bitext.measure(Fixed(), BitextTask("parallel", pairs, lines=numbers))[""]
+    rows = table.by_question("bitext", "accuracy")
+    assert rows.shape == (lines, 6)
+    assert np.isnan(rows).sum() == 3  # line 0 in the pairs with German
+    expected = {(f"{left}-{right}", f"0:{n}") for (left, right), kept in numbers.items() for n in kept}
+    assert set(zip(table.languages, table.ids, strict=True)) == expected
+    apart = bitext.measure(Fixed(), BitextTask("apart", pairs))[""].result
+    assert apart["accuracy"] == result["accuracy"]
+    width, narrow = (high - low for low, high in (each.intervals["accuracy"] for each in (result, apart)))
+    assert width > 1.2 * narrow

@@ -300,3 +300,25 @@ def test_help_shows_an_example(capsys):
     printed = capsys.readouterr().out
     assert "python -m hybrid_jax.eval compare mono=runs/mono_s0" in printed
     assert "train five or more" in printed
+
+
+def test_too_few_questions_in_a_language_give_no_interval_and_no_verdict():
+    def pool(seed: int, gain: float, few: int) -> Table:
+        values = gain + 0.01 * np.random.default_rng(seed).standard_normal(80 + few)
+        languages = ("en",) * 80 + ("sw",) * few
+        return Table({}, tuple(map(str, range(80 + few))), languages, further={"search": {"ndcg@10": values}})
+
+    for few in (4, 5):
+        systems = {name: [{"beir:x": pool(gain, gain / 10, few)}] for name, gain in (("A", 2), ("B", 5))}
+        result = compare(systems)
+        row = rows_of(result, "beir:x")["ndcg@10", "search"]
+        note = "no intervals and verdicts in beir:x where a language has fewer than 5 questions"
+        told, value = text(result), result.json_value()["tasks"]["beir:x"]["rows"][0]
+        bounds = [
+            each[end] for each in (value["systems"]["A"], value["against_baseline"]["B"]) for end in ("low", "high")
+        ]
+        assert row.intervals == value["intervals"] == (few == 5)
+        assert row.against_baseline["B"].verdict == (BETTER if few == 5 else NO_EVIDENCE)
+        assert (note in result.notes) == (few == 4)
+        assert ("[" in told) == (few == 5)
+        assert (bounds == [None] * 4) == (few == 4)

@@ -162,6 +162,10 @@ def test_options_that_do_nothing_or_cannot_work_are_refused(
         (["--rows-per-shard", "60"], "--rows-per-shard 60: give 1 or more, and the folder of --stores"),
         (["--stores", tmp_path / "stores"], "--stores keeps searched pools: name one in --tasks"),
         (["--debias-texts-per-language", "60"], "--debias-texts-per-language is for --debias"),
+        (
+            ["--debias", "lsar", "--debias-text", texts, "--debias-texts-per-language", "0"],
+            "--debias-texts-per-language 0: give 50 or more",
+        ),
         (["--tasks", f"pooled:{pool},pooled:{pool}/../pool"], "two tasks are called 'pooled:pool'"),
     ):
         assert run_cli(monkeypatch, *asked, *wrong) == 1

@@ -205,3 +205,10 @@ def test_training_files_need_no_language(name: str, record: dict[str, object], p
     train = lines(tmp_path / name, record)
     assert main(["--train", str(train), "--eval", f"beir:{pool}", "--json", str(tmp_path / "out.json")]) == LEAKED
     assert counts(read_leakage(tmp_path / "out.json"))["en", "queries"] == (2, 1, 0, 0)
+
+
+def test_a_sentence_of_several_pairs_is_counted_once():
+    english, german, french = ["one river", "two rivers", "one river"], ["a", "b", "c"], ["d", "e", "f"]
+    pairs = {("en", "de"): (english, german), ("en", "fr"): (english, french), ("de", "fr"): (german, french)}
+    result = check([BitextTask("pairs", pairs)], [], _refuse)
+    assert counts(result) == {(code, "sentences"): (n, 0, 0, 0) for code, n in (("en", 2), ("de", 3), ("fr", 3))}

@@ -10,7 +10,9 @@ import pytest
 from hybrid_jax.embed.store_format import Recipe
 from hybrid_jax.embed.store_writer import write_store
 from hybrid_jax.eval import pool_search, pools
+from hybrid_jax.eval.measures import pool_values
 from hybrid_jax.eval.measures.catalogue import FIRST_RESULT, POOLS
+from hybrid_jax.eval.measures.macro import limits
 from hybrid_jax.eval.measures.parts import MODES
 from hybrid_jax.eval.tasks import Candidate, Query, SearchTask
 from hybrid_jax.eval.variants import csls
@@ -81,8 +83,9 @@ def dense(asked: SearchTask, scores: np.ndarray) -> dict[str, np.ndarray]:
             lists = {each: [n for n in ranking if languages[n] == each][:100] for each in LANGUAGES}
             left = {each: [n for n in row if names[n] not in others] for each, row in lists.items()}
             rounds = [[row[at] for row in left.values() if at < len(row)] for at in range(100)]
+            kept = {n for row in left.values() for n in row}
             order = {
-                "pooled": [n for n in ranking[:100] if names[n] not in others],
+                "pooled": [n for n in ranking if n in kept][:100],
                 "language_oracle": lists[wanted],
                 "balanced": [n for each in rounds for n in sorted(each, key=place.__getitem__)][:100],
             }
@@ -113,7 +116,8 @@ def test_modes_and_first_results_equal_sorting_whole_rows(ties: bool, tmp_path: 
                 mean = np.mean([wanted[languages == language].mean() for language in LANGUAGES])
                 estimate = result.modes[mode][name]
                 assert estimate.value == pytest.approx(mean, abs=1e-9)
-                assert estimate.low <= estimate.value <= estimate.high
+                low, high = limits(result.modes[mode])[name]
+                assert low <= estimate.value <= high
                 assert (table.part("language_oracle")[name] >= table.part("pooled")[name] - 1e-12).all()
     for name in FIRST_RESULT:
         if not ties:
@@ -154,3 +158,21 @@ def test_csls_equals_the_dense_formula():
     changed = csls()(encoder.queries, [])
     scores = changed.queries.astype(np.float64) @ changed.passages(encoder.passages, []).T.astype(np.float64)
     np.testing.assert_allclose(scores * np.sqrt(10), 2 * cosine - of_candidate, atol=1e-6)
+
+
+def test_answers_in_other_languages_take_no_place_among_the_first_100():
+    """60 English answers, 45 more English documents, then the Swahili answer: without the 60 it is the 46th."""
+    documents = [("en", f"e{n:02}") for n in range(105)] + [("sw", "answer"), ("sw", "last")]
+    place = {name: n for n, (_, name) in enumerate(documents)}
+    queries = (Query("q", "sw", "?"),)
+    qrels = {"q": {"answer": 1} | {f"e{n:02}": 1 for n in range(60)}}
+    asked = SearchTask("made up", queries, lambda: (Candidate(i, lang, (i,)) for lang, i in documents), qrels)
+    scored = [(name, 1 - n / 200) for name, n in place.items()]
+    lists = {
+        lang: {"q": [row for row in scored if row[0] in {i for each, i in documents if each == lang}][:100]}
+        for lang in ("en", "sw")
+    }
+    languages = {name: lang for lang, name in documents if name in qrels["q"]}
+    table = pool_values.table(asked, {"q": scored[:100]}, lists, languages, 100)
+    # Found among the English answers and among the Swahili: of each half, all are among the first 100.
+    assert table.part("pooled")["recall@100"].tolist() == [1.0]

@@ -13,6 +13,7 @@ from hybrid_jax.embed.store_writer import write_store
 from hybrid_jax.eval import pool_search, pools
 from hybrid_jax.eval.measures import metrics
 from hybrid_jax.eval.measures.catalogue import POOLS
+from hybrid_jax.eval.report.mode_tables import mode_table
 from hybrid_jax.eval.report.schema import PoolResult
 from hybrid_jax.eval.tasks import Candidate, Query, SearchTask
 
@@ -144,15 +145,41 @@ def test_a_corpus_that_is_not_the_official_one_is_refused(changes: dict, problem
 
 
 def test_pools_of_single_languages_make_one_result():
-    swahili = task(queries=(Query("q0", "sw", "a?"),), qrels={"q0": {"d5": 1}})
-    english = task(300, queries=(Query("q0", "en", "b?"), Query("q1", "en", "c?")), qrels={"q0": {"d5": 1}, "q1": {}})
-    parts = [pools.measure(OfText(), each)[""] for each in (swahili, english)]
-    results = [part.result for part in parts]
+    swahili = task(queries=(Query("q0", "sw", "a?"),), qrels={"q0": {"d5": 1}}, sources={"dev.tsv": "1"})
+    english = task(
+        300,
+        queries=(Query("q0", "en", "b?"), Query("q1", "en", "c?")),
+        qrels={"q0": {"d5": 1}, "q1": {}},
+        sources={"dev.tsv": "2"},
+    )
+    parts = {name: pools.measure(OfText(), each)[""] for name, each in (("sw", swahili), ("en", english))}
+    results = [part.result for part in parts.values()]
     both, table = pools.together("both", parts, trained_on={"en"})
+    assert table.data_sha256 == {"sw/dev.tsv": "1", "en/dev.tsv": "2"}  # `compare` looks at both
     assert table.ids == ("sw:q0", "en:q0", "en:q1")  # not translations of each other, though their ids are equal
     assert (both.questions, both.candidates, both.languages) == (3, 800, ["en", "sw"])
     assert both.groups["seen"]["unseen"].languages == ["sw"]
     for name in POOLS:
         assert both[name] == pytest.approx((results[0][name] + results[1][name]) / 2, abs=1e-15)
     with pytest.raises(ValueError, match=r"share the languages \['sw'\]"):
-        pools.together("twice", [parts[0], parts[0]])
+        pools.together("twice", {"a": parts["sw"], "b": parts["sw"]})
+
+
+def test_a_mean_with_too_few_questions_in_a_language_has_no_interval():
+    """Nine English questions, and one or five in Swahili; the documents are in both, so that there are modes."""
+
+    def corpus() -> Iterator[Candidate]:
+        return (Candidate(f"d{n}", "en" if n % 2 else "sw", (f"passage {n}",)) for n in range(300))
+
+    for swahili in (5, 1):
+        queries = tuple(Query(f"q{n}", "en" if n < 9 else "sw", f"query {n}?") for n in range(9 + swahili))
+        asked = task(queries=queries, corpus=corpus, qrels={query.id: {"d5": 1, "d6": 2} for query in queries})
+        result = pools.evaluate(OfText(), asked)
+        estimates = [*result.first_result.values(), *(each for mode in result.modes.values() for each in mode.values())]
+        assert len(estimates) == 4 + 3 * len(POOLS)
+        assert [at.low is None for at in estimates] == [at.high is None for at in estimates]
+        assert {at.low is None for at in estimates} == {swahili == 1}
+        assert list(result.intervals) == ([] if swahili == 1 else list(POOLS))
+        cells = mode_table([("model", result)]).rows[0].cells
+        assert all(bool(cell.interval) == (swahili == 5) for cell in cells)
+        assert cells[0].figure == f"{result.modes['pooled']['ndcg@10'].value:.4f}"

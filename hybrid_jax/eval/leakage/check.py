@@ -77,11 +77,14 @@ def _of(row: Row) -> Iterator[str]:
 def _texts(task: Task) -> Iterator[_Text]:
     """The texts of a task. Of a pool that is searched, only the relevant candidates: the rest may be a Wikipedia."""
     if isinstance(task, BitextTask):
+        yielded = set[tuple[str, str]]()  # a sentence is in a pair with every other language
         for (left, right), sides in task.pairs.items():
             for language, sentences in zip((left, right), sides, strict=True):
                 for number, sentence in enumerate(sentences, start=1):
-                    where = f"{task.name} {left}-{right}, sentence {number}"
-                    yield _Text((task.name, language, "sentences"), where, (sentence,))
+                    if (language, sentence) not in yielded:
+                        yielded.add((language, sentence))
+                        where = f"{task.name} {left}-{right}, sentence {number}"
+                        yield _Text((task.name, language, "sentences"), where, (sentence,))
         return
     for query in task.queries:
         where = query.where or f"{task.name}, query {query.id}"

@@ -106,14 +106,18 @@ def averages(task: RetrievalTask, ranks: Ranks, table: Table) -> Averages:
 
 
 def intervals(table: Table) -> dict[str, dict[Setting, tuple[float, float]]]:
-    """{metric: {setting: 95 % interval of its macro mean}}; a question and its translations are resampled together."""
+    """{metric: {setting: 95 % interval of its macro mean}}; a question and its translations are resampled together.
+
+    A setting with too few questions in a language or pair (`stats.enough`) has none.
+    """
     limits: dict[str, dict[Setting, tuple[float, float]]] = {}
     for setting in SETTINGS:
         for name in (*FULL_RANKING, RANK_DISTANCE.name):
             values = table.part(setting).get(name)
             if values is not None and not np.isnan(values).all():
-                low, high = stats.interval(table.by_question(setting, name)[None])[1:]
-                limits.setdefault(name, {})[setting] = low, high
+                _, low, high = _interval(table.by_question(setting, name))
+                if low is not None and high is not None:
+                    limits.setdefault(name, {})[setting] = low, high
     return limits
 
 
@@ -129,7 +133,7 @@ def bias(
     """
     panel: dict[str, BiasValue] = {}
     for name, measured in per_query.items():
-        estimate, low, high = stats.interval(table.clustered(measured.values)[None])
+        estimate, low, high = _interval(table.clustered(measured.values))
         unbiased = measured.unbiased
         if isinstance(unbiased, np.ndarray):
             unbiased = stats.macro_mean(table.clustered(unbiased))
@@ -141,8 +145,13 @@ def bias(
 
 def estimates(table: Table, values: Mapping[str, Float[np.ndarray, " queries"]]) -> dict[str, Estimate]:
     """{metric: the macro mean over languages of its values per query, with its interval}."""
-    intervals = {name: stats.interval(table.clustered(array)[None]) for name, array in values.items()}
-    return {name: Estimate(value=at.estimate, low=at.low, high=at.high) for name, at in intervals.items()}
+    intervals = {name: _interval(table.clustered(array)) for name, array in values.items()}
+    return {name: Estimate(value=value, low=low, high=high) for name, (value, low, high) in intervals.items()}
+
+
+def limits(estimates: Mapping[str, Estimate]) -> dict[str, tuple[float, float]]:
+    """{metric: its interval}, of those that have one."""
+    return {name: (at.low, at.high) for name, at in estimates.items() if at.low is not None and at.high is not None}
 
 
 def modes(table: Table) -> dict[Mode, dict[str, Estimate]]:
@@ -199,6 +208,13 @@ def pool_groups(
         for kind, members_by_group in groups(per_language, trained_on).items()
         if len(members_by_group) > 1
     }
+
+
+def _interval(values: Float[np.ndarray, "questions groups"]) -> tuple[float, float | None, float | None]:
+    """The macro mean and the limits of its interval, None where a column has too few values for one."""
+    if not stats.enough(values):
+        return stats.macro_mean(values), None, None
+    return stats.interval(values[None])
 
 
 def _best_answers(

@@ -8,7 +8,7 @@ marks a value that does not exist: no candidate of that language is relevant, or
 read it elsewhere: `np.load("per_query.npz")["xquad_r/multilingual/map"]`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cached_property
@@ -117,17 +117,21 @@ class Table:
         return cells[:, ~np.isnan(cells).all(axis=0)]
 
 
-def joined(tables: Sequence[Table]) -> Table:
+def joined(by_task: Mapping[str, Table]) -> Table:
     """One table of tasks with queries in languages of their own; their ids get the language, since they share none.
 
-    It has what all of them have, of searched pools and of bitext. Raises ValueError as `Table` does.
+    Files get their task's name, since those of several tasks may be called alike. The table has what all of them have,
+    of searched pools and of bitext. Raises ValueError as `Table` does.
     """
+    tables = list(by_task.values())
     further: dict[Part, Mapping[str, np.ndarray]] = {}
     for part in tables[0].further:
         names = [name for name in tables[0].part(part) if all(name in table.part(part) for table in tables)]
         further[part] = {name: np.concatenate([table.part(part)[name] for table in tables]) for name in names}
     return Table(
-        data_sha256={file: digest for table in tables for file, digest in table.data_sha256.items()},
+        data_sha256={
+            f"{task}/{file}": digest for task, table in by_task.items() for file, digest in table.data_sha256.items()
+        },
         ids=tuple(f"{language}:{name}" for t in tables for language, name in zip(t.languages, t.ids, strict=True)),
         languages=tuple(language for table in tables for language in table.languages),
         further=further,

@@ -1,8 +1,8 @@
 """The values of every query of a searched pool: its metrics, the modes of search, and what comes first.
 
 Ranks follow from the scores as in trec_eval: the greater float32 score first, of equal ones the greater id. The lists
-of the modes are those of `modes.py`, made of the first candidates of each language; answers in other languages are
-taken out afterwards. A relevant candidate that the corpus lacks counts as one in the query's language.
+of the modes are those of `modes.py`, made of the first candidates of each language without the answers in other
+languages. A relevant candidate that the corpus lacks counts as one in the query's language.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def table(
     further: dict[Part, Mapping[str, np.ndarray]] = {"search": search}
     if len(by_language) > 1:
         search |= _first(task, run, by_language)
-        further |= _modes(task, run, by_language, judged_languages, depth)
+        further |= _modes(task, by_language, judged_languages, depth)
     return Table(
         data_sha256=dict(task.sources),
         ids=tuple(query.id for query in task.queries),
@@ -64,7 +64,6 @@ def round_robin(lists: Sequence[Scored]) -> list[str]:
 
 def _modes(
     task: SearchTask,
-    run: metrics.Run,
     by_language: Mapping[str, metrics.Run],
     judged_languages: Mapping[str, str],
     depth: int,
@@ -82,7 +81,8 @@ def _modes(
             places.append(number)
             qrels[key] = {name: grade for name, grade in relevant.items() if name not in others}
             kept = [[row for row in ranked if row[0] not in others] for ranked in lists.values()]
-            runs["pooled"][key] = [row for row in run[query.id] if row[0] not in others]
+            # Taken out before the list is cut, so that they take nobody's place.
+            runs["pooled"][key] = best_first([row for ranked in kept for row in ranked])[:depth]
             runs["language_oracle"][key] = lists.get(language, [])
             # Their scores do not order them any more, so they get falling ones.
             order = round_robin(kept)[:depth]

@@ -40,11 +40,14 @@ from jaxtyping import Float
 from scipy.special import ndtr, ndtri, stdtr, stdtrit  # what scipy.stats calls, imported in a fifth of its time
 
 from hybrid_jax.eval.measures.resampling import NonEmptyRows, block_sizes, resampled_macro_means
+from hybrid_jax.eval.measures.variance import Variance, column_counts, influence, over_questions
 
 LEVEL = 0.05
 CONFIDENCE = 1 - LEVEL
 RESAMPLES = 2_000
 SWAPS = 10_000
+LEAST_VALUES = 5
+"""Fewer values of a column say too little of its spread: what has such a column gets no interval and no verdict."""
 
 Table = Float[np.ndarray, "questions groups"]
 Runs = Float[np.ndarray, "runs questions groups"]
@@ -67,10 +70,15 @@ class Difference(NamedTuple):
     p: float
 
 
+def enough(table: Table) -> bool:
+    """Whether every column has the values that an interval takes."""
+    return bool(((~np.isnan(table)).sum(axis=0) >= LEAST_VALUES).all())
+
+
 def macro_mean(table: Table) -> float:
     """The mean over columns of each column's mean, leaving out NaN. Raises ValueError if a column has no value."""
     table = _without_empty_rows(table)
-    return float((np.nansum(table, axis=0) / _column_counts(table)).mean())
+    return float((np.nansum(table, axis=0) / column_counts(table)).mean())
 
 
 def interval(runs: Runs, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
@@ -111,7 +119,8 @@ def difference(
     With one run each, p comes from `randomisation_test`. With several runs, their variance is included as in
     `interval`, and p comes from Student's t with the same variance: swapping questions would only show that these
     *checkpoints* differ, and swapping runs cannot give p < 0.1 with three runs per system. A single run compared with
-    several counts as a fixed checkpoint, not as a sample of its recipe.
+    several counts as a fixed checkpoint, not as a sample of its recipe. Without any variance, t has no p, and the
+    randomisation test gives it; with too few values in a column (`enough`), p is the larger of the two.
 
     `matched` says that run i of both is the same checkpoint, as before and after debiasing: what counts is then the
     variance between the runs' differences, and not that between checkpoints, which both share.
@@ -147,7 +156,7 @@ def randomisation_test(differences: Table, swaps: int = SWAPS, seed: int = 0) ->
     """
     table = _without_empty_rows(differences)
     # What each question adds to the macro mean. A swap changes its sign, and leaves the columns' counts as they are.
-    shares = np.nansum(table / _column_counts(table), axis=1) / table.shape[1]
+    shares = np.nansum(table / column_counts(table), axis=1) / table.shape[1]
     # A sum in another order differs in its last bits; sums that are mathematically equal must count as equal.
     threshold = abs(shares.sum()) - 1e-12 * np.abs(shares).sum()
     rng = np.random.default_rng(seed)
@@ -193,9 +202,9 @@ def bca_limits(
     table = _without_empty_rows(table)
     estimate = macro_mean(table)
     means = clustered_resamples(table, resamples, seed)
-    influence = _influence(table)
-    scale = float((influence**2).sum()) ** 1.5
-    acceleration = float((influence**3).sum()) / (6 * scale) if scale > 0 else 0.0
+    moved = influence(table)
+    scale = float((moved**2).sum()) ** 1.5
+    acceleration = float((moved**3).sum()) / (6 * scale) if scale > 0 else 0.0
     # Count ties as half below, so that a discrete metric gets no correction where it has no bias. Means that differ by
     # a rounding error are tied.
     rounding = 1e-12 * max(1.0, abs(estimate))
@@ -224,34 +233,25 @@ def _contrast(
     sampled = [plus[0] - minus[0]] if matched else systems
     between_runs = [_variance_between_runs(runs) for runs in sampled]
     limits = _interval(table, between_runs, confidence, resamples, seed)
-    if all(len(runs) == 1 for runs in systems):
-        return Difference(limits, randomisation_test(table, swaps, seed))
     variance, freedom = _total_variance(_without_empty_rows(table), between_runs)
-    if variance == 0:
-        return Difference(limits, float(limits.estimate == 0))
-    return Difference(limits, float(2 * stdtr(freedom, -abs(limits.estimate) / np.sqrt(variance))))
+    rounding = 1e-12 * max(float(np.nanmax(np.abs(runs))) for runs in systems)
+    if all(len(runs) == 1 for runs in systems) or np.sqrt(variance) <= rounding:
+        return Difference(limits, randomisation_test(table, swaps, seed))
+    p = float(2 * stdtr(freedom, -abs(limits.estimate) / np.sqrt(variance)))
+    return Difference(limits, p if enough(table) else max(p, randomisation_test(table, swaps, seed)))
 
 
-class _Variance(NamedTuple):
-    """An estimated variance of a mean, and its degrees of freedom."""
-
-    value: float
-    freedom: int
-
-
-def _variance_between_runs(runs: Runs) -> _Variance | None:
+def _variance_between_runs(runs: Runs) -> Variance | None:
     """The variance of the mean over runs that is due to their differences; None for one run, which shows none."""
     if len(runs) == 1:
         return None
     means = [macro_mean(run) for run in runs]
-    return _Variance(float(np.var(means, ddof=1)) / len(runs), len(runs) - 1)
+    return Variance(float(np.var(means, ddof=1)) / len(runs), len(runs) - 1)
 
 
-def _total_variance(table: NonEmptyRows, between_runs: Sequence[_Variance | None]) -> tuple[float, float]:
+def _total_variance(table: NonEmptyRows, between_runs: Sequence[Variance | None]) -> tuple[float, float]:
     """The variance over questions plus that between runs, and its degrees of freedom (Satterthwaite 1946)."""
-    questions = len(table)
-    over_questions = float((_influence(table) ** 2).sum()) * questions / max(1, questions - 1)
-    parts = [_Variance(over_questions, max(1, questions - 1)), *(part for part in between_runs if part is not None)]
+    parts = [over_questions(table), *(part for part in between_runs if part is not None)]
     variance = sum(part.value for part in parts)
     if variance == 0:
         return 0.0, float(parts[0].freedom)
@@ -259,7 +259,7 @@ def _total_variance(table: NonEmptyRows, between_runs: Sequence[_Variance | None
 
 
 def _interval(
-    table: Table, between_runs: Sequence[_Variance | None], confidence: float, resamples: int, seed: int
+    table: Table, between_runs: Sequence[Variance | None], confidence: float, resamples: int, seed: int
 ) -> Interval:
     """BCa limits over questions, widened by the variance between runs and by Student's t instead of the normal."""
     table = _without_empty_rows(table)
@@ -272,17 +272,6 @@ def _interval(
     below = widening * np.hypot(max(0.0, estimate - low), runs_margin)
     above = widening * np.hypot(max(0.0, high - estimate), runs_margin)
     return Interval(estimate, float(estimate - below), float(estimate + above))
-
-
-def _influence(table: NonEmptyRows) -> Float[np.ndarray, " nonempty"]:
-    """How much each question moves the macro mean. The sum of the squares is its variance over questions."""
-    counts = _column_counts(table)
-    means = np.nansum(table, axis=0) / counts
-    return np.nansum((table - means) / counts, axis=1) / table.shape[1]
-
-
-def _column_counts(table: NonEmptyRows) -> Float[np.ndarray, " groups"]:
-    return (~np.isnan(table)).sum(axis=0).astype(np.float64)
 
 
 def _without_empty_rows(table: Table) -> NonEmptyRows:

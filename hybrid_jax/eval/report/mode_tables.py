@@ -78,6 +78,6 @@ def _cells(values: Mapping[str, Estimate], names: Sequence[str]) -> tuple[Cell, 
 
 
 def _cell(name: str, value: Estimate | None) -> Cell:
-    if value is None:
-        return Cell(amount(name, None))
+    if value is None or value.low is None:
+        return Cell(amount(name, value and value.value))
     return Cell(amount(name, value.value), f"{amount(name, value.low)} – {amount(name, value.high)}")

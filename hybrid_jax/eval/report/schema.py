@@ -24,18 +24,18 @@ class BiasValue(Frozen):
 
     value: float | None
     low: float | None
-    """Lower end of the 95 % interval; None for measures of the whole space."""
+    """Lower end of the 95 % interval; None for measures of the whole space, or with too few questions."""
     high: float | None
     unbiased: float | None
     """What a model without language bias would have on this task; None where that is not known."""
 
 
 class Estimate(Frozen):
-    """A macro mean over query languages, with its 95 % interval."""
+    """A macro mean over query languages, with its 95 % interval; None where a language has fewer than 5 questions."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 Modes = dict[Mode, dict[str, Estimate]]

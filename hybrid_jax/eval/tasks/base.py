@@ -101,7 +101,9 @@ class SearchTask:
     def __post_init__(self) -> None:
         if not self.queries:
             raise DataError(f"task {self.name}: it has no queries, so there is nothing to measure")
-        _check_unique(self.name, "query", ((query.id, query.where) for query in self.queries))
+        several = len({query.language for query in self.queries}) > 1
+        more = "; only pooled: takes one id for the translations of a query" if several else ""
+        _check_unique(self.name, "query", ((query.id, query.where) for query in self.queries), more)
         ids = {query.id: query for query in self.queries}
         incomplete = sorted(ids.keys() ^ self.qrels.keys())
         if incomplete:
@@ -132,13 +134,16 @@ class SearchTask:
 class BitextTask:
     """Sentences and their translations: `pairs` maps two languages to two lists whose items i translate each other.
 
-    `about` and `sources` are as in `RetrievalTask`. Raises DataError for lists of different lengths.
+    `lines` has, for each pair, the number of each sentence's line in texts that are parallel in all languages: the same
+    line of two pairs is one question. It is empty where each pair has sentences of its own. `about` and `sources` are
+    as in `RetrievalTask`. Raises DataError for lists of different lengths and for a line that is twice in a pair.
     """
 
     name: str
     pairs: Mapping[tuple[str, str], tuple[Sequence[str], Sequence[str]]]
     about: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[tuple[str, str], Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.pairs:
@@ -149,16 +154,22 @@ class BitextTask:
                     f"task {self.name}: {len(sentences)} sentences in {left} and {len(translations)} in {right}: "
                     "they must match"
                 )
+            numbers = self.lines.get((left, right), ())
+            if self.lines and not len(set(numbers)) == len(numbers) == len(sentences):
+                raise DataError(
+                    f"task {self.name}: {len(set(numbers))} line numbers for {len(sentences)} sentences in {left} and "
+                    f"{right}: give each sentence its own"
+                )
 
 
 Task = RetrievalTask | SearchTask | BitextTask
 
 
-def _check_unique(task: str, side: str, places: Iterable[tuple[str, str]]) -> None:
-    """Raises DataError for an id that occurs twice, with both places."""
+def _check_unique(task: str, side: str, places: Iterable[tuple[str, str]], more: str = "") -> None:
+    """Raises DataError for an id that occurs twice, with both places and what `more` there is to say."""
     first: dict[str, str] = {}
     for number, (name, where) in enumerate(places, start=1):
         place = where or f"task {task}, {side} {number}"
         if name in first:
-            raise duplicate_error(Duplicate(name, first[name], place), side)
+            raise DataError(f"{duplicate_error(Duplicate(name, first[name], place), side)}{more}")
         first[name] = place

@@ -77,4 +77,4 @@ def _centred(name: str, centre: str, files: Mapping[str, Path], lines: int, fix:
     if centre not in texts or len(texts) < 2:
         raise DataError(f"task {name}: found {', '.join(texts) or 'nothing'}, needs {centre} and another; {fix}")
     pairs = {(centre, language): (texts[centre], text) for language, text in texts.items() if language != centre}
-    return BitextTask(name, pairs, about, sources)
+    return BitextTask(name, pairs, about, sources, {pair: range(1, lines + 1) for pair in pairs})

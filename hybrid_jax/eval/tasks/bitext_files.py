@@ -41,7 +41,7 @@ def bitext(path: Path) -> BitextTask:
         raise DataError(f"{path}: no such file or folder; {FIX}")
     lines, sources = _of_folder(path) if path.is_dir() else (_of_file(path), {path.name: sha256(path)})
     name = path.resolve().name if path.is_dir() else path.name.partition(".")[0]
-    pairs, incomplete = _pairs(lines)
+    pairs, numbers, incomplete = _pairs(lines)
     if not pairs:
         raise DataError(f"{path}: no line has texts in two languages; {FIX}")
     for (left, right), (sentences, _) in pairs.items():
@@ -53,7 +53,7 @@ def bitext(path: Path) -> BitextTask:
     languages = list(dict.fromkeys(language for pair in pairs for language in pair))
     about = f"{path.name}, {len(pairs)} pairs of {len(languages)} languages"
     about += f"; {incomplete:,} lines lack a text in some of them" if incomplete else ""
-    return BitextTask(f"bitext:{name}", pairs, about, sources)
+    return BitextTask(f"bitext:{name}", pairs, about, sources, numbers)
 
 
 def _of_file(path: Path) -> list[_Texts]:
@@ -106,8 +106,11 @@ def _language_in_name(path: Path) -> str | None:
     return language_tag(codes[-1]) if codes and path.is_file() and not path.name.startswith(".") else None
 
 
-def _pairs(lines: Iterable[_Texts]) -> tuple[dict[tuple[str, str], tuple[list[str], list[str]]], int]:
-    """The sentences of each pair of languages, and how many lines lack a text in some language."""
+def _pairs(
+    lines: Iterable[_Texts],
+) -> tuple[dict[tuple[str, str], tuple[list[str], list[str]]], dict[tuple[str, str], list[int]], int]:
+    """The sentences of each pair of languages, the numbers of their lines, and how many lines lack a text in some
+    language."""
     lines = list(lines)
     languages = list(dict.fromkeys(language for line in lines for language in line))
     couples = list(combinations(languages, 2))
@@ -115,11 +118,13 @@ def _pairs(lines: Iterable[_Texts]) -> tuple[dict[tuple[str, str], tuple[list[st
         centre = "en" if "en" in languages else languages[0]
         couples = [(centre, language) for language in languages if language != centre]
     pairs: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    numbers: dict[tuple[str, str], list[int]] = {}
     for left, right in couples:
-        both = [line for line in lines if left in line and right in line]
+        both = {number: line for number, line in enumerate(lines, start=1) if left in line and right in line}
         if both:
-            pairs[left, right] = [line[left] for line in both], [line[right] for line in both]
-    return pairs, sum(len(line) < len(languages) for line in lines)
+            pairs[left, right] = [line[left] for line in both.values()], [line[right] for line in both.values()]
+            numbers[left, right] = list(both)
+    return pairs, numbers, sum(len(line) < len(languages) for line in lines)
 
 
 def _refuse(error: DataError) -> None:

@@ -133,7 +133,7 @@ def test_the_page_is_self_contained_and_escaped(report: Report):
 
 
 def test_a_report_without_an_untrained_model_or_a_setting(make_task, knows_the_record):
-    task = make_task(("en",), 3)
+    task = make_task(("en",), 5)
     report = build_report("one language", run(knows_the_record(task, meaning=1, language=1), [task]), {}, label="mine")
     result = report.tasks["parallel"]
     assert report.others == {}

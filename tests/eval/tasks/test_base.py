@@ -70,3 +70,18 @@ def test_a_search_that_cannot_be_scored_is_refused(changes: dict, problem: str):
 def test_bitext_without_translations_is_refused(pairs: dict, problem: str):
     with pytest.raises(DataError, match=problem):
         BitextTask("bitext", pairs)
+
+
+@pytest.mark.parametrize("lines", [{("de", "en"): (1, 1)}, {("de", "en"): (1,)}, {("en", "de"): (1, 2)}])
+def test_each_sentence_has_a_line_of_its_own(lines: dict):
+    pairs = {("de", "en"): (("a", "b"), ("c", "d"))}
+    assert BitextTask("bitext", pairs, lines={("de", "en"): (3, 1)}).lines
+    with pytest.raises(DataError, match=r"task bitext: . line numbers for 2 sentences in de and en: give each"):
+        BitextTask("bitext", pairs, lines=lines)
+
+
+def test_a_search_says_where_translations_may_share_an_id():
+    for other, more in (("de", "; only pooled: takes one id for the translations of a query"), ("en", "")):
+        with pytest.raises(DataError) as raised:
+            search(queries=(Query("q", "en", "a?"), Query("q", other, "b?")))
+        assert str(raised.value).endswith(f"or give it another id{more}")

@@ -23,6 +23,7 @@ def test_flores_pairs_english_with_every_other_language(tmp_path: Path, split: s
     english, german = task.pairs["eng_Latn", "deu_Latn"]
     assert (len(english), english[4], german[4]) == (count, "eng_Latn 4", "deu_Latn 4")
     assert len(task.sources) == 3
+    assert [list(lines) for lines in task.lines.values()] == [list(range(1, count + 1))] * 2
     write(folder / f"zho_Hans.{split}", "zho_Hans", count - 1)
     with pytest.raises(DataError, match=rf"zho_Hans\.{split}: {count - 1} lines, but the official file has {count} "):
         flores(tmp_path, split)
@@ -48,6 +49,7 @@ def test_tatoeba(tmp_path: Path):
     task = tatoeba(tmp_path)
     assert list(task.pairs) == [("swh", "eng")]
     assert task.pairs["swh", "eng"][0][389] == "swh 389"
+    assert task.lines == {}  # each pair has sentences of its own
     write(folder / "tatoeba.swh-eng.eng", "eng", 389)
     with pytest.raises(DataError, match=r"eng\.swh: 390 lines for 389 in tatoeba\.swh-eng\.eng"):
         tatoeba(tmp_path)

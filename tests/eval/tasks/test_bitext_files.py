@@ -54,6 +54,10 @@ def test_every_layout_gives_the_same_task(name: str, write, tmp_path: Path):
     assert {
         tuple(sorted(pair)): dict(zip(pair, map(list, texts), strict=True)) for pair, texts in task.pairs.items()
     } == {tuple(sorted(pair)): dict(zip(pair, texts, strict=True)) for pair, texts in PAIRS.items()}
+    # line 2 has no Chinese
+    assert {pair: list(numbers) for pair, numbers in task.lines.items()} == {
+        pair: [1, 3] if "zh" in pair else [1, 2, 3] for pair in task.pairs
+    }
     assert task.name == "bitext:mine"
     assert task.about == f"{name}, 3 pairs of 3 languages; 1 lines lack a text in some of them"
     assert len(task.sources) == (3 if path.is_dir() else 1)
