@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn
@@ -21,12 +22,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hybrid_jax.config_errors import explain
 from hybrid_jax.data.pipeline import DataConfig
 from hybrid_jax.data.schedule import MixtureConfig
-from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.disk.yaml_text import parse_yaml
-from hybrid_jax.hub.find import is_sentence_transformers
-from hybrid_jax.hub.folders import open_pretrained
 from hybrid_jax.model.dual_encoder import ModelConfig
+from hybrid_jax.pretrained_fields import completed
 from hybrid_jax.runs.keeping import CheckpointConfig, check_measured
 from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
 from hybrid_jax.train.distillation import DistillationConfig
@@ -141,15 +140,14 @@ def load_config(
     content = _read_yaml(path)
     for name, value in fields.items():
         _set(content, name, value)
+    overridden = _overridden(overrides)
+    pretrained = overridden.get("pretrained", content.get("pretrained"))
+    if isinstance(pretrained, str):
+        content = completed(content, pretrained, overridden)
     config = _validate(content, str(path))
     config = override(config, overrides, prog) if overrides else config
-    if config.pretrained is not None:  # again, now on top of the folder's values
-        content = _with_pretrained(content, config.pretrained, config.vocabulary)
-        config = _validate(content, str(path))
-        config = override(config, overrides, prog) if overrides else config
     values = config.model_dump(mode="json")
-    stated = {*flat(content), *(word[2:].split("=")[0].replace("-", "_") for word in overrides if word[:2] == "--")}
-    for name, value in adjusted(flat(values), stated).items():
+    for name, value in adjusted(flat(values), {*flat(content), *overridden}).items():
         _set(values, name, value)
     return check(_validate(values, str(path)))
 
@@ -164,11 +162,12 @@ def parse_config(text: str, source: str = "config.yaml") -> Config:
 
 def show_fields(path: Path | None, overrides: Sequence[str], prog: str) -> NoReturn:
     """Prints every field, with its default or the value in the file `path` or in `overrides`, and exits."""
-    arguments = [*overrides, "--help"]
-    if path is None:
-        override(Config(), arguments, prog)
-    else:
-        load_config(path, arguments, prog)
+    content = {} if path is None else _read_yaml(path)
+    overridden = _overridden(overrides)
+    pretrained = overridden.get("pretrained", content.get("pretrained"))
+    if isinstance(pretrained, str) and Path(pretrained).expanduser().is_dir():  # nothing is downloaded for a help page
+        content = completed(content, pretrained, overridden)
+    override(_validate(content, str(path)), [*overrides, "--help"], prog)
     sys.exit(0)  # tyro has done so after --help
 
 
@@ -223,30 +222,15 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
     return {key: leaf for part in parts for key, leaf in part.items()}
 
 
-def _with_pretrained(content: dict[str, Any], path_or_id: str, vocabulary: str) -> dict[str, Any]:
-    """The config's content, completed by what the pretrained folder says; what the content says itself stands."""
-    model, data = content.get("model") or {}, content.get("data") or {}
-    sentence_transformers = is_sentence_transformers(path_or_id)
-    # A pooling that the config chooses replaces that of the folder, and its pooler or Dense with it.
-    pretrained = open_pretrained(path_or_id, None if sentence_transformers else model.get("pooling"))
-    from_folder = pretrained.model.model_dump(mode="json", exclude={"tied", "temperature", "learn_temperature"})
-    if model.get("pooling", from_folder["pooling"]) != from_folder["pooling"]:
-        from_folder = {"encoder": from_folder["encoder"]}
-    tokenizer = {"path": str(pretrained.transformer), "lower_case": pretrained.lower_case}
-    if vocabulary == "new":
-        tokenizer, default = {}, TokenizerConfig.model_fields["vocab_size"].default
-        from_folder["encoder"]["vocab_size"] = (data.get("tokenizer") or {}).get("vocab_size", default)
-    prompts = {"query_prompt": pretrained.query_prompt, "passage_prompt": pretrained.passage_prompt}
-    return {
-        **content,
-        "pretrained": path_or_id,
-        "model": {**from_folder, **model, "encoder": {**from_folder["encoder"], **(model.get("encoder") or {})}},
-        "data": {
-            **(prompts if sentence_transformers else {}),
-            **data,
-            "tokenizer": {**tokenizer, **(data.get("tokenizer") or {})},
-        },
-    }
+def _overridden(words: Sequence[str]) -> dict[str, str | None]:
+    """The values of overridden fields by dotted field, as text. Of several words, the first; None for the word None."""
+    values: dict[str, str | None] = {}
+    for word, next_word in pairwise([*words, "None"]):
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            value = value if equals else next_word
+            values[name.replace("-", "_")] = None if value == "None" else value
+    return values
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -47,8 +47,10 @@ def _lengths(values: Values, stated: Collection[str]) -> dict[str, Any]:
 
 
 def _vocabulary(values: Values, stated: Collection[str]) -> dict[str, Any]:
-    """An encoder that has every token of a tokenizer that the run trains."""
+    """An encoder that has every token of a tokenizer that the run trains, and no other rows if it replaces one."""
     trained, table = "data.tokenizer.vocab_size", "model.encoder.vocab_size"
+    if values["vocabulary"] == "new" and table not in stated:
+        return {table: values[trained]}
     if values["data.tokenizer.path"] is not None or values[trained] <= values[table]:
         return {}
     return {table: values[trained]} if trained in stated else {trained: max(values[table], 300)}

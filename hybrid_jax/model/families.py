@@ -1,8 +1,9 @@
 """All model families. To add one, extend the two lines that list them."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, Field, WrapValidator
 
 from hybrid_jax.model.bert import BERT, BertConfig
 from hybrid_jax.model.family import Family
@@ -14,15 +15,25 @@ DEFAULT = BertConfig()
 FAMILIES: tuple[Family[Any], ...] = (BERT, MODERNBERT)
 
 
-def _with_architecture(value: Any) -> Any:
-    """A config file that does not name the architecture means the default one."""
-    return {"architecture": DEFAULT.architecture, **value} if isinstance(value, dict) else value
+def _with_architecture(value: Any, read: Callable[[Any], Any]) -> Any:
+    """A config without an architecture has the default one, which then is no field that was set.
+
+    In an encoder's config that Python code made, the architecture is set: its class says it.
+    """
+    if isinstance(value, BaseModel):
+        config = read(value)
+        return config.model_copy(update={"architecture": config.architecture})
+    if not isinstance(value, dict) or "architecture" in value:
+        return read(value)
+    config = read({"architecture": DEFAULT.architecture, **value})
+    config.model_fields_set.discard("architecture")
+    return config
 
 
 EncoderConfig = Annotated[
     BertConfig | ModernBertConfig,
     Field(discriminator="architecture"),
-    BeforeValidator(_with_architecture),
+    WrapValidator(_with_architecture),
 ]
 """The config of any family; its field `architecture` says which."""
 

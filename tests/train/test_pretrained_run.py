@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
+import hybrid_jax
 from hybrid_jax.config import Config, ConfigError, dump_config, load_config, parse_config
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.load import load, load_untrained
@@ -93,6 +95,18 @@ def test_training_starts_from_the_folders_weights_and_refuses_other_weights_on_r
         train(config, tmp_path / "run")
     with pytest.raises(PretrainedError, match=r"has other weights than .*run began with: .* leave --untrained out"):
         load_untrained(tmp_path / "run")
+
+
+def test_a_run_goes_on_from_its_own_config_and_from_the_same_fields_in_the_file(tmp_path: Path, tiny_run):
+    config = config_of(tmp_path, FIXTURES / "bert", "--model.pooling", "mean", "--model.projection-dim", "None")
+    run = hybrid_jax.train(config, tmp_path / "run")
+    assert load_config(run.folder / "config.yaml") == run.config == config
+    content = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    content["model"] |= {"pooling": "mean", "projection_dim": None}
+    for same in (run.folder / "config.yaml", content):
+        assert len(hybrid_jax.train(same, run.folder).metrics) == 4
+    with pytest.raises(WorkdirError, match="pooling: mean -> cls"):
+        hybrid_jax.train(content, run.folder, fields={"model.pooling": "cls"})
 
 
 def test_a_tokenizer_that_is_not_the_pretrained_models_needs_a_new_vocabulary(tmp_path: Path, tiny_run):

@@ -1,0 +1,58 @@
+"""Fields of a config that nobody set are those of the folder that `pretrained` names.
+
+They are filled in before the config is validated, since the folder says to which family the encoder's fields belong.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hybrid_jax.hub.find import is_sentence_transformers
+from hybrid_jax.hub.folders import open_pretrained
+from hybrid_jax.hub.json_files import PretrainedError
+
+
+def completed(content: dict[str, Any], path_or_id: str, overrides: Mapping[str, str | None]) -> dict[str, Any]:
+    """A config's content, completed by what the pretrained folder says; what the content says itself stands.
+
+    `overrides` are the values of the command line by dotted field. They are not written into the content, but they
+    decide as the content does what is taken from the folder. Raises PretrainedError for a folder that cannot be read,
+    or whose encoder is of another family than the content names.
+    """
+    model = _mapping(content.get("model"))
+    stated = _mapping(model.get("encoder")).get("architecture")
+    pooling = overrides.get("model.pooling", model.get("pooling"))
+    vocabulary = overrides.get("vocabulary", content.get("vocabulary"))
+    sentence_transformers = is_sentence_transformers(path_or_id)
+    # A pooling that the config chooses replaces that of the folder, and its pooler or Dense with it.
+    chosen = pooling if pooling in ("mean", "cls") and not sentence_transformers else None
+    pretrained = open_pretrained(path_or_id, chosen)
+    from_folder = pretrained.model.model_dump(mode="json", exclude={"tied", "temperature", "learn_temperature"})
+    architecture = from_folder["encoder"]["architecture"]
+    if stated not in (None, architecture):
+        raise PretrainedError(
+            f"model.encoder.architecture {stated}: that of {path_or_id} is {architecture}: leave architecture out"
+        )
+    if pooling not in (None, from_folder["pooling"]):
+        from_folder = {"encoder": from_folder["encoder"]}
+    tokenizer = {"path": str(pretrained.transformer), "lower_case": pretrained.lower_case}
+    if vocabulary == "new":
+        tokenizer = {}
+        del from_folder["encoder"]["vocab_size"]  # it follows from data.tokenizer: see `unset.py`
+    prompts = {"query_prompt": pretrained.query_prompt, "passage_prompt": pretrained.passage_prompt}
+    data = {**(prompts if sentence_transformers else {}), "tokenizer": tokenizer}
+    return _filled({**content, "pretrained": path_or_id}, {"model": from_folder, "data": data})
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """A part of a config; an empty one if pydantic is going to refuse the value."""
+    return value if isinstance(value, dict) else {}
+
+
+def _filled(values: dict[str, Any], missing: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with those of `missing` that they lack, in nested mappings too."""
+    both = {
+        name: _filled(values[name], value)
+        for name, value in missing.items()
+        if isinstance(value, dict) and isinstance(values.get(name), dict)
+    }
+    return {**missing, **values, **both}
