@@ -86,7 +86,7 @@ class Run:
     folder: Path
 
     def __init__(self, folder: str | Path):
-        object.__setattr__(self, "folder", Path(folder))
+        object.__setattr__(self, "folder", Path(folder).expanduser())
         read_config(self.folder)  # raises ConfigError where the folder is no run
 
     @property
@@ -149,7 +149,7 @@ def train(
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        run_loop(resolved, Path(workdir), skip_bad_rows, hooks=Hooks(objective, on_step))
+        run_loop(resolved, Path(workdir).expanduser(), skip_bad_rows, hooks=Hooks(objective, on_step))
     finally:
         logger.setLevel(level)
     return Run(workdir)
@@ -174,18 +174,18 @@ def evaluate(
     for name, path in (("data_dir", data_dir), ("out", out)):
         refuse_address(path or "", name)
     names = tasks if isinstance(tasks, str) else ",".join(tasks)
-    opened = job.open_tasks(names, None if data_dir is None else Path(data_dir), say)
+    opened = job.open_tasks(names, None if data_dir is None else Path(data_dir).expanduser(), say)
     warn = partial(warnings.warn, stacklevel=2)
     evaluation = job.measure(encoder, opened, say, csls=csls, warn=warn)
     before = None if untrained is None else job.measure(untrained, opened, lambda line: say(f"untrained, {line}"))
     if out is None:
         return job.report(encoder, evaluation, untrained=before)
-    return job.publish(encoder, evaluation, Path(out), untrained=before).report
+    return job.publish(encoder, evaluation, Path(out).expanduser(), untrained=before).report
 
 
 def _config(config: ConfigLike, fields: Mapping[str, Any]) -> Config:
     if isinstance(config, str | Path):
-        return load_config(Path(config), fields=_plain(fields))
+        return load_config(Path(config).expanduser(), fields=_plain(fields))
     text = yaml.safe_dump(_plain(config), allow_unicode=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
@@ -204,4 +204,6 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
     return str(value) if isinstance(value, Path) else value

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,34 @@ def test_what_nobody_set_in_a_config_is_the_pretrained_folders():
     assert as_object.data.tokenizer.path == str(minilm)
     assert _config(as_object, {}) == as_object
     assert _config(Config(steps=20), {}) == _config({"steps": 20}, {})
+
+
+def test_numbers_of_numpy_are_numbers():
+    own, of_numpy = {"steps": 20, "seed": 3}, {"steps": np.int64(20), "seed": np.array([3])[0]}
+    rate = {"optimizer.learning_rate": np.float32(0.25), "optimizer.warmup_steps": np.int32(2)}
+    expected = _config(own, {"optimizer.learning_rate": 0.25, "optimizer.warmup_steps": 2})
+    assert _config(of_numpy, rate) == expected
+
+
+def test_a_path_may_begin_with_the_home_folder(tiny_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(tiny_run.folder, tmp_path / "run")
+    (tmp_path / "run.yaml").write_text(tiny_run.yaml, encoding="utf-8")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TINY_ROWS", str(tiny_run.folder.parent))
+    monkeypatch.chdir(tmp_path)
+    run = hybrid_jax.train("~/run.yaml", "~/run")  # complete: nothing is left to do
+    assert run.folder == hybrid_jax.Run("~/run").folder == tmp_path / "run"
+    encoder = run.encoder()
+    with pytest.raises(DataError, match=re.escape(str(tmp_path / "nowhere"))):
+        hybrid_jax.evaluate(encoder, "xquad_r", data_dir="~/nowhere")
+    folder = tmp_path / "made"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "queries.jsonl").write_text('{"_id": "q", "text": "Haus?"}\n')
+    (folder / "corpus.jsonl").write_text('{"_id": "a", "text": "Haus"}\n{"_id": "b", "text": "Baum"}\n')
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\ta\t1\n")
+    run.evaluate(f"beir:{folder}", out="~/evaluation")
+    assert (tmp_path / "evaluation" / "report.json").is_file()
+    assert not (tmp_path / "~").exists()
 
 
 def test_a_run_is_opened_and_is_the_commands(used: tuple[Path, str], monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -52,11 +53,12 @@ class Tokenizer:
 
     Attributes: `vocab_size`, `pad_id`, `truncation_side` (the end at which long texts are cut), `digest` (sha256 of the
     tokenizer in its canonical form). Raises FileNotFoundError for a folder without a tokenizer, DataError for one that
-    cannot be read, names no padding token, or gives token types other than 0.
+    cannot be read, names no padding token, or gives token types other than 0. Threads may share one.
     """
 
     def __init__(self, folder: Path, lower_case: bool = False):
         self.folder = folder
+        self._lock = Lock()  # held while `encode` has set a truncation, which other calls must not see
         opened = _open(folder)
         self._tokenizer, self._names = opened.tokenizer, opened.names
         self.truncation_side = opened.truncation_side
@@ -70,6 +72,13 @@ class Tokenizer:
         canonical = self._tokenizer.to_str() + ("" if self.truncation_side == "right" else "cut on the left")
         self.digest = sha256(canonical.encode()).hexdigest()
         self.vocab_size = max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy takes over: all but the lock, which cannot be copied."""
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=Lock())
 
     def _find_pad_id(self) -> int:
         """The id of the padding token that the folder names, or else of <pad> or [PAD].
@@ -86,9 +95,12 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[str], max_length: int) -> tuple[list[np.ndarray], int]:
         """Token ids of each text, special tokens included, cut to `max_length`; and how many texts were cut."""
-        self._tokenizer.enable_truncation(max_length, direction=self.truncation_side)
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        self._tokenizer.no_truncation()
+        with self._lock:
+            self._tokenizer.enable_truncation(max_length, direction=self.truncation_side)
+            try:
+                encodings = self._tokenizer.encode_batch_fast(list(texts))
+            finally:
+                self._tokenizer.no_truncation()
         return [np.array(e.ids, np.int32) for e in encodings], sum(bool(e.overflowing) for e in encodings)
 
     @property
@@ -106,7 +118,8 @@ class Tokenizer:
     def parts(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, without special and unknown tokens."""
         unknown = self.special.get("unk_token")
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        with self._lock:
+            encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [[number for number in encoding.ids if number != unknown] for encoding in encodings]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -120,7 +133,9 @@ class Tokenizer:
         limit = {} if max_length is None else {"model_max_length": max_length}
         side = {} if self.truncation_side == "right" else {"truncation_side": self.truncation_side}
         config = {"tokenizer_class": _VERBATIM, **self._names, **limit, **side}
-        texts = {"tokenizer.json": self._tokenizer.to_str(), "tokenizer_config.json": json.dumps(config, indent=2)}
+        with self._lock:
+            content = self._tokenizer.to_str()
+        texts = {"tokenizer.json": content, "tokenizer_config.json": json.dumps(config, indent=2)}
         atomic_files(folder, {name: text.encode() for name, text in texts.items()})
 
 

@@ -85,6 +85,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     machine. If another process has created `folder` in the meantime, that one is kept, so
     use names that determine the content, such as a hash.
     """
+    folder = folder.resolve()  # the parent of "." is "." itself
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
     temporary = Path(tempfile.mkdtemp(prefix=_part_of(folder), dir=folder.parent))

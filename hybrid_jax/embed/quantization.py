@@ -1,7 +1,8 @@
 """Unit vectors in fewer bits, and what that does to scores.
 
 float16 rounds every number to 11 significant bits. int8 scales each row so that its largest number becomes ±127, and
-rounds to whole numbers. The scale is not stored: rows have length 1, so `dequantize` divides each by its norm.
+rounds to whole numbers. The scale is not stored: rows have length 1, so `dequantize` divides each by its norm. A row of
+zeros stays one.
 """
 
 from typing import Literal
@@ -33,7 +34,8 @@ def quantize(vectors: Float[np.ndarray, "rows dim"], dtype: Dtype) -> np.ndarray
     """Unit vectors as they are stored: an array of `dtype`, of the same shape."""
     if dtype != "int8":
         return vectors.astype(dtype)
-    return np.rint(vectors * (127 / np.abs(vectors).max(axis=1, keepdims=True))).astype(np.int8)
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    return np.rint(vectors * (127 / np.where(largest == 0, 1, largest))).astype(np.int8)
 
 
 def dequantize(stored: np.ndarray) -> Float32[np.ndarray, "rows dim"]:
@@ -41,7 +43,8 @@ def dequantize(stored: np.ndarray) -> Float32[np.ndarray, "rows dim"]:
     if stored.dtype != np.int8:
         return np.asarray(stored, np.float32)
     rows = stored.astype(np.float32)
-    return rows / np.sqrt(np.einsum("rd,rd->r", rows, rows, dtype=np.float64)).astype(np.float32)[:, None]
+    norms = np.sqrt(np.einsum("rd,rd->r", rows, rows, dtype=np.float64)).astype(np.float32)[:, None]
+    return rows / np.where(norms == 0, 1, norms)
 
 
 def measure_loss(vectors: Float[np.ndarray, "rows dim"], stored: np.ndarray) -> QuantizationLoss:

@@ -1,6 +1,7 @@
 """python -m hybrid_jax.export --ckpt RUN_OR_MODEL --out DIR"""
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def main() -> int:
         metavar="USER/NAME",
         help="then upload the folder to this model repository, which is created if there is none",
     )
-    hub.add_argument("--private", action="store_true", help="create it as a private one")
+    hub.add_argument("--private", action="store_true", help="create it as a private one, or refuse a public one")
     hub.add_argument("--dry-run", action="store_true", help="write the folder, list what would be uploaded, and stop")
     arguments = parser.parse_args()
     for option in ("private", "dry_run"):
@@ -112,10 +113,16 @@ def _export(arguments: argparse.Namespace) -> int:
     trained_on = read_trained_on(origin.folder / "metrics.jsonl", origin.step) if origin.step is not None else None
     name = out.resolve().name if repository is None else repository
     card = write_card(what, name, trained_on, _results(arguments.report, origin), provenance())
+    here = Path.cwd()
+    is_here = out.resolve() == here
     distance = write_folder(what, out, card=card)
     print(f"wrote {out} for {arguments.format}, {dtype}; read back and checked")
     original = "the original's" if debias is None else f"the original's debiased ({debias.name})"
-    print(f"largest cosine distance to {original} embeddings: {distance:.2g} (allowed: {BOUNDS[dtype]:g})")
+    computed = f"{distance:.2g}, computed in float32 (allowed: {BOUNDS[dtype]:g})"
+    print(f"largest cosine distance to {original} embeddings: {computed}")
+    if is_here:
+        os.chdir(here)  # until now this process is in the empty folder that was replaced
+        print("note: the folder that you are in was replaced: type `cd .` to see its files")
     for line in differences(what):
         print(f"note: {line}")
     if repository is None:

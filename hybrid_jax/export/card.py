@@ -12,11 +12,10 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hybrid_jax.data.schedule import KINDS
 from hybrid_jax.disk.tables import escape_markdown, markdown_table
 from hybrid_jax.embed.origin import Origin
 from hybrid_jax.eval.languages import identity
-from hybrid_jax.export import settings
+from hybrid_jax.export import settings, training
 from hybrid_jax.export.elsewhere import differences
 from hybrid_jax.export.folder import Plan
 from hybrid_jax.export.results import Results
@@ -69,6 +68,7 @@ def write_card(
     """
     origin = what.encoder.origin
     config = origin.config
+    trained = training.training_of(origin, trained_on)
     environment = Environment(
         loader=PackageLoader("hybrid_jax.export", "."),
         autoescape=False,  # that is HTML's; `finalize` escapes for Markdown
@@ -90,16 +90,15 @@ def write_card(
         exported_with=exported_with,
         snippets=_snippets(what, name),
         base=_base_model(origin),
-        sources=[] if config is None else list(_sources(config, origin.training_data or {})),
-        seen_kinds=[] if trained_on is None else list(_kinds(trained_on)),
-        seen_languages=[] if trained_on is None else list(_languages(trained_on)),
-        limits=list(_limits(what, trained_on, results)),
-        alpha=None if config is None else _alpha(config["mixture"]),
+        training=trained,
+        seen_kinds=training.kinds,
+        seen_languages=training.languages,
+        matrix=training.matrix,
+        limits=list(_limits(what, trained, results)),
         resolved=None if config is None else yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         table=table,
         block=block,
         quoted=quoted,
-        matrix=_matrix,
     )
     header = yaml.safe_dump(_header(what, trained_on), sort_keys=False, allow_unicode=True)
     return f"---\n{header}---\n\n{page}"
@@ -140,60 +139,10 @@ def _cached_id(folder: str) -> str | None:
     return None if cached is None else cached[1].replace("--", "/", 1)
 
 
-def _sources(config: Mapping[str, Any], training_data: Mapping[str, Any]) -> Iterable[list[str]]:
-    """Rows of dataset, path, what was read there, its sha256, licence."""
-    for dataset in config["data"]["datasets"]:
-        licence = dataset.get("licence") or "not stated"
-        for source in training_data[dataset["name"]]["sources"]:
-            label = ", ".join(str(source[key]) for key in ("file", "tfds", "demo", "split") if key in source)
-            digests = source["sha256"]
-            digests = digests.values() if isinstance(digests, Mapping) else digests
-            shown = digests if isinstance(digests, str) else ", ".join(map(str, digests))
-            yield [dataset["name"], dataset["path"], label, shown, licence]
-
-
-def _kinds(trained_on: TrainedOn) -> Iterable[list[str]]:
-    """Rows of kind of batch, batches, share of all batches, pairs."""
-    for kind in KINDS:
-        if batches := trained_on.batches[kind]:
-            yield [kind, f"{batches:,}", f"{batches / trained_on.logged:.4f}", f"{trained_on.pairs[kind]:,}"]
-
-
-def _languages(trained_on: TrainedOn) -> Iterable[list[str]]:
-    """Rows of language, pairs in monolingual batches, in same-language ones, queries and passages in cross-lingual
-    ones, and pairs in aligned batches if there are any."""
-    for language in trained_on.languages:
-        same = [trained_on.queries[kind, language] for kind in ("monolingual", "same_language")]
-        across = [side["cross_lingual", language] for side in (trained_on.queries, trained_on.passages)]
-        aligned = [trained_on.queries["aligned", language]] if trained_on.batches["aligned"] else []
-        yield [language, *(f"{count:,}" for count in (*same, *across, *aligned))]
-
-
-def _matrix(trained_on: TrainedOn) -> Markdown:
-    """Pairs by language of the query (rows) and of the passage (columns)."""
-    queries, passages = (sorted({pair[side] for pair in trained_on.language_pairs}) for side in (0, 1))
-    rows = [[query, *(f"{trained_on.language_pairs[query, other]:,}" for other in passages)] for query in queries]
-    return table(["", *passages], rows)
-
-
-def _alpha(mixture: Mapping[str, Any]) -> str:
-    """The config's mixture of kinds of batches, in words."""
-    mixed = ", in every batch" if mixture["mix"] == "pairs" else ""
-    if mixture["weights"] is not None:
-        return "weights " + ", ".join(f"{kind} {weight:g}" for kind, weight in mixture["weights"].items()) + mixed
-    alpha = mixture["monolingual_fraction"]
-    rest = "pairs" if mixed else "batches"
-    others = (f", the other {rest} {mixture['others']}" if mixture["others"] != "cross_lingual" else "") + mixed
-    if isinstance(alpha, int | float):
-        return f"monolingual_fraction (the paper's α) {alpha:g}{others}"
-    points = ", ".join(f"{share:g} at step {step}" for step, share in alpha)
-    return f"monolingual_fraction (the paper's α) {points}, linear between{others}"
-
-
-def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -> Iterable[str]:
+def _limits(what: Plan, trained: training.Training | None, results: Results | None) -> Iterable[str]:
     """What a user must know before relying on the model, a sentence or two each."""
     origin = what.encoder.origin
-    config = origin.config
+    config, trained_on = (None, None) if trained is None else (trained.config, trained.seen)
     if len(what.sides) == 1:
         other = "passages" if what.sides == ("query",) else "queries"
         yield f"It encodes one side only: {other} need the run's other tower, exported by itself."
@@ -225,6 +174,11 @@ def _limits(what: Plan, trained_on: TrainedOn | None, results: Results | None) -
         yield (
             f"Its vectors are the first {cut} numbers of the original's, scaled to length 1 again. A model that was "
             "not trained for it (Matryoshka) ranks worse with fewer numbers."
+        )
+    if trained is not None and trained.objective is not None:
+        yield (
+            f"Its loss was the function {trained.objective} of whoever trained it: the config alone does not reproduce "
+            "the run."
         )
     if config is not None:
         yield f"One run with one seed ({config['seed']}): how much the numbers vary between seeds is not known."

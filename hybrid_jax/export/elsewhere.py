@@ -43,6 +43,12 @@ def differences(what: Plan) -> Iterator[str]:
     config = transformer_config(what.encoder.model.encoder, special_ids, what.dtype)
     if "layer_types" in config and "global_attn_every_n_layers" not in config:
         yield "transformers 4 knows evenly spaced global layers only: load it with transformers 5"
+    if what.encoder.model.encoder.dtype == "bfloat16":
+        folder = "the folder computes" if what.dtype == "float32" else "hybrid_jax computes with the folder"
+        yield (
+            f"the run and its evaluation computed in bfloat16; {folder} in float32, so its vectors differ a little "
+            "from the run's"
+        )
     if what.dtype != "float32":
         yield (
             f"transformers 5 computes in {what.dtype}, as the weights are stored, and hybrid_jax in float32: load them "

@@ -1,6 +1,7 @@
 """Uploads an exported folder to the Hugging Face hub; what it would upload can be listed without a token or network."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +20,11 @@ def check_can_push(repository: str, dry_run: bool) -> None:
 
     try:
         validate_repo_id(repository)
+        allowed = repository.count("/") == 1  # the hub allows names without a user, and takes the token's
     except HFValidationError:
-        raise ExportError(f"--push-to-hub {repository} is no name that the hub allows: give USER/NAME") from None
+        allowed = False
+    if not allowed:
+        raise ExportError(f"--push-to-hub {repository} is not a user and a name as the hub allows them: give USER/NAME")
     if dry_run:
         return
     if constants.is_offline_mode():
@@ -42,8 +46,8 @@ def listed(folder: Path) -> Iterator[tuple[str, int]]:
 def push(folder: Path, repository: str, private: bool) -> str:
     """Uploads the folder's files to a model repository in one commit, and returns its address.
 
-    The repository is created if there is none, and `private` only matters then. Files of it that the folder does not
-    have stay. Raises ExportError for what the hub refuses, and when it cannot be reached.
+    The repository is created if there is none. Files of it that the folder does not have stay. Raises ExportError for
+    what the hub refuses, when it cannot be reached, and, where `private` is set, for a repository that is public.
     """
     from huggingface_hub import HfApi
 
@@ -51,21 +55,28 @@ def push(folder: Path, repository: str, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
     api = HfApi(library_name="hybrid_jax")
+    command = f"hf upload {repository} {shlex.quote(str(folder))}" + (" --private" if private else "")
     try:
         address = api.create_repo(repository, private=private or None, exist_ok=True)
+        if private and not api.repo_info(repository).private:
+            raise ExportError(
+                f"{repository} is public already, and --private makes only a new repository private: nothing was "
+                f"uploaded, and {folder} is complete; make it private ({address}/settings) and type `{command}`, or "
+                "upload to another name"
+            )
         api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload with hybrid_jax")
     except HfHubHTTPError as error:
         status = error.response.status_code
         token = ": the token may not write there" if status in (401, 403) else ""
         raise ExportError(
             f"the hub refused {repository} (status {status}{token}): {_reason(error)}: {folder} is complete; upload it "
-            f"with `hf upload {repository} {folder}`"
+            f"with `{command}`"
         ) from None
     except (HTTPError, OSError) as error:
         endpoint = os.environ.get("HF_ENDPOINT", "huggingface.co")
         raise ExportError(
             f"{endpoint} cannot be reached ({_reason(error)}): {folder} is complete; upload it from elsewhere "
-            f"with `hf upload {repository} {folder}`"
+            f"with `{command}`"
         ) from None
     return str(address)
 

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,32 @@ def test_texts_come_back_from_their_ids(trained: Tokenizer, texts: list[str]):
     ids, cut = trained.encode(texts, 512)
     assert cut == 0
     assert [trained.decode(row.tolist()) for row in ids] == [unicodedata.normalize("NFKC", text) for text in texts]
+
+
+def test_threads_that_share_a_tokenizer_get_their_own_lengths(trained: Tokenizer, texts: list[str], tmp_path: Path):
+    """Queries and passages have limits of their own, `parts` and what is saved have none."""
+
+    def longest(limit: int) -> int:
+        return max(map(len, trained.encode(texts, limit)[0]))
+
+    def saved(name: int) -> str:
+        trained.save(tmp_path / str(name))
+        return (tmp_path / str(name) / "tokenizer.json").read_text(encoding="utf-8")
+
+    whole, file = trained.parts(texts), saved(0)
+    assert longest(64) > 16
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(8):
+            short, longer = pool.submit(longest, 4), pool.submit(longest, 16)
+            parts, written = pool.submit(trained.parts, texts), pool.submit(saved, number)
+            assert (short.result(), longer.result()) == (4, 16)
+            assert parts.result() == whole
+            assert written.result() == file
+
+
+def test_a_copy_of_a_tokenizer_gives_the_same_ids(trained: Tokenizer, texts: list[str]):
+    copy = deepcopy(trained)
+    np.testing.assert_equal(copy.encode(texts[:9], 8), trained.encode(texts[:9], 8))
 
 
 def test_a_trained_tokenizer_begins_with_the_special_tokens(trained: Tokenizer):

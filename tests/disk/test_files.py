@@ -86,6 +86,17 @@ def test_a_folder_appears_when_the_block_ends_or_not_at_all(tmp_path: Path):
     assert names(tmp_path) == ["new"]
 
 
+def test_the_folder_that_one_is_in_is_made_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with atomic_folder(Path()) as part:
+        assert part.parent == tmp_path
+        (part / "file").write_text("content")
+    assert names(tmp_path) == ["here"]
+    assert names(here) == ["file"]
+
+
 def test_of_two_processes_that_write_a_folder_the_first_wins(tmp_path: Path):
     with atomic_folder(tmp_path / "folder") as slow:
         (slow / "file").write_text("slow")

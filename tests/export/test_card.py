@@ -5,28 +5,18 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub.constants
-import numpy as np
 import pytest
 import yaml
+from support.cards import cells, header, written
 
 from hybrid_jax.config import load_config
 from hybrid_jax.embed.encoder import TextEncoder, TextRules
-from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.load import load
 from hybrid_jax.embed.origin import Origin
-from hybrid_jax.eval.full_ranking import run
-from hybrid_jax.eval.report.build import build_report
-from hybrid_jax.eval.report.schema import Report
-from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
-from hybrid_jax.export.card import block, plain, quoted, table, write_card
-from hybrid_jax.export.folder import plan
-from hybrid_jax.export.results import difference, read_results
-from hybrid_jax.export.settings import ExportError, Format
+from hybrid_jax.export.card import block, plain, quoted, table
 from hybrid_jax.runs.lines import write_line
-from hybrid_jax.runs.provenance import provenance
 from hybrid_jax.runs.trained_on import read_trained_on
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"
@@ -35,36 +25,6 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "pretrained"
 @pytest.fixture(scope="module")
 def encoder(tiny_run) -> TextEncoder:
     return load(tiny_run.folder)
-
-
-@pytest.fixture(scope="module")
-def report(encoder: TextEncoder) -> Report:
-    """What `python -m hybrid_jax.eval` writes of a task with four candidates."""
-    names = [("de", "Haus Baum"), ("en", "house tree"), ("fr", "maison arbre"), ("en", "river town")]
-    task = RetrievalTask(
-        name="small|task",
-        queries=tuple(Query(str(row // 3), *name) for row, name in enumerate(names)),
-        candidates=tuple(Candidate(str(row // 3), name[0], (name[1],)) for row, name in enumerate(names)),
-        relevance=np.array([(row, column) for row in range(4) for column in range(4) if row // 3 == column // 3]),
-        candidate_texts=("passage",),
-        about="Made by hand",
-    )
-    return build_report("tiny", run(encoder, [task]), encoder.origin.stated())
-
-
-def written(encoder: TextEncoder, format: Format = "sentence-transformers", **how: Any) -> str:
-    trained_on, results, dtype = how.pop("trained_on", None), how.pop("results", None), how.pop("dtype", "float32")
-    return write_card(plan(encoder, format=format, dtype=dtype, **how), "a model", trained_on, results, provenance())
-
-
-def header(card: str) -> dict[str, Any]:
-    return yaml.safe_load(card.split("---\n")[1])
-
-
-def cells(card: str, heading: str) -> list[list[str]]:
-    """The rows of the table whose header begins with `heading`."""
-    rows = card[card.index(f"| {heading} |") :].split("\n\n")[0].splitlines()[2:]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
 def test_the_card_of_a_run_says_what_it_saw(tiny_run, encoder: TextEncoder):
@@ -97,7 +57,12 @@ def test_the_card_of_a_run_says_what_it_saw(tiny_run, encoder: TextEncoder):
     assert "No evaluation of it is known" in limits
     assert "licences of the training data are not stated" in limits
     assert "Texts are cut at 16 tokens" in limits
-    assert "2408.10536" in card
+    assert "A multilingual dual encoder" in card
+    assert (
+        "on monolingual and cross-lingual batches ([arXiv 2408.10536](https://arxiv.org/abs/2408.10536)), from" in card
+    )
+    assert "eprint = {2408.10536}" in card
+    assert "its `loss` section was not used" not in card
 
 
 def test_the_card_of_an_aligned_run_counts_its_pairs_by_language(encoder: TextEncoder, tmp_path: Path):
@@ -133,6 +98,21 @@ def test_the_card_of_a_run_with_mixed_batches_counts_the_pairs_of_each_kind(enco
     ]
 
 
+def test_the_card_of_a_run_with_an_objective_of_its_own_says_so(encoder: TextEncoder):
+    data = {**(encoder.origin.training_data or {}), "the objective": "my_losses.hinge"}
+    config = encoder.origin.config or {}
+    config = {**config, "mixture": {**config["mixture"], "monolingual_fraction": 1.0}}
+    origin = encoder.origin.model_copy(update={"training_data": data, "config": config})
+    card = written(replace(encoder, origin=origin))
+    assert "\nA dual encoder for retrieval" in card
+    assert r"on monolingual batches, with the function my\_losses.hinge as its loss, from random weights;" in card
+    hyperparameters = card.split("## Hyperparameters")[1].split("```yaml")[0]
+    assert r"It does not reproduce this run: the loss was replaced by the function my\_losses.hinge" in hyperparameters
+    limits = card.split("## Limits")[1].split("##")[0]
+    assert r"Its loss was the function my\_losses.hinge of whoever trained it" in limits
+    assert "2408.10536" not in card.split("## Citation")[1]  # that method has cross-lingual batches, too
+
+
 def test_the_snippets_are_code_that_runs_through_the_parser(encoder: TextEncoder):
     awkward = replace(encoder, rules=TextRules('say "```" \\ ', "Passage: ", 8, 16))
     for format in ("sentence-transformers", "hf"):
@@ -151,54 +131,6 @@ def test_the_snippets_are_code_that_runs_through_the_parser(encoder: TextEncoder
         "passage_prompt": "Passage: ",
         "max_length": 16,
     }
-
-
-def test_an_evaluation_of_this_model_is_shown(encoder: TextEncoder, report: Report, tmp_path: Path, tiny_run):
-    path = tmp_path / "report.json"
-    path.write_text(report.model_dump_json())
-    results = read_results(path)
-    assert difference(results, encoder.origin) is None
-    assert difference(results, encoder.origin.model_copy(update={"step": 20})) == "step 80 instead of 20"
-    cut = load(tiny_run.folder, max_length=8).origin
-    assert difference(results, cut) == "other prompts or length limits"
-    card = written(encoder, results=results, trained_on=read_trained_on(tiny_run.folder / "metrics.jsonl", 80))
-    means = report.tasks["small|task"].means("map")
-    [shown] = [row for row in cells(card, "task") if row[1] == "mAP"]
-    assert shown == [
-        r"small\|task",
-        "mAP",
-        *(f"{means[s]:.4f}" for s in ("monolingual", "cross_lingual", "multilingual")),
-    ]
-    bias = {row[1]: row for row in cells(card[card.index("### Language bias") :], "task")}
-    assert set(bias) == {"all", "de", "en", "fr"}
-    assert bias["de"][2] == f"{report.tasks['small|task'].per_language['de']['rank_distance']:.1f}"
-    assert "Evaluated without training data in: fr." in card
-    assert "No evaluation" not in card
-
-
-def test_an_evaluation_with_another_pooling_is_not_of_this_model(encoder: TextEncoder, report: Report, tmp_path: Path):
-    mean, cls = (load(FIXTURES / "bert", pooling=pooling).origin for pooling in ("mean", "cls"))
-    assert model_identity(mean) != model_identity(cls)
-    path = tmp_path / "report.json"
-    values = report.json_value()
-    others = {name: fact for name, fact in values["provenance"].items() if name not in encoder.origin.stated()}
-    path.write_text(json.dumps(values | {"provenance": others | mean.stated()}))
-    assert difference(read_results(path), mean) is None
-    assert difference(read_results(path), cls) == "pooling mean instead of cls"
-
-
-def test_a_file_that_is_no_report_is_refused(report: Report, tmp_path: Path):
-    path = tmp_path / "report.json"
-    with pytest.raises(ExportError, match="cannot be read"):
-        read_results(path)
-    for content, problem in (
-        ({**report.json_value(), "schema_version": 1}, "schema_version"),
-        ({}, "title"),
-        ("{", "the file"),
-    ):
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-        with pytest.raises(ExportError, match=rf"no report that this version reads \({problem}: .*hybrid_jax.eval"):
-            read_results(path)
 
 
 def test_a_converted_model_says_from_what(encoder: TextEncoder):

@@ -43,6 +43,12 @@ def test_each_difference_is_a_line(encoder: TextEncoder):
     assert "transformers knows no prompts" in prompts_to_add
     assert "the text's is the mean of the tokens" in pooling
     assert ["computes in float16" in line for line in told(encoder, dtype="float16")] == [True]
+    half = encoder.model.encoder.model_copy(update={"dtype": "bfloat16"})
+    half = replace(encoder, model=encoder.model.model_copy(update={"encoder": half}))
+    assert told(half) == [
+        "the run and its evaluation computed in bfloat16; the folder computes in float32, so its vectors differ a "
+        "little from the run's"
+    ]
     modern = load(FIXTURES / "modernbert")  # its layers 0 and 3 are global
     uneven = modern.model.encoder.model_copy(update={"global_layers": (1, 2)})
     uneven = replace(modern, model=modern.model.model_copy(update={"encoder": uneven}))

@@ -25,7 +25,9 @@ def test_a_run_becomes_a_folder_that_gives_its_embeddings(tiny_run, tmp_path: Pa
     printed = capsys.readouterr()
     assert printed.err == ""
     assert printed.out.splitlines()[0] == f"wrote {out} for sentence-transformers, float32; read back and checked"
-    assert "largest cosine distance to the original's embeddings: 0 (allowed: 1e-06)" in printed.out
+    assert (
+        "largest cosine distance to the original's embeddings: 0, computed in float32 (allowed: 1e-06)" in printed.out
+    )
     texts = ["Haus Baum?", "", "ciudad " * 30]
     run, folder = load(tiny_run.folder), load(out)
     np.testing.assert_array_equal(folder.encode_queries(texts), run.encode_queries(texts))
@@ -33,6 +35,19 @@ def test_a_run_becomes_a_folder_that_gives_its_embeddings(tiny_run, tmp_path: Pa
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "this is step 80 of 80" in card
     assert "No evaluation of it is known" in card
+
+
+def test_the_folder_that_one_is_in_is_filled(tiny_run, tmp_path: Path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.chdir(out)
+    assert run_cli(monkeypatch, "--ckpt", str(tiny_run.folder), "--out", ".", "--push-to-hub", "a/b", "--dry-run") == 0
+    printed = capsys.readouterr().out
+    assert "note: the folder that you are in was replaced: type `cd .`" in printed
+    assert "  modules.json " in printed.split("would upload to a/b:")[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    expected, actual = (load(folder).encode_queries(["Haus?"]) for folder in (tiny_run.folder, out))
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_an_evaluation_of_another_step_stays_out_of_the_card(tiny_run, tmp_path: Path, monkeypatch, capsys):

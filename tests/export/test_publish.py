@@ -26,6 +26,7 @@ class Hub(ThreadingHTTPServer):
         self.created: list[dict] = []
         self.files: dict[str, bytes] = {}
         self.refuses = False
+        self.private = True
 
     @property
     def address(self) -> str:
@@ -34,6 +35,10 @@ class Hub(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Hub  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def do_GET(self) -> None:
+        assert self.path.split("?")[0] == "/api/models/me/model"
+        self._answer({"id": "me/model", "private": self.server.private})
 
     def do_POST(self) -> None:
         lines = self.rfile.read(int(self.headers.get("content-length", 0))).splitlines()
@@ -50,6 +55,9 @@ class Handler(BaseHTTPRequestHandler):
                 if item["key"] == "file":
                     self.server.files[item["value"]["path"]] = base64.b64decode(item["value"]["content"])
             answer = {"commitUrl": f"{self.server.address}/me/model/commit/1", "commitOid": "1" * 40}
+        self._answer(answer)
+
+    def _answer(self, answer: dict) -> None:
         content = json.dumps({"error": "Forbidden"} if self.server.refuses else answer).encode()
         self.send_response(403 if self.server.refuses else 200)
         self.send_header("content-length", str(len(content)))
@@ -69,11 +77,16 @@ def hub() -> Iterator[Hub]:
     server.server_close()
 
 
+def environment_of(endpoint: str, home: Path) -> dict[str, str]:
+    """The environment of a process that knows this server as the hub."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "XLA_FLAGS")}
+    environment |= {"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_nothing", "HF_HOME": str(home)}
+    return environment | {"PYTHONPATH": str(ROOT)}
+
+
 def export(run: Path, out: Path, endpoint: str, *options: str) -> "subprocess.CompletedProcess[str]":
     """The command, in a process that knows this server as the hub."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "XLA_FLAGS")}
-    environment |= {"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_nothing", "HF_HOME": str(out.parent / "hf")}
-    environment |= {"PYTHONPATH": str(ROOT)}
+    environment = environment_of(endpoint, out.parent / "hf")
     words = [sys.executable, "-m", "hybrid_jax.export", "--ckpt", str(run), "--out", str(out)]
     words += ["--push-to-hub", "me/model", *options]
     return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=200, check=False)
@@ -105,11 +118,35 @@ def test_a_refusal_and_no_network_are_one_line_and_keep_the_folder(tiny_run, tmp
     assert line.startswith("error: the hub refused me/model (status 403: the token may not write there): ")
     assert line.endswith(f"upload it with `hf upload me/model {tmp_path / 'out'}`")
     assert (tmp_path / "out" / "modules.json").exists()
-    unreachable = export(tiny_run.folder, tmp_path / "again", "http://127.0.0.1:9")
+    unreachable = export(tiny_run.folder, tmp_path / "again", "http://127.0.0.1:9", "--private")
     assert unreachable.returncode == 1
     (line,) = unreachable.stderr.splitlines()
     assert line.startswith("error: http://127.0.0.1:9 cannot be reached (")
+    assert line.endswith(f"with `hf upload me/model {tmp_path / 'again'} --private`")
     assert (tmp_path / "again" / "modules.json").exists()
+
+
+def test_a_private_upload_to_a_public_repository_is_refused(tmp_path: Path, hub: Hub):
+    """The hub ignores `private` for a repository that exists."""
+    hub.private = False
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a folder" / "README.md").write_text("card")
+    code = "import sys, pathlib; from hybrid_jax.export.publish import push; "
+    code += "push(pathlib.Path(sys.argv[1]), 'me/model', sys.argv[2] == 'private')"
+
+    def push(visibility: str) -> "subprocess.CompletedProcess[str]":
+        words = [sys.executable, "-c", code, str(tmp_path / "a folder"), visibility]
+        environment = environment_of(hub.address, tmp_path / "hf")
+        return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+    refused = push("private")
+    assert refused.returncode == 1
+    told = refused.stderr.splitlines()[-1]
+    assert "me/model is public already" in told
+    assert f"({hub.address}/me/model/settings) and type `hf upload me/model '{tmp_path}/a folder' --private`" in told
+    assert hub.files == {}
+    assert push("public").returncode == 0
+    assert hub.files == {"README.md": b"card"}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +155,7 @@ def test_a_refusal_and_no_network_are_one_line_and_keep_the_folder(tiny_run, tmp
         ({"HF_HUB_OFFLINE": "0"}, "me/model", "no token of the Hugging Face hub: type `hf auth login`"),
         ({"HF_HUB_OFFLINE": "1", "HF_TOKEN": "hf_x"}, "me/model", "HF_HUB_OFFLINE is set: unset it, or add --dry-run"),
         ({}, "a/b/c", "give USER/NAME"),
+        ({}, "model", "--push-to-hub model is not a user and a name as the hub allows them: give USER/NAME"),
     ],
 )
 def test_what_cannot_be_pushed_is_said_before_anything_is_exported(
