@@ -57,12 +57,14 @@ def _vocabulary(values: Values, stated: Collection[str]) -> dict[str, Any]:
 
 
 def _heldout(values: Values, stated: Collection[str]) -> dict[str, Any]:
-    """A measurement at each checkpoint whose best is chosen by it; with patience, a checkpoint at each measurement."""
+    """A measurement at each checkpoint whose best is chosen by it, or where there is a pool for one; with patience, a
+    checkpoint at each measurement."""
     every, measured = values["checkpoint.every"], values["heldout_every"]
-    if not values["checkpoint.best_metric"].startswith("heldout_"):
-        return {}
-    if measured == 0:
+    decides = values["checkpoint.best_metric"].startswith("heldout_")
+    if measured == 0 and (decides or (values["data.heldout_pool"] and values["data.heldout_fraction"])):
         return {"heldout_every": every}
+    if not decides:
+        return {}
     if values["checkpoint.patience"]:
         return {"heldout_every": every} if "checkpoint.every" in stated else {"checkpoint.every": measured}
     return {"checkpoint.every": math.ceil(every / measured) * measured}

@@ -47,6 +47,7 @@ def changes(tmp_path: Path, text: str, *overrides: str) -> dict[str, object]:
             "{data: {heldout_fraction: 0.1}, heldout_every: 30, checkpoint: {best_metric: heldout_loss}}",
             {"checkpoint.every": 210},
         ),
+        ("{data: {heldout_fraction: 0.1, heldout_pool: 9}}", {"heldout_every": 200}),
         ("mesh: {data: 3, fsdp: 2}", {"batch_size": 66}),
         ("mixture: {others: aligned, group_size: 5}", {"batch_size": 65}),
         ("mixture: {weights: {aligned: 1.0}, group_size: 5}", {"batch_size": 65}),

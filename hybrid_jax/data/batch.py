@@ -35,8 +35,7 @@ class PackedBatch(NamedTuple):
     passage_group: Array
     """int32[rows x (1 + hard negatives)]"""
     parallel: Array | None = None
-    """int32[rows], if asked for: of each row, the row of the whole batch that has the next query of its record, in a
-    circle; the row itself if no other has one."""
+    """int32[rows], if asked for: this host's part of `Batch.parallel`."""
     teacher: TeacherVectors | None = None
     """To which the model's vectors regress, with distillation."""
 
@@ -98,7 +97,17 @@ class Batch:
         own = slice(host * rows, (host + 1) * rows)
         query_group, passage_group = self.pairs.groups[own], self.pairs.passage_groups[own].ravel()
         packed = PackedBatch(tuple(sides), query_group.astype(np.int32), passage_group.astype(np.int32))
-        return packed._replace(parallel=next_in_circle(self.pairs.records)[own]) if with_parallel else packed
+        return packed._replace(parallel=self.parallel[own]) if with_parallel else packed
+
+    @property
+    def parallel(self) -> np.ndarray:
+        """int32[rows]: of each row of an aligned part, the row that has the part's next query of its record, in a
+        circle. Every other row is its own: a query of another part may be the same text."""
+        parallel = np.arange(len(self.ids), dtype=np.int32)
+        for part, rows in self.parts:
+            if part.kind == "aligned":
+                parallel[rows] = rows.start + next_in_circle(self.pairs.records[rows])
+        return parallel
 
     @property
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 rows of text ──store──▶ ──tokens──▶ arrays on disk        plan ──pair──▶ texts ──pack──▶ rows of tokens
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hybrid_jax.data.links import summary
 from hybrid_jax.data.pairing import pair
 from hybrid_jax.data.prepare import Report
 from hybrid_jax.data.records import DataError
-from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Schedule
+from hybrid_jax.data.schedule import KINDS, BatchPlan, Kind, MixtureConfig, Schedule, rows_read
 from hybrid_jax.data.shares import size_shares
 from hybrid_jax.data.store import Store, pool_sizes
 from hybrid_jax.data.tokenizer import TokenizerConfig
@@ -30,6 +31,7 @@ KindPools = dict[Kind, dict[str | None, np.ndarray]]
 """The pools of a dataset's rows, by kind and language."""
 SAMPLED_TEXTS = 16_384
 """The shapes of rows are chosen from batches with about so many queries in all."""
+_UNMEASURED_SHOWN = 8
 
 
 class DataConfig(BaseModel):
@@ -54,7 +56,8 @@ class DataConfig(BaseModel):
     heldout_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of each dataset's records that are kept for the held-out loss and not trained on; whole groups of
     translations. Text that datasets share may be held out of one and trained on in another, and a passage may still
-    be a hard negative."""
+    be a hard negative. A kind, dataset or language that holds out less than a batch is not measured; the start of a run
+    names it."""
     heldout_pool: int = Field(default=0, ge=0)
     """Held-out records whose queries and passages, in all languages, form the pool in which heldout_map_* is measured
     at each held-out measurement; 0 = none. All are encoded each time: a few hundred are enough to follow a run."""
@@ -130,13 +133,13 @@ class Pipeline:
         self._datasets = {name: self._open_dataset(store, exponent, report) for name, store in self.stores.items()}
 
         heldout = {name: store.held_out(config.heldout_fraction) for name, store in self.stores.items()}
-        self._pools = {name: _pools(store, ~heldout[name], 1) for name, store in self.stores.items()}
+        self._pools = {name: _pools(store, ~heldout[name]) for name, store in self.stores.items()}
         self.sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._pools.items()}
         self.schedule = Schedule(mixture, self.sizes, batch_size, seed)
 
         self.heldout_schedule = None
         if config.heldout_fraction:
-            self._heldout_pools = {n: _pools(store, heldout[n], batch_size) for n, store in self.stores.items()}
+            self._heldout_pools, unmeasured = self._whole_batches(heldout, mixture, batch_size)
             sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._heldout_pools.items()}
             weights = {
                 k: max(round(float(s), 2), 0.01)
@@ -147,6 +150,13 @@ class Pipeline:
                 raise DataError(
                     f"data.heldout_fraction {config.heldout_fraction} holds out less than one batch of {batch_size} "
                     f"rows: raise it, or set it to 0"
+                )
+            if unmeasured:
+                more = f" and {len(unmeasured) - _UNMEASURED_SHOWN} more" if len(unmeasured) > _UNMEASURED_SHOWN else ""
+                self.notes.append(
+                    f"the held-out loss does not measure what holds out less than a batch: "
+                    f"{', '.join(unmeasured[:_UNMEASURED_SHOWN])}{more}: raise data.heldout_fraction "
+                    f"{config.heldout_fraction}, or lower batch_size"
                 )
             heldout_mixture = mixture.model_copy(
                 update={"monolingual_fraction": 0.5, "weights": weights, "draw": "exact", "mix": "batches"}
@@ -209,6 +219,30 @@ class Pipeline:
             for side in range(1 + apart)
         ]
 
+    def _whole_batches(
+        self, heldout: Mapping[str, np.ndarray], mixture: MixtureConfig, batch_size: int
+    ) -> tuple[dict[str, KindPools], list[str]]:
+        """By dataset, the pools of the `heldout` records (bool[records] each) that have a batch; and each of the others
+        that the run trains on, with what it has of what a batch needs."""
+        enough: dict[str, KindPools] = {}
+        others: list[str] = []
+        for name, store in self.stores.items():
+            pools = _pools(store, heldout[name])
+            sizes = pool_sizes(store, pools)
+            needed = {kind: rows_read(sizes, kind, batch_size, mixture.group_size) for kind in KINDS}
+            enough[name] = {
+                kind: {lang: rows for lang, rows in by_language.items() if len(rows) >= needed[kind]}
+                for kind, by_language in pools.items()
+            }
+            others += [
+                f"{name} {kind}{f' in {lang}' if lang else ''} ({len(pools[kind].get(lang, ()))} of {needed[kind]} "
+                f"{'rows' if kind == 'monolingual' else 'records'})"
+                for kind in mixture.shares
+                for lang in self._pools[name][kind]
+                if lang not in enough[name][kind]
+            ]
+        return enough, others
+
     def _open_dataset(self, store: Store, exponent: float, report: Report) -> "_Dataset":
         config = self.config
         queries = prepare.open_tokens(
@@ -240,10 +274,6 @@ class Pipeline:
         )
 
 
-def _pools(store: Store, records: np.ndarray, at_least: int) -> KindPools:
-    """The pools of each kind, among `records`, that have `at_least` rows."""
-    pools: KindPools = {kind: store.pools(kind, records) for kind in KINDS}
-    return {
-        kind: {lang: rows for lang, rows in by_language.items() if len(rows) >= at_least}
-        for kind, by_language in pools.items()
-    }
+def _pools(store: Store, records: np.ndarray) -> KindPools:
+    """The pools of each kind, among `records`, that are not empty."""
+    return {kind: {lang: rows for lang, rows in store.pools(kind, records).items() if len(rows)} for kind in KINDS}

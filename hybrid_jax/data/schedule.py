@@ -204,7 +204,7 @@ class Schedule:
         self.batch_size, self.seed, self.mixture = batch_size, seed, mixture
         self._pools = dict(pools)
         self._rows_read = {
-            (name, kind): _rows_read(pool, kind, pairs, mixture.group_size)
+            (name, kind): rows_read(pool, kind, pairs, mixture.group_size)
             for name, pool in pools.items()
             for kind, pairs in mixture.most_pairs(batch_size).items()
         }
@@ -264,7 +264,7 @@ def _kind_choices(mixture: MixtureConfig, seed: int) -> Choices:
     return Quota(shares) if mixture.draw == "exact" else CoinFlips(shares, hash_ints(seed, "kind"))
 
 
-def _rows_read(pool: Pools, kind: Kind, pairs: int, group_size: int) -> int:
+def rows_read(pool: Pools, kind: Kind, pairs: int, group_size: int) -> int:
     """How many rows of a pool a part reads: its pairs, or as many records as are enough for aligned pairs."""
     fewest = min(group_size, int(pool.aligned.min())) if kind == "aligned" and len(pool.aligned) else 1
     return -(-pairs // fewest)
@@ -284,7 +284,7 @@ def _check_sizes(mixture: MixtureConfig, pools: Mapping[str, Pools], batch_size:
                 fix = "leave it out, name the kind in its kinds, or use mix batches"
                 raise ValueError(f"mixture.mix pairs: dataset {name!r} has no rows for {kind} pairs: {fix}")
             if kind != "monolingual":
-                needed = _rows_read(pool, kind, pairs, mixture.group_size)
+                needed = rows_read(pool, kind, pairs, mixture.group_size)
                 small = {"": pool.size(kind)} if 0 < pool.size(kind) < needed else {}
             else:
                 small = {f" in {lang}": size for lang, size in pool.monolingual.items() if size < pairs}

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hybrid_jax.runs.workdir import read_log
+from hybrid_jax.runs.workdir import read_log, values_of_starts
 
 RetrievalMetric = Literal["heldout_map_monolingual", "heldout_map_cross_lingual", "heldout_map_multilingual"]
 """mAP on the held-out pool in the three settings of the hybrid paper (arXiv 2408.10536)."""
@@ -15,6 +15,7 @@ RETRIEVAL: tuple[RetrievalMetric, ...] = get_args(RetrievalMetric)
 BestMetric = Literal["loss", "accuracy", "heldout_loss", "heldout_accuracy", RetrievalMetric]
 Evaluation = tuple[int, float | None]
 """A held-out evaluation: the number of steps before it, and the value of the best_metric; None if it is not finite."""
+_PART = "checkpoint."
 
 
 class CheckpointConfig(BaseModel):
@@ -30,7 +31,8 @@ class CheckpointConfig(BaseModel):
     """The metric that decides which checkpoint is the best; its value at the checkpoint's step counts. heldout_map_*
     is mAP on data.heldout_pool."""
     best: Literal["lowest", "highest"] = "lowest"
-    """Whether the lowest or the highest value of the metric is the best."""
+    """Whether the lowest or the highest value of the metric is the best: the lowest loss, the highest accuracy and
+    mAP. The opposite is refused."""
     patience: int = Field(default=0, ge=0)
     """Stop the run after so many held-out evaluations in a row without a better best_metric; 0 = never. The run then
     counts as complete."""
@@ -46,6 +48,13 @@ def check_measured(checkpoint: CheckpointConfig, heldout_every: int, heldout_fra
         raise ValueError(f"heldout_every {heldout_every} has nothing to measure: set data.heldout_fraction above 0")
     if pool and heldout_fraction == 0:
         raise ValueError(f"data.heldout_pool {pool} has no records: set data.heldout_fraction above 0")
+    if pool and heldout_every == 0:
+        raise ValueError(f"data.heldout_pool {pool} is never measured: set heldout_every, or heldout_pool 0")
+    best, comparative = ("lowest", "lower") if metric.endswith("loss") else ("highest", "higher")
+    if checkpoint.best != best:
+        raise ValueError(
+            f"checkpoint.best {checkpoint.best}: a {comparative} {metric} is better: set checkpoint.best {best}"
+        )
     if not metric.startswith("heldout_"):
         if patience:
             raise ValueError(
@@ -62,13 +71,21 @@ def check_measured(checkpoint: CheckpointConfig, heldout_every: int, heldout_fra
         )
     if metric in RETRIEVAL and pool == 0:
         raise ValueError(f"checkpoint.best_metric {metric!r} is never measured: set data.heldout_pool, such as 200")
-    if metric in RETRIEVAL and checkpoint.best == "lowest":
-        raise ValueError(f"checkpoint.best lowest: a higher {metric} is better: set checkpoint.best highest")
     if patience and every != heldout_every:
         raise ValueError(
             f"checkpoint.patience {patience} with checkpoint.every {every} and heldout_every {heldout_every}: the best "
             f"step might have no checkpoint: set both to the same number"
         )
+
+
+def of_starts(workdir: Path, begun: CheckpointConfig) -> list[CheckpointConfig]:
+    """The config of each start of a run, the latest last; `begun` is that of config.yaml. Raises WorkdirError as
+    `read_starts` does."""
+    starts = values_of_starts(workdir, {f"{_PART}{name}": value for name, value in begun.model_dump().items()})
+    return [
+        CheckpointConfig(**{n.removeprefix(_PART): value for n, value in start.items() if n.startswith(_PART)})
+        for start in starts
+    ]
 
 
 def evaluations(workdir: Path, metric: str, steps: int | None = None) -> list[Evaluation]:

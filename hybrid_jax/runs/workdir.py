@@ -1,7 +1,7 @@
 """A run's folder: what is in it, and whether a run may be started or resumed there.
 
 config.yaml      the resolved config, written first           tokenizer/        the run's tokenizer
-run.json         the data; code and machine of every start    checkpoints/      one folder per step
+run.json         the data; every start (`note_start`)         checkpoints/      one folder per step
                                                               (.trainer names the start that writes there)
 metrics.jsonl    a line per step                              tensorboard/      the same numbers
 skipped.json     batches that are left out (skips.py)
@@ -10,9 +10,10 @@ lock/            who is training here (lock.py)
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hybrid_jax.disk.files import atomic_files, sha256_of
@@ -20,6 +21,7 @@ from hybrid_jax.runs.lines import read_line
 
 LOCK = "lock"
 CONFIG, RECORD, SKIPPED = "config.yaml", "run.json", "skipped.json"
+_CHANGED = "changed"
 _SEAL = "sha256"
 """The field of run.json with the hash of all others."""
 
@@ -40,6 +42,8 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
     if path.exists() and _begun(folder):
         try:
             changed_fields = differences(path.read_text(encoding="utf-8"))
+        except WorkdirError:
+            raise
         except ValueError as error:
             raise WorkdirError(f"{folder}: {error}; correct that file, or use another --workdir") from None
         if changed_fields:
@@ -56,7 +60,7 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
 
 
 def check_not_lost(folder: Path, every: int) -> None:
-    """Raises WorkdirError when a run that has no checkpoint must have had one, saved every `every` steps.
+    """Raises WorkdirError when a run that has no checkpoint must have had one, saved every `every` steps or oftener.
 
     That is so where its log has steps but its folder of checkpoints is gone, as that is created before the first step;
     or where the log goes beyond the second checkpoint, which is begun when the first one is complete.
@@ -89,15 +93,19 @@ def check_same_sources(folder: Path, sources: dict[str, Any]) -> None:
     check_files(folder, run, [CONFIG])
 
 
-def note_start(folder: Path, sources: dict[str, Any], provenance: dict[str, Any]) -> None:
-    """Adds this start to run.json: its code and machine. The first one adds the data, and each the files' SHA-256.
+def note_start(
+    folder: Path, sources: dict[str, Any], provenance: dict[str, Any], changed: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Adds this start to run.json: its code and machine, and the values, by dotted field, of what it has `changed` in
+    config.yaml. The first one adds the data, and each the files' SHA-256.
 
     These files are config.yaml and those of the tokenizer, by which the run's vectors are computed later.
     """
     run = read_record(folder) if (folder / RECORD).exists() else {"data": sources, "starts": []}
     paths = [folder / CONFIG, *sorted((folder / "tokenizer").glob("*"))]
     files = {str(path.relative_to(folder)): sha256_of(path) for path in paths}
-    content = {"data": run["data"], "files": files, "starts": [*run["starts"], provenance]}
+    start = {**provenance, **({_CHANGED: dict(changed)} if changed else {})}
+    content = {"data": run["data"], "files": files, "starts": [*run["starts"], start]}
     text = json.dumps({**content, _SEAL: _digest(content)}, indent=2, ensure_ascii=False)
     atomic_files(folder, {RECORD: text.encode()})
 
@@ -105,6 +113,12 @@ def note_start(folder: Path, sources: dict[str, Any], provenance: dict[str, Any]
 def read_starts(folder: Path) -> list[dict[str, Any]]:
     """Code and machine of every start of the run. Raises WorkdirError when run.json is damaged; [] if there is none."""
     return read_record(folder)["starts"] if (folder / RECORD).exists() else []
+
+
+def values_of_starts(folder: Path, begun: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values of the config by dotted field, with those that each start has changed; `begun` are those of
+    config.yaml. At least one start, even if run.json is gone. Raises WorkdirError as `read_starts` does."""
+    return [{**begun, **start.get(_CHANGED, {})} for start in read_starts(folder) or [{}]]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

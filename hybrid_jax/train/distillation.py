@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hybrid_jax.data.languages import language_tag
-from hybrid_jax.train.loss import Metrics
+from hybrid_jax.train.loss import LossConfig, Metrics
 from hybrid_jax.train.objective import Groups, Objective, Vectors
 
 
@@ -47,6 +47,29 @@ class DistillationConfig(BaseModel):
         if self.query_store is not None and self.store is None:
             raise ValueError(f"query_store {self.query_store!r} without store: passages need a teacher, too, set store")
         return self
+
+
+def check_trained(
+    config: DistillationConfig, loss: LossConfig, learn_temperature: bool, objective: str | None = None
+) -> None:
+    """Raises ValueError for what is asked for and not trained, because distillation has all the weight.
+
+    `objective` names a function that replaces the contrastive loss.
+    """
+    if config.store is None or config.weight < 1:
+        return
+    asked = {
+        f"loss.parallel_weight {loss.parallel_weight}": (loss.parallel_weight > 0, "set it to 0"),
+        f"loss.kl_weight {loss.kl_weight}": (loss.kl_weight > 0, "set it to 0"),
+        "model.learn_temperature true": (learn_temperature, "set it to false"),
+        f"the objective {objective}": (objective is not None, "leave it out"),
+    }
+    for name, (is_set, fix) in asked.items():
+        if is_set:
+            raise ValueError(
+                f"{name} trains nothing with distillation.weight 1, where the teacher's vectors are the whole loss: "
+                f"{fix}, or set distillation.weight below 1, such as 0.8"
+            )
 
 
 def with_teacher(objective: Objective, config: DistillationConfig) -> Objective:

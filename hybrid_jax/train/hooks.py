@@ -26,12 +26,16 @@ class Hooks:
     on_step: OnStep | None = None
 
     @property
+    def objective_name(self) -> str | None:
+        """The module and name of the objective; None if there is none."""
+        if self.objective is None:
+            return None
+        return f"{self.objective.__module__}.{getattr(self.objective, '__qualname__', type(self.objective).__name__)}"
+
+    @property
     def sources(self) -> dict[str, str]:
         """What a run that is resumed must be given again, by name."""
-        if self.objective is None:
-            return {}
-        function = self.objective
-        return {"the objective": f"{function.__module__}.{getattr(function, '__qualname__', type(function).__name__)}"}
+        return {} if self.objective_name is None else {"the objective": self.objective_name}
 
 
 def completed(objective: OwnObjective) -> Objective:

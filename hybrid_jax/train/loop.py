@@ -7,6 +7,7 @@ step's number alone, so a run that is resumed from its last checkpoint gives the
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -18,17 +19,17 @@ from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.hub.weights import open_pretrained
 from hybrid_jax.model.kernels import row_length_multiple
 from hybrid_jax.runs import checkpoint
-from hybrid_jax.runs.keeping import Patience, evaluations
+from hybrid_jax.runs.keeping import Patience, evaluations, of_starts
 from hybrid_jax.runs.lock import Lock, one_trainer
 from hybrid_jax.runs.log import RunLog
 from hybrid_jax.runs.provenance import code_and_versions, provenance
 from hybrid_jax.runs.skips import Skips, read_skips
-from hybrid_jax.runs.workdir import check_not_lost, check_same_sources, claim, note_start
+from hybrid_jax.runs.workdir import CONFIG, check_not_lost, check_same_sources, claim, note_start, values_of_starts
 from hybrid_jax.runtime.agreement import check_processes_agree, check_step_agrees, of_process_0
 from hybrid_jax.runtime.mesh import check_rows_divide, make_mesh, put_batch
 from hybrid_jax.runtime.signals import Signals
 from hybrid_jax.runtime.watchdog import Watchdog
-from hybrid_jax.train.distillation import with_teacher
+from hybrid_jax.train.distillation import check_trained, with_teacher
 from hybrid_jax.train.divergence import DivergedError, Divergence, roll_back
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.goodput import Goodput
@@ -40,6 +41,7 @@ from hybrid_jax.train.optim import left_out, make_optimizer, make_schedule
 from hybrid_jax.train.outline import outline
 from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.records import more_rows, step_record
+from hybrid_jax.train.resumed import HARMLESS, OF_A_HOST, changed, incomparable
 from hybrid_jax.train.sources import sources_of
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import make_eval_step, make_train_step
@@ -47,14 +49,6 @@ from hybrid_jax.train.teacher import Teacher
 from hybrid_jax.train.vocabulary import check_vocabulary, new_words
 
 NO_HOOKS = Hooks()
-OF_A_HOST = ("log_every", "wandb_project", "data.cache_dir")
-"""Fields that may differ between the processes of a run."""
-HARMLESS = (
-    *(*OF_A_HOST, "mesh", "checkpoint", "compare_every", "divergence"),
-    *("heldout_every", "heldout_batches", "data.heldout_pool"),
-)
-"""Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding, and with
-loss.negatives local the number of devices is held; divergence: but for the batches that skipped.json names)."""
 
 
 def train(
@@ -99,11 +93,19 @@ def _train(
     check_rows_divide(f"batch_size {config.batch_size}", config.batch_size, mesh.size)
     if config.microbatch_rows is not None:
         check_rows_divide(f"microbatch_rows {config.microbatch_rows}", config.microbatch_rows, mesh.size)
-    fields = {name: value for name, value in flat(config.model_dump(mode="json")).items() if name not in OF_A_HOST}
+    check_trained(config.distillation, config.loss, config.model.learn_temperature, hooks.objective_name)
+    values = _values(config)
+    fields = {name: value for name, value in values.items() if name not in OF_A_HOST}
+
+    def refused(text: str) -> list[str]:
+        begun = parse_config(text)
+        starts = values_of_starts(workdir, _values(begun))
+        return [*differences(begun, config, HARMLESS), *incomparable(starts, values)]
+
     same = "start all with the same config, code and packages"
     check_processes_agree({**fields, **code_and_versions()}, "before the first step", same)
     if primary:
-        claim(workdir, dump_config(config), lambda text: differences(parse_config(text), config, HARMLESS))
+        claim(workdir, dump_config(config), refused)
 
     pretrained = None if config.pretrained is None else open_pretrained(config.pretrained)
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
@@ -122,7 +124,7 @@ def _train(
     if primary:
         check_same_sources(workdir, sources)
         pipeline.tokenizer.save(workdir / "tokenizer")
-        note_start(workdir, sources, provenance())
+        note_start(workdir, sources, provenance(), changed(_values(_begun(workdir)), values))
 
     layouts = choose_layouts(pipeline, config, mesh)
     host, hosts = jax.process_index(), jax.process_count()
@@ -153,7 +155,8 @@ def _train(
         start, state = checkpoint.restore(folder, abstract, say)
         say(f"resuming {workdir} at step {start}")
     else:
-        check_not_lost(workdir, config.checkpoint.every)
+        every = of_process_0(lambda: max(start.every for start in of_starts(workdir, _begun(workdir).checkpoint)))
+        check_not_lost(workdir, every)
         start, state = 0, create_state(config.model, optimizer, config.seed, mesh)
         if pretrained is not None:
             words = new_words(pretrained, pipeline.tokenizer, say) if config.vocabulary == "new" else None
@@ -167,8 +170,7 @@ def _train(
         say(f"{workdir} is complete: {patience}")
         return True
     if primary:
-        name = hooks.sources.get("the objective")
-        for line in outline(config, pipeline, layouts, mesh, abstract, start, objective=name):
+        for line in outline(config, pipeline, layouts, mesh, abstract, start, objective=hooks.objective_name):
             say(line)
 
     def make_batch(step: int) -> tuple[Batch, PackedBatch]:
@@ -241,6 +243,15 @@ def choose_layouts(pipeline: Pipeline, config: Config, mesh: Mesh) -> list[Layou
         devices=mesh.size,
         microbatch_rows=config.microbatch_rows,
     )
+
+
+def _begun(workdir: Path) -> Config:
+    """The config of the run's first start."""
+    return parse_config((workdir / CONFIG).read_text(encoding="utf-8"))
+
+
+def _values(config: Config) -> dict[str, Any]:
+    return flat(config.model_dump(mode="json"))
 
 
 def _say() -> Callable[[str], None]:

@@ -94,6 +94,8 @@ def _batch(config: Config, pipeline: Pipeline, devices: int, objective: str | No
     every = f"from {devices} {'device' if devices == 1 else 'devices'}"
     where = every if config.loss.negatives == "global" else f"of its own device, one of {devices}"
     text = f"each query sees {negatives + masked:.0f} negatives ({masked:.1f} masked on average) {where}"
+    if config.distillation.store is not None and config.distillation.weight == 1:
+        text = f"only the teacher's vectors are trained on; for the accuracy that is logged {text}"
     if config.loss.positives == "all":
         text += f", and {positives:.1f} positives on average"
     if config.optimizer.accumulate > 1:

@@ -18,7 +18,7 @@ from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.hub.weights import open_pretrained
 from hybrid_jax.runtime.memory import device_memory, size
 from hybrid_jax.runtime.mesh import make_mesh, rows_sharding
-from hybrid_jax.train.distillation import with_teacher
+from hybrid_jax.train.distillation import check_trained, with_teacher
 from hybrid_jax.train.encode import make_encode
 from hybrid_jax.train.loop import choose_layouts
 from hybrid_jax.train.objective import make_objective
@@ -51,6 +51,7 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
     `memory` is what a device has, in bytes; by default it is asked. Raises ConfigError if a program needs more.
     """
     config = config.model_copy(update={"model": with_dtype(config.model)})
+    check_trained(config.distillation, config.loss, config.model.learn_temperature)
     mesh = make_mesh(config.mesh)
     memory = device_memory(mesh) if memory is None else memory
     pretrained = None if config.pretrained is None else open_pretrained(config.pretrained)

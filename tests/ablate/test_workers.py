@@ -27,6 +27,7 @@ def config(tiny_run, tmp_path: Path) -> Path:
     """The config of a tiny run, slow enough to be stopped on its way: it writes a checkpoint at every step."""
     content = yaml.safe_load(tiny_run.yaml) | {"steps": STEPS, "heldout_every": 0, "log_every": 1000}
     content["checkpoint"] |= {"every": 1, "best_metric": "loss", "keep": 1}
+    content["data"] |= {"heldout_pool": 0}
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path

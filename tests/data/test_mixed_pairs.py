@@ -198,6 +198,22 @@ def test_a_batch_does_not_depend_on_what_was_asked_before(pipeline: Pipeline, ti
     assert Pipeline(tiny_config, MIXTURE, BATCH, seed=1).batch(1).digest != pipeline.batch(1).digest
 
 
+def test_only_queries_of_the_aligned_part_are_translations_of_one_another(tiny_config: DataConfig):
+    """A record in both parts has the monolingual row's query in the aligned part, too: that is no translation."""
+    mixture = MixtureConfig(monolingual_fraction=0.5, others="aligned", mix="pairs", group_size=2)
+    pipeline = Pipeline(tiny_config, mixture, BATCH, seed=0)
+    in_both = 0
+    for step in range(12):
+        batch = pipeline.batch(step)
+        parallel = batch.pack(pipeline.layouts(1, apart=False), with_parallel=True).parallel
+        assert parallel is not None
+        assert parallel[:16].tolist() == list(range(16))
+        assert parallel[16:].tolist() == [row + 1 if row % 2 == 0 else row - 1 for row in range(16, 32)]
+        assert not (batch.pairs.queries[16:] == batch.pairs.queries[parallel[16:]]).any()
+        in_both += len(set(batch.pairs.queries[:16].tolist()) & set(batch.pairs.queries[16:].tolist()))
+    assert in_both > 0
+
+
 def test_held_out_batches_are_of_one_kind_each(tiny_config: DataConfig):
     pipeline = Pipeline(tiny_config.model_copy(update={"heldout_fraction": 0.4}), MIXTURE, 16, seed=0)
     kinds = Counter(pipeline.heldout_batch(step).plan.kind for step in range(8))

@@ -25,7 +25,8 @@ from hybrid_jax.embed.load import load
 from hybrid_jax.embed.store_format import StoreError
 from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.runtime.mesh import MeshConfig, batch_sharding, make_mesh, replicated
-from hybrid_jax.train.distillation import DistillationConfig, distillation_loss, with_teacher
+from hybrid_jax.train.distillation import DistillationConfig, check_trained, distillation_loss, with_teacher
+from hybrid_jax.train.hooks import Hooks
 from hybrid_jax.train.loop import train
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.objective import Groups, Vectors, make_objective
@@ -195,6 +196,55 @@ def test_plan_knows_the_teachers_vectors(taught: Taught):
     lines: list[str] = []
     plan(taught.config.model_copy(update={"microbatch_rows": None}), False, lines.append, memory=2**30)
     assert lines[-1].startswith("fits")
+
+
+@pytest.mark.parametrize(
+    ("loss", "learn_temperature", "objective", "line"),
+    [
+        (LossConfig(parallel_weight=0.5), False, None, "loss.parallel_weight 0.5 trains nothing: set it to 0"),
+        (
+            LossConfig(directions="both", kl_weight=0.2),
+            False,
+            None,
+            "loss.kl_weight 0.2 trains nothing: set it to 0",
+        ),
+        (LossConfig(), True, None, "model.learn_temperature true trains nothing: set it to false"),
+        (LossConfig(), False, "mine.hinge", "the objective mine.hinge trains nothing: leave it out"),
+    ],
+)
+def test_what_distillation_alone_would_not_train_is_refused(loss, learn_temperature: bool, objective, line: str):
+    asked = loss, learn_temperature, objective
+    with pytest.raises(ValueError) as error:
+        check_trained(DistillationConfig(store="somewhere"), *asked)
+    where = "with distillation.weight 1, where the teacher's vectors are the whole loss"
+    assert str(error.value) == (
+        line.replace("nothing:", f"nothing {where}:") + ", or set distillation.weight below 1, such as 0.8"
+    )
+    check_trained(DistillationConfig(store="somewhere", weight=0.9), *asked)
+    check_trained(DistillationConfig(), *asked)
+
+
+def test_a_run_and_its_plan_refuse_it_before_they_read_data(taught: Taught, tmp_path: Path):
+    def hinge(vectors: Vectors, groups: Groups) -> jax.Array:
+        return vectors.queries.sum()
+
+    with pytest.raises(ValueError, match=r"^the objective \S*hinge trains nothing with distillation"):
+        train(taught.config, tmp_path / "run", hooks=Hooks(objective=hinge))
+    model = taught.config.model.model_copy(update={"learn_temperature": True})
+    config = taught.config.model_copy(update={"model": model})
+    for start in (partial(train, config, tmp_path / "run"), partial(plan, config, False, print)):
+        with pytest.raises(ValueError, match=r"^model\.learn_temperature true trains nothing"):
+            start()
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_the_outline_says_what_is_trained_on(taught: Taught):
+    for weight, start in ((1, "only the teacher's vectors are trained on; for the accuracy"), (0.5, "each query sees")):
+        lines: list[str] = []
+        plan(_with(taught.config, weight=weight).model_copy(update={"microbatch_rows": None}), False, lines.append)
+        (batch,) = (line for line in lines if line.startswith("  batch "))
+        assert batch.split(maxsplit=1)[1].startswith(start)
+        assert "each query sees 7 negatives" in batch
 
 
 def _with(config: Config, **fields: object) -> Config:

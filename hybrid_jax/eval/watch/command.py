@@ -109,7 +109,7 @@ def watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure, 
 def _watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure, publish: Publish, say: Say) -> None:
     from hybrid_jax.embed.run import read_config, read_run  # imports jax, which --help does not need
     from hybrid_jax.eval.watch.steps import RunSteps
-    from hybrid_jax.runs.keeping import stopped_early
+    from hybrid_jax.runs.keeping import CheckpointConfig, of_starts, stopped_early
 
     for number in (signal.SIGTERM, signal.SIGUSR1):  # after jax, whose own handler would not stop the process
         signal.signal(number, _stop)
@@ -119,6 +119,10 @@ def _watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure,
     patience = _Patience(options.every, options.timeout)
     _wait_for_first(options.run, patience, say)
     config = read_config(options.run)
+
+    def latest() -> CheckpointConfig:
+        return of_starts(options.run, config.checkpoint)[-1]  # the run may be resumed with others while it is watched
+
     settings = CurveSettings(
         metric=metric,
         tasks=tuple(sorted(tasks)),
@@ -128,7 +132,7 @@ def _watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure,
     with Curve(_curve_path(options.run), settings) as curve:
         steps = RunSteps(
             read_run(options.run),
-            config.checkpoint.every,
+            lambda: latest().every,
             config.steps,
             config.batch_size,
             curve,
@@ -151,7 +155,7 @@ def _watch(options: argparse.Namespace, open_tasks: OpenTasks, measure: Measure,
             elif config.steps in steps.done:
                 say(f"done, {config.steps} steps: {steps.summary()}")
                 return
-            elif (early := stopped_early(options.run, config.checkpoint)) and early.step in steps.done:
+            elif (early := stopped_early(options.run, latest())) and early.step in steps.done:
                 say(f"done, the run {early}: {steps.summary()}")
                 return
             elif diverged is not None and diverged == before:

@@ -36,7 +36,7 @@ Publish = Callable[[TextEncoder, Evaluation, Path], object]
 
 
 class RunSteps:
-    """The steps of one run, which saves one every `every` up to `last`.
+    """The steps of one run, which saves one every `every()` up to `last`; a resumed run may have changed it.
 
     `measure` evaluates an encoder, `publish` writes the report of that evaluation into a folder, and `say` is called
     with each line of progress.
@@ -45,7 +45,7 @@ class RunSteps:
     def __init__(
         self,
         run: Run,
-        every: int,
+        every: Callable[[], int],
         last: int,
         batch_size: int,
         curve: Curve,
@@ -85,7 +85,8 @@ class RunSteps:
     def evaluate(self, step: int) -> None:
         """Takes one step from its checkpoint to the curve, or skips it with a line that says why."""
         before = max(self.done, default=0)
-        self._skip([gone for gone in range(self._every, step, self._every) if gone > before], "no longer there")
+        every = self._every()
+        self._skip([gone for gone in range(every, step, every) if gone > before], "no longer there")
         if not checkpoint.hold(self._checkpoints, step, self._candidates):
             self._skip([step], "no longer there")
             return

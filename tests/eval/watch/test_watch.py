@@ -20,6 +20,7 @@ from hybrid_jax.eval.watch.command import parse, watch
 from hybrid_jax.eval.watch.curve import read
 from hybrid_jax.runs.best import read_best
 from hybrid_jax.runs.checkpoint import CheckpointError, steps
+from hybrid_jax.runs.workdir import note_start
 
 METRIC = "parallel.map.multilingual"
 COMMAND = [sys.executable, "-m", "hybrid_jax.eval", "watch"]
@@ -186,6 +187,26 @@ def test_a_run_that_diverged_ends_it_unless_it_went_on(run: Path, measured: Meas
     error = capsys.readouterr().err
     assert error.startswith(f"error: the run diverged ({run}/diverged_at_step_65.json has the rows); the best of 3 ")
     assert curve_steps(run) == [20, 40, 60]
+
+
+def test_a_resumed_run_is_watched_by_the_settings_of_its_latest_start(run: Path, measured: Measured, capsys):
+    """By patience 3 the run stopped at step 40; then it was resumed with more patience, to save oftener."""
+    later = run.parent / "later"
+    later.mkdir()
+    for step in (60, 80):
+        (run / "checkpoints" / str(step)).rename(later / str(step))
+    changed = {"checkpoint.best": "highest", "checkpoint.patience": 3}  # the loss falls: step 10 has the highest
+    note_start(run, {}, {}, changed)
+    assert watched(run, measured) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("done, the run stopped at step 40: heldout_loss has not improved in 3 evaluations")
+
+    note_start(run, {}, {}, {**changed, "checkpoint.patience": 10, "checkpoint.every": 10})
+    (later / "60").rename(run / "checkpoints" / "60")
+    assert watched(run, measured) == 1
+    told = capsys.readouterr()
+    assert "skipped step 50: no longer there\n" in told.out
+    assert f"error: {run} has had no new checkpoint for 0.2 s; the best of 3" in told.err
 
 
 def test_waiting_has_an_end_where_one_is_asked_for(run: Path, measured: Measured, capsys):
