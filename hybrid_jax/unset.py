@@ -18,7 +18,7 @@ LIMIT = "model.encoder.max_length"
 def adjusted(values: Values, stated: Collection[str]) -> dict[str, Any]:
     """New values for fields that are not `stated` and contradict stated ones, by dotted field."""
     changes: dict[str, Any] = {}
-    for rule in (_steps, _warmup, _lengths, _vocabulary, _heldout, _best, _batch_size):
+    for rule in (_steps, _warmup, _lengths, _vocabulary, _heldout, _batch_size):
         changes |= {
             name: value
             for name, value in rule({**values, **changes}, stated).items()
@@ -68,11 +68,6 @@ def _heldout(values: Values, stated: Collection[str]) -> dict[str, Any]:
     if values["checkpoint.patience"]:
         return {"heldout_every": every} if "checkpoint.every" in stated else {"checkpoint.every": measured}
     return {"checkpoint.every": math.ceil(every / measured) * measured}
-
-
-def _best(values: Values, stated: Collection[str]) -> dict[str, Any]:
-    """The lowest loss is the best, the highest accuracy and mAP."""
-    return {"checkpoint.best": "lowest" if values["checkpoint.best_metric"].endswith("loss") else "highest"}
 
 
 def _batch_size(values: Values, stated: Collection[str]) -> dict[str, Any]:

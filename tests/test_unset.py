@@ -38,7 +38,6 @@ def changes(tmp_path: Path, text: str, *overrides: str) -> dict[str, object]:
         ("data: {tokenizer: {vocab_size: 50000}}", {"model.encoder.vocab_size": 50000}),
         ("data: {tokenizer: {vocab_size: 8000}}", {}),
         ("model: {encoder: {vocab_size: 8000}}", {"data.tokenizer.vocab_size": 8000}),
-        ("checkpoint: {best_metric: accuracy}", {"checkpoint.best": "highest"}),
         (
             "{data: {heldout_fraction: 0.1}, checkpoint: {best_metric: heldout_loss}}",
             {"heldout_every": 200},

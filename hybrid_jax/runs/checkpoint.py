@@ -54,7 +54,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             later_or_unreadable = (step for step in steps(folder) if step > start or not _metrics(folder / str(step)))
             _rename_damaged(folder / str(step) for step in later_or_unreadable)
-        sign = 1 if config.best == "lowest" else -1
+        sign = 1 if config.lower_is_better else -1
 
         def order(metrics: dict[str, float]) -> Any:
             """The lowest is the best one, and of equal ones the earliest."""

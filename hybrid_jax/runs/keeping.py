@@ -28,14 +28,16 @@ class CheckpointConfig(BaseModel):
     keep: int = Field(default=2, ge=1)
     """How many of the latest checkpoints to keep, beside the best one."""
     best_metric: BestMetric = "loss"
-    """The metric that decides which checkpoint is the best; its value at the checkpoint's step counts. heldout_map_*
-    is mAP on data.heldout_pool."""
-    best: Literal["lowest", "highest"] = "lowest"
-    """Whether the lowest or the highest value of the metric is the best: the lowest loss, the highest accuracy and
-    mAP. The opposite is refused."""
+    """The metric that decides which checkpoint is the best: the lowest loss, the highest accuracy or mAP. Its value at
+    the checkpoint's step counts. heldout_map_* is mAP on data.heldout_pool."""
     patience: int = Field(default=0, ge=0)
     """Stop the run after so many held-out evaluations in a row without a better best_metric; 0 = never. The run then
     counts as complete."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the best value of the metric is the lowest one."""
+        return self.best_metric.endswith("loss")
 
 
 def check_measured(checkpoint: CheckpointConfig, heldout_every: int, heldout_fraction: float, pool: int) -> None:
@@ -50,11 +52,6 @@ def check_measured(checkpoint: CheckpointConfig, heldout_every: int, heldout_fra
         raise ValueError(f"data.heldout_pool {pool} has no records: set data.heldout_fraction above 0")
     if pool and heldout_every == 0:
         raise ValueError(f"data.heldout_pool {pool} is never measured: set heldout_every, or heldout_pool 0")
-    best, comparative = ("lowest", "lower") if metric.endswith("loss") else ("highest", "higher")
-    if checkpoint.best != best:
-        raise ValueError(
-            f"checkpoint.best {checkpoint.best}: a {comparative} {metric} is better: set checkpoint.best {best}"
-        )
     if not metric.startswith("heldout_"):
         if patience:
             raise ValueError(
@@ -127,7 +124,7 @@ class Patience:
     def _count(self, step: int, value: float | None) -> None:
         if self.exhausted:  # what was logged after the stop, with a greater patience, does not move it
             return
-        better = -math.inf if value is None else value if self._config.best == "highest" else -value
+        better = -math.inf if value is None else -value if self._config.lower_is_better else value
         self.step, self._since = step, self._since + 1
         if better > self._best_value:  # never so for NaN
             self._best_value, self._best_step, self._since = better, step, 0

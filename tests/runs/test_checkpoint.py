@@ -22,7 +22,7 @@ from hybrid_jax.runs.checkpoint import (
     restore,
     steps,
 )
-from hybrid_jax.runs.keeping import CheckpointConfig
+from hybrid_jax.runs.keeping import BestMetric, CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
 NUMBERS = np.arange(64, dtype=np.float32).reshape(8, 8)
@@ -72,14 +72,16 @@ def test_a_step_and_a_part_can_be_asked_for(original: Path):
     np.testing.assert_array_equal(found["matrix"], NUMBERS * 2)
 
 
-@pytest.mark.parametrize(("best", "kept"), [("lowest", [1, 4, 5]), ("highest", [2, 4, 5])])
-def test_the_latest_and_the_best_are_kept(tmp_path: Path, best: str, kept: list[int]):
-    write(tmp_path, {1: 0.1, 2: 0.5, 3: 0.3, 4: 0.2, 5: 0.4}, keep=2, best=best)
+@pytest.mark.parametrize(("metric", "kept"), [("loss", [1, 4, 5]), ("accuracy", [2, 4, 5])])
+def test_the_latest_and_the_best_are_kept(tmp_path: Path, metric: BestMetric, kept: list[int]):
+    with Checkpoints(tmp_path, CheckpointConfig(keep=2, best_metric=metric), 0) as checkpoints:
+        for step, value in {1: 0.1, 2: 0.5, 3: 0.3, 4: 0.2, 5: 0.4}.items():
+            checkpoints.save(step, state(step), {metric: value})
     assert steps(tmp_path) == kept
 
 
 def test_the_best_metric_may_change(folder: Path):
-    write(folder, {4: 0.5}, start=3, keep=1, best_metric="accuracy", best="highest")
+    write(folder, {4: 0.5}, start=3, keep=1, best_metric="accuracy")
     assert steps(folder)[-1] == 4
 
 

@@ -84,9 +84,7 @@ def test_it_is_measured_with_the_heldout_loss_and_printed(tiny_run):
 
 def impatient(config: Config, patience: int = 1) -> Config:
     """The tiny run with a learning rate of which nothing improves: it stops at its second evaluation."""
-    checkpoint = CheckpointConfig(
-        every=4, keep=1, best_metric="heldout_map_multilingual", best="highest", patience=patience
-    )
+    checkpoint = CheckpointConfig(every=4, keep=1, best_metric="heldout_map_multilingual", patience=patience)
     optimizer = config.optimizer.model_copy(update={"learning_rate": 1e-9})
     return check(
         config.model_copy(update={"steps": 40, "heldout_every": 4, "checkpoint": checkpoint, "optimizer": optimizer})
@@ -117,18 +115,18 @@ def test_it_stops_keeps_the_best_and_a_resumed_run_stops_at_the_same_step(config
 
 
 @pytest.mark.parametrize(
-    ("best", "values", "stop"),
+    ("metric", "values", "stop"),
     [
-        ("highest", [0.5, 0.6, 0.6, 0.5, 0.9], 4),
-        ("highest", [0.5, 0.4, 0.6, 0.5, 0.7], None),
-        ("lowest", [3.0, 2.0, float("nan"), None, 1.0], 4),
+        ("heldout_accuracy", [0.5, 0.6, 0.6, 0.5, 0.9], 4),
+        ("heldout_map_multilingual", [0.5, 0.4, 0.6, 0.5, 0.7], None),
+        ("heldout_loss", [3.0, 2.0, float("nan"), None, 1.0], 4),
     ],
 )
-def test_patience_counts_evaluations_without_a_better_one(best, values, stop):
-    patience = Patience(CheckpointConfig(best=best, best_metric="heldout_loss", patience=2))
+def test_patience_counts_evaluations_without_a_better_one(metric, values, stop):
+    patience = Patience(CheckpointConfig(best_metric=metric, patience=2))
     stopped = None
     for number, value in enumerate(values, start=1):
-        patience.see(number, {"heldout_loss": value})
+        patience.see(number, {metric: value})
         patience.see(number, {"loss": 0.0})  # no evaluation
         if patience.exhausted and stopped is None:
             stopped = number
@@ -144,7 +142,7 @@ def test_data_in_one_language_have_no_cross_lingual_pairs(config: Config, tiny_r
             "batch_size": 4,
             "data": config.data.model_copy(update={"heldout_fraction": 0.4}),
             "mixture": config.mixture.model_copy(update={"monolingual_fraction": 1.0}),
-            "checkpoint": CheckpointConfig(every=10, best_metric="heldout_map_cross_lingual", best="highest"),
+            "checkpoint": CheckpointConfig(every=10, best_metric="heldout_map_cross_lingual"),
         }
     )
     with pytest.raises(DataError, match="in 1 language has no cross-lingual pairs: choose heldout_map_monolingual or"):

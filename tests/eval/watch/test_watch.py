@@ -20,6 +20,7 @@ from hybrid_jax.eval.watch.command import parse, watch
 from hybrid_jax.eval.watch.curve import read
 from hybrid_jax.runs.best import read_best
 from hybrid_jax.runs.checkpoint import CheckpointError, steps
+from hybrid_jax.runs.lines import read_line, write_line
 from hybrid_jax.runs.workdir import note_start
 
 METRIC = "parallel.map.multilingual"
@@ -195,7 +196,10 @@ def test_a_resumed_run_is_watched_by_the_settings_of_its_latest_start(run: Path,
     later.mkdir()
     for step in (60, 80):
         (run / "checkpoints" / str(step)).rename(later / str(step))
-    changed = {"checkpoint.best": "highest", "checkpoint.patience": 3}  # the loss falls: step 10 has the highest
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    worse = [{**record, **_rising(record)} for record in map(read_line, lines)]
+    (run / "metrics.jsonl").write_text("".join(map(write_line, worse)))
+    changed = {"checkpoint.patience": 3}
     note_start(run, {}, {}, changed)
     assert watched(run, measured) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -207,6 +211,11 @@ def test_a_resumed_run_is_watched_by_the_settings_of_its_latest_start(run: Path,
     told = capsys.readouterr()
     assert "skipped step 50: no longer there\n" in told.out
     assert f"error: {run} has had no new checkpoint for 0.2 s; the best of 3" in told.err
+
+
+def _rising(record: dict[str, Any]) -> dict[str, float]:
+    """A held-out loss that rises from step to step, where one was measured: the first is the best."""
+    return {"heldout_loss": float(record["step"])} if "heldout_loss" in record else {}
 
 
 def test_waiting_has_an_end_where_one_is_asked_for(run: Path, measured: Measured, capsys):
