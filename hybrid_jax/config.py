@@ -143,6 +143,8 @@ def load_config(
     overridden = _overridden(overrides)
     pretrained = overridden.get("pretrained", content.get("pretrained"))
     if isinstance(pretrained, str):
+        if not Path(pretrained).expanduser().is_dir():  # mistakes are told before anything is downloaded
+            _validate(_without_encoder(content), str(path))
         content = completed(content, pretrained, overridden)
     config = _validate(content, str(path))
     config = override(config, overrides, prog) if overrides else config
@@ -220,6 +222,14 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
         return {name: value}
     parts = (flat(part, f"{name}.{key}" if name else key) for key, part in value.items())
     return {key: leaf for part in parts for key, leaf in part.items()}
+
+
+def _without_encoder(content: dict[str, Any]) -> dict[str, Any]:
+    """The content without the fields that depend on the pretrained folder's family."""
+    model = content.get("model")
+    if not isinstance(model, dict):
+        return content
+    return {**content, "model": {name: value for name, value in model.items() if name != "encoder"}}
 
 
 def _overridden(words: Sequence[str]) -> dict[str, str | None]:

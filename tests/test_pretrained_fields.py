@@ -135,6 +135,14 @@ def test_an_encoder_of_another_family_is_refused_in_one_line(tmp_path: Path):
         _config(Config(pretrained=MODERNBERT, model=ModelConfig(encoder=BertConfig(dropout=0.3))), {})
 
 
+def test_mistakes_in_the_file_are_told_before_a_model_is_looked_for_on_the_hub(tmp_path: Path):
+    content = {"pretrained": "somebody/no-such-model", "model": {"encoder": {"mlp_dropout": 0.1}}}
+    with pytest.raises(ConfigError, match="unknown field batchsize: did you mean batch_size"):
+        load(tmp_path, {**content, "batchsize": 3})
+    with pytest.raises(PretrainedError, match="somebody/no-such-model"):  # the encoder's fields are the folder's matter
+        load(tmp_path, content)
+
+
 def test_an_encoder_made_in_python_keeps_its_family():
     encoder = ModernBertConfig(num_layers=2)
     assert _config(Config(model=ModelConfig(encoder=encoder)), {}).model.encoder == encoder
