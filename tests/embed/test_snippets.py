@@ -1,4 +1,4 @@
-"""The snippets of docs/models.md and docs/search.md run, with an encoder and a store that are already there."""
+"""The snippet of docs/models.md runs, with an encoder that is already there."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,6 @@ import pytest
 
 import hybrid_jax
 from hybrid_jax.embed.load import load
-from hybrid_jax.embed.store_format import Recipe
-from hybrid_jax.embed.store_writer import write_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,16 +32,3 @@ def test_lines_of_a_file_are_encoded_without_their_newlines(tiny_run, tmp_path: 
     assert [text.removeprefix(encoder.rules.passage_prompt) for text in given[-2:]] == texts
     np.testing.assert_array_equal(names["passages"], encoder.encode_passages(texts))
     assert names["scores"].shape == (2, 2)
-
-
-def test_an_index_that_finds_fewer_names_no_others(tiny_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
-    """faiss fills up its list with -1, which would name the last document."""
-    pytest.importorskip("faiss", reason="faiss is not installed: pip install 'hybrid_jax[faiss]'")
-    encoder = load(tiny_run.folder)
-    corpus = [(f"d{number}", text) for number, text in enumerate(["Haus", "Baum", "river"])]
-    recipe = Recipe.model_validate({"model": {"parameters": "a"}, "dtype": "float32"})
-    write_store(tmp_path / "store", corpus, encoder.encode_passages, recipe)
-    monkeypatch.chdir(tmp_path)
-    exec(snippet("search.md", "faiss"), {"encoder": encoder})
-    printed = capsys.readouterr().out
-    assert sorted(re.findall(r"d\d", printed)) == ["d0", "d1", "d2"]

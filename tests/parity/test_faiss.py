@@ -58,3 +58,16 @@ def test_the_documented_lines_run(folder: Path, monkeypatch: pytest.MonkeyPatch,
     exact = top_k(known["encoder"].encode_queries(["one"]), store.blocks(), 10).rows[0]
     assert len({*known["rows"][0].tolist()} & {*exact.tolist()}) >= 8
     assert f"'d{exact[0]}'" in capsys.readouterr().out
+
+
+def test_the_documented_lines_name_no_document_where_faiss_finds_fewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """faiss fills up its list with -1, which would name the last document."""
+    names = ((f"d{row}", str(row)) for row in range(3))
+    recipe = Recipe(model={}, side="passages", dtype="float32", rows_per_shard=1024)
+    write_store(tmp_path / "store", names, Directions().encode_passages, recipe, {})
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    exec(snippet, {"encoder": Directions()})
+    assert sorted(re.findall(r"d\d+", capsys.readouterr().out)) == ["d0", "d1", "d2"]

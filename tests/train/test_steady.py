@@ -94,6 +94,7 @@ def test_memory_does_not_grow(tiny_run, tmp_path: Path):
             "steps": 2000,
             "heldout_every": 0,
             "log_every": 500,
+            "data": config.data.model_copy(update={"heldout_pool": 0}),
             "mesh": config.mesh.model_copy(update={"data": 1}),
             "checkpoint": config.checkpoint.model_copy(update={"every": 2000, "best_metric": "loss"}),
         }
