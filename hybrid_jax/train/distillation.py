@@ -58,13 +58,13 @@ def check_trained(
     """
     if config.store is None or config.weight < 1:
         return
-    asked = {
+    untrained = {
         f"loss.parallel_weight {loss.parallel_weight}": (loss.parallel_weight > 0, "set it to 0"),
         f"loss.kl_weight {loss.kl_weight}": (loss.kl_weight > 0, "set it to 0"),
         "model.learn_temperature true": (learn_temperature, "set it to false"),
         f"the objective {objective}": (objective is not None, "leave it out"),
     }
-    for name, (is_set, fix) in asked.items():
+    for name, (is_set, fix) in untrained.items():
         if is_set:
             raise ValueError(
                 f"{name} trains nothing with distillation.weight 1, where the teacher's vectors are the whole loss: "
