@@ -9,7 +9,16 @@ from typing import Any
 
 from hybrid_jax.ablate.arms import MIXTURES
 from hybrid_jax.ablate.folder import Plan, read_plan, runs
-from hybrid_jax.ablate.request import Request, parse_fields, parse_grid, parse_ranges, parse_seeds, read_sweep, request
+from hybrid_jax.ablate.request import (
+    Request,
+    parse_fields,
+    parse_grid,
+    parse_ranges,
+    parse_seeds,
+    read_sweep,
+    request,
+    with_own_arms,
+)
 from hybrid_jax.disk.addresses import refuse_addresses
 from hybrid_jax.runtime.program import program
 
@@ -75,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELD=LOW:HIGH[:log]",
         help="what --search chooses from; FIELD=[A,B] for choices",
     )
-    parser.add_argument("--arms", metavar="NAME,…", help="arms that have names, see above")
+    parser.add_argument("--arms", metavar="NAME,…", help="arms that have names, see above, or that the sweep file defines")
     parser.add_argument(
         "--languages-curve", metavar="N,…", help="arms that train on the first 2, 4, … languages: 2,4,8,11"
     )
@@ -164,6 +173,8 @@ def _requested_fields(arguments: argparse.Namespace, words: list[str]) -> dict[s
         given["languages_curve"] = arguments.languages_curve.split(",")
     if arguments.skip_bad_rows:
         given["skip_bad_rows"] = True
+    if given["arms"] is not None:
+        given["arms"] = with_own_arms(given["arms"], content.get("arms"))
     content |= {name: value for name, value in given.items() if value is not None}
     options = {"grid": parse_grid(arguments.grid), "ranges": parse_ranges(arguments.range), "set": parse_fields(words)}
     for name, fields in options.items():

@@ -3,7 +3,7 @@
 config: configs/demo.yaml                 # --config
 set: {steps: 400}                         # any field for all arms: --steps 400
 grid: {mixture.monolingual_fraction: [0, 0.5, 1]}    # --grid mixture.monolingual_fraction=0,0.5,1
-arms: [x-x, both: {loss.directions: both}]           # --arms x-x; arms of one's own in the file only
+arms: [x-x, both: {loss.directions: both}]           # --arms x-x,both; arms of one's own are defined in the file
 languages_curve: [2, 4, 8]                # --languages-curve 2,4,8: arms with the first n training languages
 order: diverse                            # --order diverse, similar, or a file with a language a line
 seeds: 3                                  # a number of seeds, or a list of them: --seeds 3, --seeds 0,7
@@ -91,6 +91,13 @@ def read_sweep(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RequestError(f"{path}: expected 'field: value' lines, such as grid: {{steps: [100, 200]}}")
     return content
+
+
+def with_own_arms(names: Sequence[str], file_arms: Any) -> list[Any]:
+    """The arms called `names`, those that the sweep file's `arms` define as it defines them."""
+    defined = [arm for arm in file_arms if isinstance(arm, Mapping)] if isinstance(file_arms, list) else []
+    own = {name: {name: fields} for arm in defined for name, fields in arm.items()}
+    return [own.get(name, name) for name in names]
 
 
 def request(content: Mapping[str, Any], source: str) -> Request:

@@ -12,7 +12,15 @@ from transformers import BertConfig
 from hybrid_jax.ablate.arms import ArmError
 from hybrid_jax.ablate.folder import Run
 from hybrid_jax.ablate.plan import make_plan
-from hybrid_jax.ablate.request import RequestError, parse_fields, parse_grid, parse_seeds, read_sweep, request
+from hybrid_jax.ablate.request import (
+    RequestError,
+    parse_fields,
+    parse_grid,
+    parse_seeds,
+    read_sweep,
+    request,
+    with_own_arms,
+)
 from hybrid_jax.ablate.summary import compare_command
 from hybrid_jax.config import ConfigError
 
@@ -57,6 +65,12 @@ def test_seeds_are_how_many_or_which():
     assert [parse_seeds(text) for text in ("3", "0,7", "4,")] == [3, [0, 7], [4]]
     with pytest.raises(RequestError, match="how many"):
         parse_seeds("three")
+
+
+def test_arms_chosen_by_name_keep_the_definition_of_the_file():
+    both = {"both": {"loss.directions": "both"}}
+    assert with_own_arms(["x-y", "both"], ["hybrid", both, {"half": {}}]) == ["x-y", both]
+    assert with_own_arms(["x-y", "both"], "both") == ["x-y", "both"]  # a wrong file is `request`'s to refuse
 
 
 @pytest.mark.parametrize(
