@@ -84,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELD=LOW:HIGH[:log]",
         help="what --search chooses from; FIELD=[A,B] for choices",
     )
-    parser.add_argument("--arms", metavar="NAME,…", help="arms that have names, see above, or that the sweep file defines")
+    parser.add_argument(
+        "--arms", metavar="NAME,…", help="arms that have names, see above, or that the sweep file defines"
+    )
     parser.add_argument(
         "--languages-curve", metavar="N,…", help="arms that train on the first 2, 4, … languages: 2,4,8,11"
     )
