@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from hybrid_jax.data.batch import Batch
 from hybrid_jax.data.links import summary
-from hybrid_jax.data.schedule import Kind, MixtureConfig, Pools
+from hybrid_jax.data.schedule import Kind, MixtureConfig, Pools, Schedule
 from hybrid_jax.data.store import Store
 from hybrid_jax.disk.tables import aligned
 
@@ -67,6 +67,30 @@ def drawn(sizes: Mapping[str, Pools], mixture: MixtureConfig) -> list[tuple[Kind
         shown = listed(counts, _LANGUAGES_IN_PLAN)
         lines.append((kind, f"{up_to}{float(share):.0%} of {shared}, from {counts.total():,} {unit}: {shown}"))
     return lines
+
+
+def heldout_drawn(schedule: Schedule, sizes: Mapping[str, Pools], batches: int) -> str:
+    """What the first so many batches of a held-out `schedule` over pools of these `sizes` are of, and are not of."""
+    parts = [(plan.dataset, plan.parts[0]) for plan in map(schedule, range(batches))]
+    read = {(dataset, part.kind, part.language) for dataset, part in parts}
+    missed = [
+        f"{name} {kind}{f' in {language}' if language else ''}"
+        for name, pools in sizes.items()
+        for kind in schedule.mixture.shares
+        for language in (sorted(pools.monolingual) if kind == "monolingual" else [None] if pools.size(kind) else [])
+        if (name, kind, language) not in read
+    ]
+    kinds = Counter(part.kind for _, part in parts)
+    languages = sorted({part.language for _, part in parts if part.language})
+    shown = ", ".join(
+        f"{count} {kind}{f' in {_first(languages)}' if kind == 'monolingual' else ''}" for kind, count in kinds.items()
+    )
+    return f"{shown}{f'; not measured: {_first(missed)} (heldout_batches {batches} is too few)' if missed else ''}"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = [f"+{len(names) - _LANGUAGES_IN_PLAN}"] if len(names) > _LANGUAGES_IN_PLAN else []
+    return ", ".join([*names[:_LANGUAGES_IN_PLAN], *more])
 
 
 def listed(counts: Mapping[str, int], most: int, form: str = "{} {:,}", between: str = ", ") -> str:

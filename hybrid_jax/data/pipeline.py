@@ -137,10 +137,11 @@ class Pipeline:
         self.sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._pools.items()}
         self.schedule = Schedule(mixture, self.sizes, batch_size, seed)
 
-        self.heldout_schedule = None
+        self.heldout_schedule, self.heldout_sizes = None, {}
         if config.heldout_fraction:
             self._heldout_pools, unmeasured = self._whole_batches(heldout, mixture, batch_size)
             sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._heldout_pools.items()}
+            self.heldout_sizes = sizes
             weights = {
                 k: max(round(float(s), 2), 0.01)
                 for k, s in mixture.shares.items()

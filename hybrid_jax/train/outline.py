@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from hybrid_jax.config import Config
-from hybrid_jax.data.describe import drawn, listed
+from hybrid_jax.data.describe import drawn, heldout_drawn, listed
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pairing import Pairs
 from hybrid_jax.data.pipeline import Pipeline
@@ -52,6 +52,7 @@ def outline(
     table = [
         ["data", f"{sum(rows.values()):,} rows in {len(languages)} languages: {listed(rows, _DATASETS)}"],
         *([kind, text] for kind, text in drawn(pipeline.sizes, config.mixture)),
+        *_held_out(config, pipeline),
         ["batch", _batch(config, pipeline, mesh.size, objective)],
         [
             "model",
@@ -85,6 +86,13 @@ def compared(pairs: Pairs, config: LossConfig, devices: int) -> tuple[float, flo
         sums += negatives, masked, positives
     negatives, masked, positives = (sums / len(pairs.groups)).tolist()
     return negatives, masked, positives
+
+
+def _held_out(config: Config, pipeline: Pipeline) -> list[list[str]]:
+    if not config.heldout_every or pipeline.heldout_schedule is None:
+        return []
+    batches = heldout_drawn(pipeline.heldout_schedule, pipeline.heldout_sizes, config.heldout_batches)
+    return [["held out", f"every {config.heldout_every:,} steps: {batches}"]]
 
 
 def _batch(config: Config, pipeline: Pipeline, devices: int, objective: str | None) -> str:

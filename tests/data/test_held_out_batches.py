@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hybrid_jax.data.dataset import DatasetConfig
+from hybrid_jax.data.describe import heldout_drawn
 from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import DataError
 from hybrid_jax.data.schedule import MixtureConfig
@@ -57,6 +58,28 @@ def test_what_is_trained_on_and_not_measured_is_one_note(open_pipeline: Callable
     less = open_pipeline(records, 0.05, MixtureConfig(), int(held))
     assert set(_kinds(less)) == {("monolingual", "de"), ("monolingual", "en"), ("cross_lingual", None)}
     assert not any("held-out" in note for note in less.notes)
+
+
+def test_what_too_few_batches_leave_out_is_named(open_pipeline: Callable[..., Pipeline]):
+    pipeline = open_pipeline([MANY] * 400, 0.2, MixtureConfig(), 8)
+    schedule = pipeline.heldout_schedule
+    assert schedule is not None
+
+    def drawn(batches: int) -> str:
+        return heldout_drawn(schedule, pipeline.heldout_sizes, batches)
+
+    assert {(kind, language) for kind, language in _kinds(pipeline) if language} == {
+        ("monolingual", language) for language in MANY
+    }
+    assert drawn(8) in {
+        "4 monolingual in de, en, es, zh, 4 cross_lingual",
+        "4 cross_lingual, 4 monolingual in de, en, es, zh",
+    }
+    measured = {plan.parts[0].language for plan in map(schedule, range(2))} - {None}
+    (language,) = measured
+    rest = ", ".join(f"a monolingual in {other}" for other in sorted(set(MANY) - measured))
+    assert drawn(2).endswith(f"; not measured: {rest} (heldout_batches 2 is too few)")
+    assert f"1 monolingual in {language}" in drawn(2)
 
 
 def test_kinds_that_are_not_trained_on_are_not_named(open_pipeline: Callable[..., Pipeline]):

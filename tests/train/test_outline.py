@@ -53,7 +53,8 @@ def test_the_plan_of_a_run_is_ten_lines(tiny_run):
     start = next(number for number, line in enumerate(lines) if line.startswith("plan: "))
     assert lines[start] == "plan: 80 steps of 8 pairs on 2 x cpu, 5.93 epochs in all"
     labels = list(itertools.takewhile(lambda line: line.startswith("  "), lines[start + 1 :]))
-    names = ["data", "monolingual", "cross_lingual", "batch", "model", "programs", "memory"]
+    names = ["data", "monolingual", "cross_lingual", "held", "batch", "model", "programs", "memory"]
     assert [line.split()[0] for line in labels] == names
     assert labels[0].endswith("108 rows in 3 languages: tiny 108")
+    assert labels[3].split(None, 2)[2].startswith("every 10 steps: 1 monolingual in de, 1 cross_lingual; not measured: ")
     assert labels[1].split(", ")[0] == "  monolingual    up to 80% of batches"
