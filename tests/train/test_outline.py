@@ -56,5 +56,6 @@ def test_the_plan_of_a_run_is_ten_lines(tiny_run):
     names = ["data", "monolingual", "cross_lingual", "held", "batch", "model", "programs", "memory"]
     assert [line.split()[0] for line in labels] == names
     assert labels[0].endswith("108 rows in 3 languages: tiny 108")
-    assert labels[3].split(None, 2)[2].startswith("every 10 steps: 1 monolingual in de, 1 cross_lingual; not measured: ")
+    held_out = labels[3].split(None, 2)[2]
+    assert held_out.startswith("every 10 steps: 1 monolingual in de, 1 cross_lingual; not measured: tiny mono")
     assert labels[1].split(", ")[0] == "  monolingual    up to 80% of batches"
