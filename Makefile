@@ -47,9 +47,9 @@ chaos: $(BIN)/.installed
 tried: $(BIN)/.installed
 	$(BIN)/python tests/support/replay.py docs/tried.md
 
-# torch first, and exactly this version: a plain 'torch' can bring gigabytes of CUDA packages.
+# torch first, and its CPU build: PyPI's brings gigabytes of CUDA packages, and pip prefers 2.13.0+cpu where it finds it.
 $(BIN)/.parity: $(BIN)/.installed
-	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu
 	$(BIN)/python -m pip install --quiet --editable '.[test,parity]'
 	@touch $@
 

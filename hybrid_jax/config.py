@@ -56,7 +56,8 @@ class Config(BaseModel):
     about 1,000 tokens at a time (4 rows of 256) are as fast as more, with a vocabulary of 32,000 tokens or fewer."""
     pretrained: str | None = None
     """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. The folder also gives the
-    tokenizer, the prompts and the fields of `model`, except those that the config sets."""
+    tokenizer and the fields of `model`, and if it is from sentence-transformers the prompts, except those that the
+    config sets."""
     vocabulary: Literal["pretrained", "new"] = "pretrained"
     """new: with `pretrained`, the tokenizer is that of data.tokenizer, not the folder's. The row of a token in the word
     embedding starts as the mean of the folder's rows for its text; where the folder does not know the letters it is

@@ -31,7 +31,7 @@ mkdir -p "$LOGS"
 # This script ends after all its processes. It passes signals on, and processes that are told to stop save and end with
 # status 75. When one fails, the others would wait for it: they are told to stop. Those that still run after $PATIENCE
 # seconds (at most 10 after a failure) are killed.
-PATIENCE="${PATIENCE:-120}"
+PATIENCE="${PATIENCE:-310}" # a process gives up by itself after 300: docs/reliability.md
 running=() status=0 deadline=
 send() { ((${#running[@]})) && kill -s "$1" "${running[@]}" 2>/dev/null || true; }
 stop() { # SIGNAL SECONDS

@@ -119,16 +119,15 @@ def test_gcluster_is_given_a_line_to_run_with_the_bucket_mounted_for_writing(wor
     [line] = dry_run("gcluster.sh", words)
     assert line[:3] == ["gcluster", "job", "submit"]
     options = dict(zip(line[3::2], line[4::2], strict=True))
-    inner = {"train": ["train", *RUN, "--distributed", "auto"], "eval": ["eval", *WATCH[1:]]}
-    room, *rest = inner["eval" if words is WATCH else "train"]
-    assert shlex.split(options.pop("--command")) == ["python", "-m", f"hybrid_jax.{room}", *rest]
+    trains = ["env", "JAX_PLATFORMS=tpu,cpu", "python", "-m", "hybrid_jax.train", *RUN, "--distributed", "auto"]
+    watches = ["python", "-m", "hybrid_jax.eval", *WATCH[1:]]
+    assert shlex.split(options.pop("--command")) == (watches if words is WATCH else trains)
+    slices = {"--compute-type": "v6e-16", "--topology": "4x4", "--num-slices": "1"}
     assert options == {
         "--name": "demo",
         "--image": "r/i:t",
-        "--compute-type": "v6e-16",
-        "--topology": "4x4",
-        "--num-slices": "1",
-        "--mount": "gs://b:/shared:rw",
+        **({"--compute-type": "n2-standard-32"} if words is WATCH else slices),
+        "--mount": "gs://b;/shared;rw;options=implicit-dirs,metadata-cache:ttl-secs:0",
         "--restarts": "50",
         "--grace-period": "5m",
     }
@@ -156,6 +155,24 @@ def test_slurm_requeues_what_was_told_to_stop_and_nothing_else(tmp_path: Path, s
     assert (tmp_path / "said").exists() == requeued
     if requeued:
         assert (tmp_path / "said").read_text() == "requeue 7\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "requeued"),
+    [
+        (["eval", "watch", "r"], True),
+        (["eval", "embed", "--ckpt", "r"], True),
+        (["eval", "--ckpt", "r", "--stores", "s"], True),
+        (["eval", "--ckpt", "r", "--tasks", "demo"], False),
+    ],
+    ids=["watch", "embed", "stores", "eval"],
+)
+def test_slurm_requeues_an_evaluation_only_if_it_goes_on(tmp_path: Path, words: list[str], requeued: bool):
+    executable(tmp_path / "bin" / "srun", "exit 138")
+    executable(tmp_path / "bin" / "scontrol", f"touch {tmp_path}/said")
+    variables = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(tmp_path)}
+    assert launch("slurm.sh", *words, **variables, SLURM_JOB_ID="7").returncode == 138
+    assert (tmp_path / "said").exists() == requeued
 
 
 @pytest.mark.parametrize(
@@ -237,7 +254,7 @@ def test_a_tpu_vm_goes_on_without_the_terminal_starts_again_and_stops(tmp_path: 
     worker = Worker(tmp_path, f"{fails_once}; {trains}", pause="0.1")
     first = worker.connect(*RUN)
     try:
-        until(lambda: worker.leader() is not None)
+        until(lambda: worker.leader() is not None and bool(worker.calls()))
         hang_up(first)
         until(lambda: len(worker.calls()) == 2)  # it failed once, and was started again
         assert "attempt 1 ended with status 1" in worker.log()
@@ -267,6 +284,35 @@ def test_a_tpu_vm_that_is_told_to_stop_between_two_attempts_starts_no_other(tmp_
         for connection in connections:
             hang_up(connection)
         worker.end()
+
+
+def test_a_tpu_vm_runs_what_is_refused_once(tmp_path: Path):
+    worker = Worker(tmp_path, "exit 2", pause="0.1")
+    connection = worker.connect(*RUN)
+    try:
+        until(lambda: worker.leader() is not None and not worker.runs())
+        assert len(worker.calls()) == 1
+    finally:
+        hang_up(connection)
+        worker.end()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "given", "expected"),
+    [
+        ("tpu_vm.sh", WATCH, {}, "it trains: start an evaluation"),
+        ("gcluster.sh", WATCH, {"COMPUTE_TYPE": "v6e-16"}, "leave COMPUTE_TYPE=v6e-16 out"),
+    ],
+)
+def test_an_evaluation_on_every_host_is_refused(name: str, words: list[str], given: dict[str, str], expected: str):
+    done = launch(name, *words, **SET, **given)
+    assert done.returncode == 2
+    assert expected in done.stderr
+
+
+def test_gcluster_gives_a_machine_without_tpus_one_process():
+    done = launch("gcluster.sh", *RUN, **SET, COMPUTE_TYPE="n2-standard-32", DRY_RUN="1")
+    assert shlex.split(shlex.split(done.stdout)[-1]) == ["python", "-m", "hybrid_jax.train", *RUN]
 
 
 @pytest.mark.parametrize("path", SKYPILOT, ids=lambda path: path.stem)
