@@ -29,8 +29,9 @@ BITEXTS: tuple[Format, ...] = ("bitext", "bitext_pairs")
 _ANCHORS = ("anchor", "query", "question")
 _NEGATIVE = re.compile(r"negatives?(_\d+)?")
 
+_FLAGS = frozenset({"true", "false", "0", "1"})
 _BITEXT_METADATA = frozenset({"id", "source", "src", "doc", "split", "url", "license", "answers"})
-"""Keys of a bitext row that are not languages. So is `mt` if it is true or false; if it is a text, it is Maltese.
+"""Keys of a bitext row that are not languages. So is `mt` if it is a flag; if it is a text, it is Maltese.
 Indonesian has to be "ind", as `id` is the row's id."""
 
 
@@ -98,7 +99,7 @@ def bitext_rows(record: dict[str, Any], place: Place) -> list[Row]:
     rows: list[Row] = []
     keys: dict[str, str] = {}
     for key, value in record.items():
-        if key in _BITEXT_METADATA or value is None or (key == "mt" and isinstance(value, bool)):
+        if key in _BITEXT_METADATA or value is None or (key == "mt" and str(value).strip().lower() in _FLAGS):
             continue
         lang, text = _key_language(record, key, place), place.clean_or_null(value, key)
         if text is None:

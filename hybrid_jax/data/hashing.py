@@ -14,9 +14,10 @@ def mix(values: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def hash_ints(*parts: int | str | None) -> int:
-    """A 64-bit hash of the parts. Parts of different types differ: 1 is not "1"."""
-    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+def hash_ints(*parts: int | np.integer | str | None) -> int:
+    """A 64-bit hash of the parts. Parts of different types differ: 1 is not "1". numpy's integers are Python's."""
+    plain = tuple(int(part) if isinstance(part, np.integer) else part for part in parts)
+    return int.from_bytes(blake2b(repr(plain).encode(), digest_size=8).digest(), "little")
 
 
 def permute(positions: np.ndarray, size: int, key: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 Queries and passages are numbered as the texts of a batch: the queries, then the passages. A passage is relevant to a
 query if it is in the group of the query's record (see `Store`): the positive, its translations and its copies.
+A text of a bitext is its own positive, so a record of one has a query in one of its languages, chosen by its hash, and
+passages in the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -110,22 +112,37 @@ def choose_pool(
         hashes = np.load(store.folder / "record_hash.npy")[numbers]
         candidates += zip(hashes.tolist(), [name] * len(numbers), numbers.tolist(), strict=True)
     chosen = sorted(candidates)[:records]
-    if not chosen:
+    queries: dict[tuple[str, str], PoolText] = {}
+    passages: dict[tuple[str, str], PoolText] = {}
+    for record_hash, name, record in chosen:
+        store, group = stores[name], (name, int(stores[name].record_group[record]))
+        entries = store.entries[slice(*store.record_offsets[record : record + 2])]
+        for entry, asks, answers in zip(entries, *_roles(entries, record_hash), strict=True):
+            language = store.languages[entry["lang"]]
+            for texts, table, number, own, has_role in (
+                (queries, tables[name][0], int(entry["query"]), record, asks),
+                (passages, tables[name][1], int(entry["passage"]), int(entry["passage"]), answers),
+            ):
+                if number >= 0 and has_role:
+                    identity = f"{name}:{own}"
+                    texts.setdefault((language, identity), PoolText(identity, language, group, table, number))
+    # Of two records of a bitext that share a text, one may ask with it and the other answer.
+    texts_asked = {(query.language, query.group, query.text) for query in queries.values()}
+    kept = tuple(p for p in passages.values() if (p.language, p.group, p.text) not in texts_asked)
+    answered = {passage.group for passage in kept}
+    asked = tuple(query for query in queries.values() if query.group in answered)
+    if not asked:
         raise DataError(
             f"data.heldout_pool {records}: no held-out record has a query and a passage: raise data.heldout_fraction, "
             f"or set heldout_pool 0"
         )
-    queries: dict[tuple[str, str], PoolText] = {}
-    passages: dict[tuple[str, str], PoolText] = {}
-    for _, name, record in chosen:
-        store, group = stores[name], (name, int(stores[name].record_group[record]))
-        for entry in store.entries[slice(*store.record_offsets[record : record + 2])]:
-            language = store.languages[entry["lang"]]
-            for texts, table, number, own in (
-                (queries, tables[name][0], int(entry["query"]), record),
-                (passages, tables[name][1], int(entry["passage"]), int(entry["passage"])),
-            ):
-                if number >= 0:
-                    identity = f"{name}:{own}"
-                    texts.setdefault((language, identity), PoolText(identity, language, group, table, number))
-    return HeldoutPool(tuple(queries.values()), tuple(passages.values()), len(chosen), pad_id)
+    return HeldoutPool(asked, kept, len(chosen), pad_id)
+
+
+def _roles(entries: np.ndarray, record_hash: int) -> tuple[np.ndarray, np.ndarray]:
+    """bool[entries] each: which of a record's entries give a query to the pool, and which a passage."""
+    if not (entries["query"] == entries["passage"]).any():
+        return np.ones(len(entries), bool), np.ones(len(entries), bool)
+    languages = np.unique(entries["lang"])
+    asks = entries["lang"] == languages[record_hash % len(languages)]
+    return asks, ~asks

@@ -66,7 +66,7 @@ def hub_files(name: str, split: str) -> list[Path]:
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"{HUB}{name}: cannot be had ({reason}). Where there is a network, type: hf download --repo-type dataset "
-            f"{repository} --local-dir FOLDER, and set path to its files, such as FOLDER/**/*.parquet"
+            f"{repository} --local-dir FOLDER, and set path to the split's files, such as FOLDER/**/{split}-*.parquet"
         ) from None
     if split not in splits:
         raise DataError(f"{HUB}{name}: {_no_split(split, list(map(str, splits)))}")

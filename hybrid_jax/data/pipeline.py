@@ -60,7 +60,8 @@ class DataConfig(BaseModel):
     names it."""
     heldout_pool: int = Field(default=0, ge=0)
     """Held-out records whose queries and passages, in all languages, form the pool in which heldout_map_* is measured
-    at each held-out measurement; 0 = none. All are encoded each time: a few hundred are enough to follow a run."""
+    at each held-out measurement; 0 = none. All are encoded each time: a few hundred are enough to follow a run. A
+    record of a bitext gives a query in one language and passages in the others."""
     cache_dir: str = "~/.cache/hybrid_jax"
     """The folder of prepared datasets, trained tokenizers and token ids."""
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.fields import Repairs
+from hybrid_jax.data.records import DataError
 from hybrid_jax.data.sources import BadRows, fingerprint, read_rows, resolve_kinds
 from hybrid_jax.data.store import Store
 from hybrid_jax.data.store_writer import write_store
@@ -43,6 +44,8 @@ def open_store(dataset: DatasetConfig, cache: Path, skip_bad_rows: bool, report:
         bad_rows, repairs = BadRows(skip_bad_rows), Repairs()
 
         def meta() -> dict[str, Any]:
+            if fingerprint(dataset) != source:
+                raise DataError(f"{dataset.path} has changed while it was read: give the same command again")
             notes = [note for note in (bad_rows.summary(), repairs.summary()) if note]
             return {"name": dataset.name, "source": source, "notes": notes}
 

@@ -24,7 +24,7 @@ from hybrid_jax.data.schedule import KINDS, Kind
 from hybrid_jax.data.squad import squad_rows
 from hybrid_jax.disk.files import sha256_of
 
-READER_VERSION = 4
+READER_VERSION = 5
 """Part of every fingerprint; raised when the same files begin to give other rows, so that caches are made again."""
 
 _LISTED_BAD_ROWS = 20
@@ -221,7 +221,13 @@ def _file_rows(
     name = _format_of(file, config)
     place = partial(Place, repairs=repairs, lang=config.lang, own_ids=config.ids == "given")
     if name == "squad":
-        lang = config.lang or _language_in_name(file) or otherwise
+        named = _language_in_name(file)
+        if config.lang and named and base_language(named) != base_language(config.lang):
+            raise DataError(
+                f"{file}: its name says {named}, but lang of dataset {config.name!r} is {config.lang}: leave lang out, "
+                f"or rename the file"
+            )
+        lang = config.lang or named or otherwise
         try:
             document = jsonl.read_document(file)
         except DataError as error:

@@ -97,7 +97,12 @@ def _read_csv(path: Path, on_bad: OnBadRow) -> Numbered:
             except StopIteration:
                 return
             except csv.Error as error:
-                on_bad(DataError(f"{path}:{number}: malformed CSV ({error}), write quotes in a text twice"))
+                last = reader.line_num
+                place = f"{path}:{number}" if last <= number else f"{path}:{number} to {last}"
+                bad = DataError(f"{place}: malformed CSV ({error}), write quotes in a text twice")
+                if last > number and "unexpected end" in str(error):
+                    raise bad from None  # the rows up to the end are in one cell: too many to skip as one
+                on_bad(bad)
 
     return _separated(path, on_bad, rows)
 

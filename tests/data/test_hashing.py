@@ -23,6 +23,10 @@ def test_permute_keeps_positions_of_huge_ranges_apart(size: int):
     assert image.max() < size
 
 
+def test_integers_of_numpy_are_those_of_python():
+    assert hash_ints("row", np.int64(5)) == hash_ints("row", np.uint64(5)) == hash_ints("row", 5) != hash_ints("row", 6)
+
+
 def test_permute_sends_every_row_anywhere():
     """Over many keys, each of 12 rows lands on each of 12 places about equally often."""
     size, keys = 12, 900

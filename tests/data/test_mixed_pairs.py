@@ -186,8 +186,10 @@ def test_hosts_together_hold_the_packed_batch(pipeline: Pipeline, hosts: int):
     layouts = pipeline.layouts(20, apart=False, devices=8)
     for step in (0, 3, 10**9):
         whole = pipeline.batch(step)
-        parts = [whole.pack(layouts, host, hosts) for host in range(hosts)]
-        for array, *own in zip(*map(jax.tree.leaves, (whole.pack(layouts), *parts)), strict=True):
+        parts = [whole.pack(layouts, host, hosts, with_parallel=True) for host in range(hosts)]
+        packed = whole.pack(layouts, with_parallel=True)
+        assert np.array_equal(packed.parallel, whole.parallel)
+        for array, *own in zip(*map(jax.tree.leaves, (packed, *parts)), strict=True):
             assert np.array_equal(np.concatenate(own, axis=max(array.ndim - 2, 0)), array)
 
 

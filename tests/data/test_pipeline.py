@@ -16,7 +16,7 @@ from hybrid_jax.data.dataset import DatasetConfig
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import DataConfig, Pipeline
 from hybrid_jax.data.records import DataError
-from hybrid_jax.data.schedule import MixtureConfig
+from hybrid_jax.data.schedule import MixtureConfig, Sampling
 from hybrid_jax.data.tokenizer import TokenizerConfig
 from hybrid_jax.train.records import step_record
 
@@ -164,6 +164,19 @@ def test_changed_files_are_read_again(tmp_path: Path, tiny_config: DataConfig, w
     assert any("reading a from" in line for line in said)
 
 
+def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path: Path, tiny_config: DataConfig, write_lines: Write):
+    rows = [{"id": i, "lang": "en", "query": f"what is {i}", "passage": f"it is {i}"} for i in range(4)]
+    config = _config(tiny_config, write_lines(tmp_path / "a.jsonl", rows), tmp_path / "cache")
+
+    def change(line: str) -> None:
+        if "reading a from" in line:  # its digest is known by then
+            write_lines(tmp_path / "a.jsonl", rows[:3])
+
+    with pytest.raises(DataError, match=r"a\.jsonl has changed while it was read: give the same command again"):
+        Pipeline(config, MONOLINGUAL, 2, 0, report=change)
+    assert len(Pipeline(config, MONOLINGUAL, 2, 0).stores["a"].ids) == 3
+
+
 def _config(like: DataConfig, path: Path, cache: Path, **changes: Any) -> DataConfig:
     datasets = (DatasetConfig(name="a", path=str(path)),)
     return like.model_copy(update={"datasets": datasets, "cache_dir": str(cache), "hard_negatives": 0, **changes})
@@ -174,6 +187,19 @@ def test_a_run_has_at_most_three_shapes(tiny_pipeline: Pipeline):
         layouts = tiny_pipeline.layouts(30, apart)
         packed = [tiny_pipeline.batch(step).pack(layouts) for step in range(30)]
         assert len({tuple(array.shape for array in jax.tree.leaves(batch)) for batch in packed}) <= 3
+
+
+def test_no_text_of_a_bitext_is_its_own_answer_in_the_held_out_pool(
+    tmp_path: Path, tiny_config: DataConfig, write_lines: Write
+):
+    lines = [{"id": n, **{lang: f"{lang} text {n % 50}" for lang in ("en", "de", "th")}} for n in range(60)]
+    changes = {"heldout_fraction": 0.5, "heldout_pool": 100}
+    config = _config(tiny_config, write_lines(tmp_path / "a.jsonl", lines), tmp_path / "cache", **changes)
+    pool = Pipeline(config, MixtureConfig(monolingual_fraction=0), 4, 0).heldout_pool()
+    assert pool is not None
+    assert pool.settings == ["cross_lingual", "multilingual"]
+    assert {query.language for query in pool.queries} == {"en", "de", "th"}
+    assert not {(q.language, q.text) for q in pool.queries} & {(p.language, p.text) for p in pool.passages}
 
 
 def test_held_out_records_are_never_trained_on(tiny_config: DataConfig):
@@ -192,6 +218,28 @@ def test_holding_out_less_than_a_batch_is_an_error(tiny_config: DataConfig, tiny
         Pipeline(tiny_config.model_copy(update={"heldout_fraction": 0.01}), MixtureConfig(), 64, seed=0)
     with pytest.raises(ValueError, match=r"no records are held out: set data\.heldout_fraction"):
         tiny_pipeline.heldout_batch(0)
+
+
+@pytest.mark.parametrize(("sampling", "least", "most"), [("uniform", 25, 55), ("proportional", 1, 20)])
+def test_language_sampling_chooses_the_languages_of_cross_lingual_pairs(
+    tmp_path: Path, tiny_config: DataConfig, write_lines: Write, sampling: Sampling, least: int, most: int
+):
+    """Every 8th of 64 records is in Thai, too: a third of its pairs' queries, or 8 of 136 rows' share of them."""
+    rows = [
+        {
+            "id": number,
+            "lang": language,
+            "query": f"{language} what is {number}?",
+            "passage": f"{language} it is {number}.",
+        }
+        for number in range(64)
+        for language in ("en", "de", *(["th"] if number % 8 == 0 else []))
+    ]
+    config = _config(tiny_config, write_lines(tmp_path / "a.jsonl", rows), tmp_path / "cache")
+    mixture = MixtureConfig(monolingual_fraction=0, language_sampling=sampling)
+    pipeline = Pipeline(config, mixture, 8, 0)
+    languages = Counter(language for step in range(120) for language in pipeline.batch(step).query_languages)
+    assert least <= languages["th"] <= most
 
 
 def test_texts_that_were_cut_are_noted(tmp_path: Path, tiny_config: DataConfig, write_lines: Write):

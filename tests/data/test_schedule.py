@@ -94,6 +94,33 @@ def test_a_plan_does_not_depend_on_the_object_or_the_order_of_asking(name: str):
     assert not any(_same(plan, _schedule(MIXTURES[name], seed=1)(plan.step)) for plan in plans)
 
 
+def test_each_pool_is_shuffled_in_its_own_way_which_the_seed_decides():
+    pools = {name: Pools({"de": 96, "en": 96}, 0, 96) for name in ("one", "two")}
+
+    def first(seed: int) -> dict[tuple[str, str, str | None], bytes]:
+        """The rows of each pool's first batch."""
+        schedule, rows = Schedule(MixtureConfig(dataset_sampling="uniform"), pools, BATCH, seed), {}
+        for step in range(16):
+            plan = schedule(step)
+            (part,) = plan.parts
+            rows.setdefault((plan.dataset, part.kind, part.language), part.rows.tobytes())
+        return rows
+
+    one, other = first(0), first(1)
+    assert len(one) == len(set(one.values())) == 6
+    assert not any(one[pool] == other[pool] for pool in one)
+
+
+def test_random_numbers_of_rows_differ_from_step_to_step_and_seed_to_seed():
+    numbers = [
+        part.random
+        for seed in (0, 1)
+        for step in range(20)
+        for part in _schedule(MixtureConfig(), seed=seed)(step).parts
+    ]
+    assert len(np.unique(np.concatenate(numbers))) == 2 * 20 * BATCH
+
+
 def test_a_plan_is_the_same_in_another_process():
     schedule = Schedule(MixtureConfig(), {"one": Pools({"de": 99, "en": 64}, 0, 77)}, 8, 5)
     plans = [schedule(step) for step in (0, 1, 2, 3, 10**9)]

@@ -87,6 +87,11 @@ def test_squad_files_name_their_language_or_are_told_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train-v1\.1\.json.* set the dataset's lang"):
         read(tmp_path / "train-v1.1.json")
     assert ids(read(tmp_path / "train-v1.1.json", lang="en")) == [("q1", "en")]
+    assert ids(read(tmp_path / "en.json", lang="en-GB")) == [("q1", "en-GB")]
+    with pytest.raises(
+        DataError, match=r"xquad\.de\.json: its name says de, but lang of dataset 'some' is en: leave lang"
+    ):
+        read(tmp_path / "xquad.de.json", lang="en")
 
 
 def test_line_ids_do_not_depend_on_where_the_data_lies(tmp_path: Path) -> None:

@@ -139,6 +139,11 @@ def test_lists_and_objects_of_parquet_are_negatives(tmp_path: Path) -> None:
     [
         ("a.csv", b"query,passage\na,b,c\n", "a.csv:2: 3 values for 2 columns (query, passage), correct the line"),
         ("a.csv", b'query,passage\n"a"b,c\n', "a.csv:2: malformed CSV ("),
+        (
+            "a.csv",
+            b'id,lang,query,passage\n1,en,a,b\n"2,en,c,d\n3,en,e,f\n',
+            "a.csv:3 to 4: malformed CSV (unexpected end of data)",
+        ),
         ("a.csv", b"query,query\na,b\n", "a.csv:1: two columns are called 'query', rename one"),
         ("a.csv", b"query,passage\na,\xff\n", "a.csv:1 or soon after: invalid UTF-8 (b'\\xff\\n')"),
         ("a.csv", b"", "a.csv:1: the file is empty"),
@@ -180,6 +185,25 @@ def test_a_bad_row_of_parquet_is_named_by_its_number_and_column_and_can_be_skipp
     bad = BadRows(skip=True)
     assert [row.id for row in read_rows(config(tmp_path / "rows.parquet"), bad)] == ["0", "1", "3"]
     assert bad.count == 1
+
+
+def test_a_cell_that_never_ends_is_more_than_a_row_to_skip(tmp_path: Path) -> None:
+    lines = ["query,passage", "a,b", '"c,d', *(f"q{n},p{n}" for n in range(1000))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    bad = BadRows(skip=True)
+    with pytest.raises(DataError, match=r"rows\.csv:3 to 1003: malformed CSV \(unexpected end of data\)"):
+        list(read_rows(config(tmp_path / "rows.csv", lang="en", ids="line"), bad))
+    (tmp_path / "rows.csv").write_text("\n".join([*lines[:2], '"c"d,e', "f,g"]))
+    assert [row.query for row in read_rows(config(tmp_path / "rows.csv", lang="en", ids="line"), bad)] == ["a", "f"]
+
+
+def test_flags_of_machine_translation_are_no_maltese(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,en,de,mt\n1,hello,hallo,True\n2,bye,tschüss,false\n3,yes,ja,iva\n")
+    languages = [(row.id, row.lang) for row in read(tmp_path / "rows.csv")]
+    assert languages == [
+        *((n, lang) for n in "12" for lang in ("en", "de")),
+        *(("3", lang) for lang in ("en", "de", "mt")),
+    ]
 
 
 def test_a_column_that_the_config_names_must_be_there(tmp_path: Path) -> None:
