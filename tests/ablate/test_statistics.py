@@ -124,6 +124,8 @@ def test_a_single_seed_speaks_of_checkpoints():
         if test.arm == arm
     }
     assert recipes == {"b": True, "c": False}
+    single = analyse(sweep({"a": [one], "b": [two, one]})).tables[0].tests
+    assert [test.recipes for test in single] == [False] * len(single)
 
 
 def test_the_front_holds_what_nothing_beats_in_both():

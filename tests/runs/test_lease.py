@@ -95,6 +95,27 @@ def test_the_run_of_a_worker_that_was_killed_here_is_free_at_once(tmp_path: Path
     assert take(tmp_path, "run") is None
 
 
+def rewrite(path: Path, **fields: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_a_process_that_has_a_dead_workers_number_does_not_hold_its_run(tmp_path: Path):
+    assert take(tmp_path, "run") is not None
+    assert take(tmp_path, "run") is None
+    rewrite(tmp_path / "run.1.json", started="1")  # the process of this number started at another time
+    assert take(tmp_path, "run") is not None
+
+
+def test_a_child_that_outlives_its_worker_holds_the_run_until_the_lease_is_stale(tmp_path: Path):
+    assert take(tmp_path, "run") is not None
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    rewrite(tmp_path / "run.1.json", pid=ended.pid, child=os.getpid())
+    assert take(tmp_path, "run") is None
+    silent(tmp_path / "run.1.json", STALE + 5)
+    assert take(tmp_path, "run") is not None
+
+
 def test_a_worker_that_was_taken_for_dead_leaves_the_run(tmp_path: Path):
     sleeper = take(tmp_path, "run")
     assert sleeper is not None

@@ -34,6 +34,16 @@ def test_a_slow_step_is_said_at_the_limit_and_when_it_has_doubled():
     assert len(lines) == 2
 
 
+def test_a_step_of_the_usual_length_is_not_said():
+    lines: list[str] = []
+    with Watchdog(lines.append, 0, least=0.05, first=30.0) as watchdog:
+        for step in range(1, 5):  # the median is .2 s, so that the limit is 2 s
+            time.sleep(0.2)
+            watchdog.done(step)
+        time.sleep(0.4)
+        assert lines == []
+
+
 def test_the_first_step_is_said_as_such():
     lines: list[str] = []
     with Watchdog(lines.append, 0, least=0.2, first=0.3):

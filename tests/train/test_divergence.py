@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -20,7 +21,9 @@ from hybrid_jax.runs.trained_on import read_trained_on
 from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.runtime.mesh import make_mesh
 from hybrid_jax.train.divergence import LEAST, WINDOW, DivergedError
+from hybrid_jax.train.hooks import Hooks
 from hybrid_jax.train.loop import train
+from hybrid_jax.train.objective import Groups, Vectors
 from hybrid_jax.train.optim import make_optimizer
 from hybrid_jax.train.state import TrainState, abstract_state
 
@@ -51,6 +54,24 @@ def test_a_loss_that_is_no_number_stops_the_run(config: Config, tmp_path: Path):
     last = (run / "metrics.jsonl").read_text().splitlines()[-1]
     assert json.loads(last, parse_constant=pytest.fail)["loss"] is None  # NaN is not JSON
     assert steps(run / "checkpoints") == []
+
+
+@jax.custom_jvp
+def _steep(score: jax.Array) -> jax.Array:
+    return score
+
+
+@_steep.defjvp
+def _steep_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return primals[0], tangents[0] * jnp.inf
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(config: Config, tmp_path: Path):
+    def objective(vectors: Vectors, groups: Groups) -> jax.Array:
+        return _steep(jnp.sum(vectors.queries * vectors.passages))
+
+    with pytest.raises(DivergedError, match=r"step 0: loss -?\d+\.\d+, gradient norm (inf|nan)"):
+        train(config, tmp_path / "run", hooks=Hooks(objective=objective))
 
 
 def spiky(config: Config, log: list[dict]) -> tuple[int, Config]:

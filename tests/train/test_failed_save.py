@@ -3,14 +3,20 @@
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import jax.numpy as jnp
 import pytest
 
-from hybrid_jax.runs.checkpoint import Checkpoints
+from hybrid_jax.config import parse_config
+from hybrid_jax.runs.checkpoint import Checkpoints, steps
 from hybrid_jax.runs.keeping import CheckpointConfig
+from hybrid_jax.runs.workdir import WorkdirError
+from hybrid_jax.train.hooks import Hooks
+from hybrid_jax.train.loop import train
 
 SECONDS = 30
 """More than a failed save may take until the process has ended; on a quiet machine it takes about one."""
@@ -45,6 +51,22 @@ def test_a_save_that_cannot_begin_ends_the_process_and_its_last_line_says_why(ti
     assert str(checkpoints) in error
     assert "the same command resumes the run" in error
     assert not (run / "lock").exists()
+
+
+def test_a_run_whose_workdir_was_taken_over_ends_before_its_next_save(tiny_run, tmp_path: Path):
+    config = parse_config(tiny_run.yaml)
+    config = config.model_copy(
+        update={"steps": 6, "checkpoint": config.checkpoint.model_copy(update={"every": 2, "best_metric": "loss"})}
+    )
+    lock = tmp_path / "run" / "lock"
+
+    def taken_over(record: Mapping[str, Any]) -> None:
+        if record["step"] == 2:
+            (lock / "trainer.2.json").write_text((lock / "trainer.1.json").read_text())
+
+    with pytest.raises(WorkdirError, match="has taken it over"):
+        train(config, tmp_path / "run", hooks=Hooks(on_step=taken_over))
+    assert steps(tmp_path / "run" / "checkpoints") == [2]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files and threads as Linux shows them")

@@ -101,6 +101,15 @@ def test_a_false_negative_has_no_influence_on_its_query(directions: Directions):
     assert not np.array_equal(gradients[0][1], gradients[1][1])  # it is a true negative of the others
 
 
+def test_a_tie_is_not_right():
+    """Else a model that gives all texts one vector has accuracy 1."""
+    same = np.tile(np.array([[1, 0]], np.float32), (4, 1))
+    groups = np.arange(4, dtype=np.int32)
+    loss, metrics = LOSS(same, same, groups, groups, jnp.float32(0.05), directions="both")
+    assert metrics["accuracy"] == 0
+    np.testing.assert_allclose(loss, math.log(4), rtol=1e-6)
+
+
 def test_a_batch_of_one_group_has_no_negatives():
     queries, passages, _, _ = random_batch(rows=4, hard_negatives=0, groups=1)
     groups = np.zeros(4, np.int32)

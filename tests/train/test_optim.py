@@ -96,6 +96,19 @@ def run(config: OptimizerConfig, gradients: list[float]) -> np.ndarray:
     return np.asarray(parameters["kernel"])
 
 
+def test_the_moments_decay_as_configured():
+    """Adam's equations (arXiv 1412.6980, algorithm 1) in numpy."""
+    config = OptimizerConfig(
+        learning_rate=0.1, warmup_steps=0, schedule="constant", beta1=0.3, beta2=0.5, eps=0.1, clip_norm=None,
+        weight_decay=0.0,
+    )  # fmt: skip
+    value, first, second = 1.0, 0.0, 0.0
+    for count, gradient in enumerate([1.0, -3.0, 0.5], 1):
+        first, second = 0.3 * first + 0.7 * gradient, 0.5 * second + 0.5 * gradient**2
+        value -= 0.1 * first / (1 - 0.3**count) / (np.sqrt(second / (1 - 0.5**count)) + 0.1)
+    np.testing.assert_allclose(run(config, [1.0, -3.0, 0.5]), np.full((2, 2), value), rtol=1e-5)
+
+
 def test_accumulation_is_one_update_with_the_mean_gradient():
     # eps as large as the gradients, so that Adam's step depends on their size.
     common = {"warmup_steps": 0, "schedule": "constant", "learning_rate": 0.1, "eps": 1.0, "clip_norm": None}

@@ -17,6 +17,7 @@ from support.runs import assert_equal_runs, narrow_pipe, train_command
 from hybrid_jax.config import Config, parse_config
 from hybrid_jax.runs.checkpoint import steps
 from hybrid_jax.runtime.leave import STOPPED
+from hybrid_jax.runtime.signals import Signals
 from hybrid_jax.train.loop import train
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe, which only Linux does")
@@ -102,6 +103,37 @@ def test_a_signal_saves_the_next_step_and_the_run_goes_on_from_it(tiny_run, conf
 
     assert train(config, run)
     assert_equal_runs(run, tiny_run.folder, config)
+
+
+class ToldAtStepThree(Signals):
+    def stop_after(self, step: int) -> bool:
+        return step == 3
+
+
+def test_a_checkpoint_that_a_signal_caused_is_never_the_best(config: Config, tmp_path: Path):
+    checkpoint = config.checkpoint.model_copy(update={"every": 2, "best_metric": "loss"})
+    run = tmp_path / "run"
+    assert not train(config.model_copy(update={"steps": 6, "checkpoint": checkpoint}), run, signals=ToldAtStepThree())
+    metrics = {
+        step: json.loads((run / "checkpoints" / str(step) / "metrics" / "metrics").read_bytes()) for step in (2, 3)
+    }
+    assert "loss" in metrics[2]
+    assert "loss" not in metrics[3]
+    assert "accuracy" in metrics[3]
+
+
+def test_a_step_that_does_not_end_in_time_is_left_without_a_checkpoint():
+    code = FINISHED.replace("signals = ", "import hybrid_jax.runtime.signals as module\nmodule.GRACE = 0.5\nsignals = ")
+    code = code.replace("while not signals.stop_after(1):", "while True:")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as it:
+        assert it.stdout is not None
+        assert it.stdout.readline() == "stepping\n"
+        it.send_signal(signal.SIGTERM)
+        _, said = it.communicate(timeout=30)
+    assert it.returncode == 128 + signal.SIGTERM
+    assert "stopped without it" in said
 
 
 def test_a_second_signal_ends_the_run_at_once(tiny_run, config: Config, tmp_path: Path):

@@ -152,6 +152,19 @@ def test_dropout_differs_from_step_to_step(trained):
     assert float(measured["loss"]) != metrics[0]["loss"]
 
 
+def test_dropout_differs_from_seed_to_seed(model_config: ModelConfig, rows: Rows):
+    mesh = mesh_of(1)
+    optimizer, schedule = make_optimizer(OPTIMIZER, 10), make_schedule(OPTIMIZER, 10)
+    encode, objective = make_encode(model_config, mesh), make_objective(LossConfig(), mesh)
+    batch = put_batch(mesh, one_per_row(rows))
+    losses = []
+    for seed in (1, 2):
+        step = make_train_step(encode, objective, optimizer, schedule, seed, mesh)
+        _, measured = step(create_state(model_config, optimizer, SEED, mesh), batch)  # the same parameters
+        losses.append(float(measured["loss"]))
+    assert losses[0] != losses[1]
+
+
 def test_the_state_stays_where_it_is_and_nothing_compiles_twice(trained, model_config):
     step, _, last, *_ = trained
     promised = abstract_state(model_config, make_optimizer(OPTIMIZER, 10), mesh_of(4, 2))
