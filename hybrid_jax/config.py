@@ -28,7 +28,7 @@ from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.pretrained_fields import completed
 from hybrid_jax.runs.keeping import CheckpointConfig, check_measured
 from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
-from hybrid_jax.train.distillation import DistillationConfig
+from hybrid_jax.train.distillation import DistillationConfig, check_has_teacher
 from hybrid_jax.train.divergence import DivergenceConfig
 from hybrid_jax.train.loss import LossConfig
 from hybrid_jax.train.optim import OptimizerConfig, check_steps
@@ -98,6 +98,7 @@ def check(config: Config) -> Config:
         for name, path in {"pretrained": config.pretrained, **data.paths()}.items():
             refuse_address(path or "", name)
         check_steps(config.optimizer, config.steps)
+        check_has_teacher(config.distillation)
         check_measured(config.checkpoint, config.heldout_every, data.heldout_fraction, data.heldout_pool)
         config.mixture.check_batch_size(config.batch_size)
         accumulate = config.optimizer.accumulate

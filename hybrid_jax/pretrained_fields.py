@@ -34,6 +34,10 @@ def completed(content: dict[str, Any], path_or_id: str, overrides: Mapping[str, 
         )
     if pooling not in (None, from_folder["pooling"]):
         from_folder = {"encoder": from_folder["encoder"]}
+    elif _has_own_projection(model, overrides, from_folder):
+        # What belongs to the folder's projection does not suit another: LaBSE's tanh, and cls where the pooler asks it.
+        its = {"projection_activation", "projection_bias", *(["pooling"] if pretrained.projection == "pooler" else [])}
+        from_folder = {name: value for name, value in from_folder.items() if name not in its}
     tokenizer = {"path": str(pretrained.transformer), "lower_case": pretrained.lower_case}
     if vocabulary == "new":
         tokenizer = {}
@@ -41,6 +45,15 @@ def completed(content: dict[str, Any], path_or_id: str, overrides: Mapping[str, 
     prompts = {"query_prompt": pretrained.query_prompt, "passage_prompt": pretrained.passage_prompt}
     data = {**(prompts if sentence_transformers else {}), "tokenizer": tokenizer}
     return _filled({**content, "pretrained": path_or_id}, {"model": from_folder, "data": data})
+
+
+def _has_own_projection(
+    model: Mapping[str, Any], overrides: Mapping[str, str | None], from_folder: Mapping[str, Any]
+) -> bool:
+    """Whether the config asks for a projection of another shape than the folder's, so that its weights do not fit."""
+    stated = {**model, **{name.removeprefix("model."): value for name, value in overrides.items()}}
+    names = [name for name in ("projection_dim", "projection_bias") if name in stated]
+    return any(str(stated[name]) != str(from_folder[name]) for name in names)  # as text: so is the command line's
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -123,6 +123,12 @@ def test_every_mistake_is_listed(tmp_path: Path):
             "checkpoint.every 40 is not a multiple of heldout_every 30",
         ),
         (
+            "distillation: {weight: 0.8}",
+            "distillation.weight 0.8 without .*: set distillation.store to .*, or leave weight",
+        ),
+        ("distillation: {form: cosine}", "distillation.form cosine without distillation.store does nothing"),
+        ("distillation: {language: de}", "distillation.language de without distillation.store does nothing"),
+        (
             "{batch_size: 10, mesh: {data: 2, fsdp: 2}}",
             "batch_size 10 with mesh.data 2 and mesh.fsdp 2 cannot be split over 4 devices",
         ),
@@ -139,6 +145,8 @@ def test_overrides_are_typed_and_checked(tmp_path: Path):
     assert config.data == Config().data
     with pytest.raises(ConfigError, match=r"warmup_steps 6 exceeds the run's 5 steps"):
         load(tmp_path, "optimizer: {warmup_steps: 6}", "--steps", "5")
+    taught = load(tmp_path, "distillation: {weight: 0.8}", "--distillation.store", "teacher.store").distillation
+    assert (taught.weight, taught.store) == (0.8, "teacher.store")  # the file may leave the store to the command line
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,11 @@ FIELDS: list[dict[str, Any]] = [
     {"pretrained": BERT, "model.pooling": "mean", "model.projection_dim": None},
     {"pretrained": BERT, "model.pooling": "mean", "model.projection_dim": 6, "model.projection_bias": False},
     {"pretrained": BERT, "model.projection_dim": 6},
+    {"pretrained": BERT, "model.projection_dim": 16},
+    {"pretrained": BERT, "model.projection_dim": None},
+    {"pretrained": BERT, "model.projection_bias": False},
+    {"pretrained": LABSE, "model.projection_dim": 6, "model.projection_activation": "relu"},
+    {"pretrained": MMBERT, "model.projection_dim": 6},
     {"pretrained": BERT, "model.projection_activation": "identity"},
     {"pretrained": BERT, "model.encoder.dropout": 0.3, "model.encoder.max_length": 30, "steps": 20},
     {"pretrained": BERT, "vocabulary": "new"},
@@ -85,6 +90,41 @@ def test_what_is_taken_from_the_folder_on_the_command_line(tmp_path: Path):
     config = load(tmp_path, {"pretrained": BERT, "vocabulary": "new"}, "--model.encoder.vocab_size", "500")
     assert (config.model.encoder.vocab_size, config.data.tokenizer.vocab_size) == (500, 500)
     assert load(tmp_path, {"pretrained": BERT}, "--pretrained", "None") == Config()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [  # the folder's: BERT's pooler is cls, 16, tanh; LaBSE's Dense the same; mmBERT's mean, 12, identity, no bias
+        ({"pretrained": BERT}, ("cls", 16, "tanh", True)),
+        ({"pretrained": BERT, "model.projection_dim": 16}, ("cls", 16, "tanh", True)),
+        ({"pretrained": BERT, "model.projection_bias": True}, ("cls", 16, "tanh", True)),
+        ({"pretrained": BERT, "model.projection_dim": 6}, ("mean", 6, "identity", True)),
+        ({"pretrained": BERT, "model.projection_dim": None}, ("mean", None, "identity", True)),
+        ({"pretrained": BERT, "model.projection_bias": False}, ("mean", 16, "identity", False)),
+        (
+            {
+                "pretrained": BERT,
+                "model.projection_dim": 6,
+                "model.pooling": "cls",
+                "model.projection_activation": "relu",
+            },
+            ("cls", 6, "relu", True),
+        ),
+        ({"pretrained": LABSE, "model.projection_dim": 6}, ("cls", 6, "identity", True)),
+        (
+            {"pretrained": LABSE, "model.projection_dim": 6, "model.projection_activation": "tanh"},
+            ("cls", 6, "tanh", True),
+        ),
+        ({"pretrained": MMBERT, "model.projection_dim": 12}, ("mean", 12, "identity", False)),
+        ({"pretrained": MMBERT, "model.projection_dim": 6}, ("mean", 6, "identity", True)),
+    ],
+)
+def test_a_projection_of_another_shape_takes_nothing_from_the_folders(
+    tmp_path: Path, fields: dict[str, Any], expected: tuple[str, int | None, str, bool]
+):
+    model = load(tmp_path, nested(fields)).model
+    actual = model.pooling, model.projection_dim, model.projection_activation, model.projection_bias
+    assert actual == expected
 
 
 @pytest.mark.parametrize("folder", [MODERNBERT, MMBERT])

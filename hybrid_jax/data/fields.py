@@ -175,12 +175,9 @@ class Place:
         value = self.check_text(value, name)
         if _UNWANTED.search(value):
             self.repairs.note("control_characters", self.where)
-            value = _UNWANTED.sub(" ", value)
-        value = value.strip()
-        if len(value) > MAX_TEXT_CHARS:
+        if len(value) > MAX_TEXT_CHARS and len(_freed(value)) > MAX_TEXT_CHARS:
             self.repairs.note("cut", self.where)
-            value = value[:MAX_TEXT_CHARS].rstrip()
-        return value
+        return cleaned(value)
 
     def identifier(self, value: Any, key: str) -> str:
         """An id, given as a text or an integer, as text.
@@ -237,6 +234,15 @@ class Place:
                 f"'lang' is {lang!r}, but the dataset's lang is {self.lang!r}: correct the row or leave lang out"
             )
         return lang
+
+
+def cleaned(text: str) -> str:
+    """The text as `Place.text` gives it: stripped, without control characters, cut to MAX_TEXT_CHARS."""
+    return _freed(text)[:MAX_TEXT_CHARS].rstrip()
+
+
+def _freed(text: str) -> str:
+    return _UNWANTED.sub(" ", text).strip()
 
 
 def show(value: Any) -> str:

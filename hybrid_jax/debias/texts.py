@@ -53,7 +53,7 @@ def read_text(
 
     A line is {"lang", "text"}, with an "id" if it has translations, or a line of the formats aligned, qa, bitext and
     bitext_pairs. Of the latter the passage is taken, or the query if there is no passage. Duplicates within a language
-    count once. Texts in `avoid` (those of the evaluation; surrounding spaces are ignored) are left out, and so are
+    count once. Texts in `avoid` (those of the evaluation, which are cleaned as the files' are) are left out, and so are
     their translations. The texts whose record ids have the smallest hashes are selected, so that translations are
     selected together and the order of lines and files does not matter.
 
@@ -61,7 +61,7 @@ def read_text(
     """
     if per_language < LEAST_TEXTS:
         raise DataError(f"--debias-texts-per-language {per_language}: give {LEAST_TEXTS} or more")
-    avoided = {text.strip() for text in avoid}
+    avoided = {fields.cleaned(text) for text in avoid}
     rows = [row for path in paths for row in _rows(path)]
     avoided_records = {row.id for row in rows if _text(row) in avoided}
     candidates: dict[str, dict[str, tuple[bytes, str]]] = {name: {} for name in languages or ()}
@@ -94,8 +94,8 @@ def read_text(
 
 
 def all_texts(paths: Sequence[Path]) -> frozenset[str]:
-    """Every text of the files that could be fitted on, without surrounding spaces. Raises DataError for a bad line."""
-    return frozenset(_text(row).strip() for path in paths for row in _rows(path))
+    """Every text of the files that could be fitted on, cleaned (`fields.cleaned`). Raises DataError for a bad line."""
+    return frozenset(_text(row) for path in paths for row in _rows(path))
 
 
 def fit_all(encoder: TextEncoder, methods: Sequence[Method], texts: FittingText) -> dict[str, Debiaser]:

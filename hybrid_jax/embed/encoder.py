@@ -58,7 +58,8 @@ class TextEncoder:
     """Turns texts into vectors of length 1, on all devices of `mesh`.
 
     `encode_queries(texts)` and `encode_passages(texts)` take any iterable of strings, which is read lazily, and return
-    float32[texts, dim] in the same order. An empty text gets the vector of its prompt and special tokens.
+    float32[texts, dim] in the same order. An empty text gets the vector of its prompt and special tokens; a text to
+    which the tokenizer gives no token at all is refused.
     """
 
     tokenizer: Tokenizer
@@ -78,7 +79,7 @@ class TextEncoder:
         """Encodes queries. `progress` shows a progress bar; None shows it only if stderr is a terminal.
 
         Raises TypeError for a single string and for an item that is no string, ValueError for a string that holds half
-        of a surrogate pair. The messages name the item's position, counted from 0.
+        of a surrogate pair and for one without tokens. The messages name the item's position, counted from 0.
         """
         return self._encode("queries", texts, self.rules.query_prompt, self.rules.max_query_length, progress)
 
@@ -112,8 +113,10 @@ class TextEncoder:
         vectors: list[np.ndarray] = []
         with tqdm(total=total, desc=f"encoding {side}", unit="text", disable=disable, leave=False) as bar:
             for number, chunk in enumerate(_chunks(texts, TEXTS_AT_ONCE)):
-                _check_texts(chunk, number * TEXTS_AT_ONCE, side)
+                first = number * TEXTS_AT_ONCE
+                _check_texts(chunk, first, side)
                 ids, _ = self.tokenizer.encode([prompt + text for text in chunk], limit)
+                _check_tokens(ids, first, side)
                 vectors.append(self._encode_tokens(side, ids, bar))
         return np.concatenate(vectors) if vectors else np.empty((0, self.dim), np.float32)
 
@@ -240,3 +243,15 @@ def _check_texts(texts: list[Any], first: int, side: Side) -> None:
                 f"encode_{side}: text {position} holds half of a surrogate pair ({show(text)}), which no encoding can "
                 "hold; remove it, for instance with text.encode(errors='ignore').decode()"
             )
+
+
+def _check_tokens(ids: list[np.ndarray], first: int, side: Side) -> None:
+    """Raises ValueError if a text has no token, such as an empty one where the tokenizer adds no special tokens."""
+    empty = [position for position, row in enumerate(ids, start=first) if not len(row)]
+    if empty:
+        shown = ", ".join(map(str, empty[:10])) + (f" and {len(empty) - 10} more" if len(empty) > 10 else "")
+        prompt = "query_prompt" if side == "queries" else "passage_prompt"
+        raise ValueError(
+            f"encode_{side}: the tokenizer gives no tokens to text {shown}, so there is nothing to encode: leave such "
+            f"texts out, or set {prompt}"
+        )

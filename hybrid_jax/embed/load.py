@@ -19,7 +19,14 @@ from hybrid_jax.embed.origin import Origin
 from hybrid_jax.embed.run import Run, is_run, read_run
 from hybrid_jax.embed.truncation import truncated
 from hybrid_jax.hub.vocabulary import load_with_new_words
-from hybrid_jax.hub.weights import Pretrained, PretrainedError, load_parameters, load_tower, open_pretrained
+from hybrid_jax.hub.weights import (
+    Pretrained,
+    PretrainedError,
+    load_parameters,
+    load_tower,
+    open_for_run,
+    open_pretrained,
+)
 from hybrid_jax.hub.weights import weights_digest as digest_of
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract, initialize
 from hybrid_jax.model.precision import compute_dtype
@@ -97,7 +104,7 @@ def load_untrained(
     mesh = make_mesh(MeshConfig())
     parameters = jax.jit(initialize, static_argnums=0)(run.model, run.seed)
     if run.pretrained is not None:
-        pretrained = open_pretrained(run.pretrained)
+        pretrained = open_for_run(run.pretrained, run.model)
         began_with = (run.origin.training_data or {}).get("the pretrained weights")
         if began_with not in (None, digest_of(pretrained)):
             raise PretrainedError(

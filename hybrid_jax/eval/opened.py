@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 
+from hybrid_jax.data.fields import cleaned
 from hybrid_jax.data.records import DataError
 from hybrid_jax.disk.addresses import refuse_address
 from hybrid_jax.eval import tasks
@@ -86,12 +87,15 @@ def texts(opened: TasksByName) -> Iterator[tuple[str, str]]:
 
 
 def languages_and_texts(opened: TasksByName, wanted: Set[str]) -> tuple[set[str], set[str]]:
-    """The languages of all texts of the tasks, and which of the `wanted` texts these have, surrounding spaces aside."""
+    """The languages of all texts of the tasks, and which of the `wanted` texts these have.
+
+    The texts of the tasks are cleaned for it, as training texts are; `wanted` is of cleaned texts.
+    """
     languages, shared = set[str](), set[str]()
     for language, text in texts(opened):
         languages.add(language)
-        if text.strip() in wanted:
-            shared.add(text.strip())
+        if (text := cleaned(text)) in wanted:
+            shared.add(text)
     return languages, shared
 
 

@@ -61,21 +61,32 @@ def open_pretrained(path_or_id: str | Path, pooling: Literal["mean", "cls", "poo
     """
     folder = find_folder(path_or_id)
     check_no_adapter(folder)
-    if not is_sentence_transformers(folder):
-        return _plain(folder, pooling)
-    if pooling is not None:
-        raise PretrainedError(
-            f"{folder} is a sentence-transformers folder and says itself how it pools: leave pooling out"
-        )
-    return _sentence_transformers(folder)
-
-
-def _plain(folder: Path, pooling: Literal["mean", "cls", "pooler"] | None) -> Pretrained:
+    if is_sentence_transformers(folder):
+        if pooling is not None:
+            raise PretrainedError(
+                f"{folder} is a sentence-transformers folder and says itself how it pools: leave pooling out"
+            )
+        return _sentence_transformers(folder)
     if pooling is None and (stray := next(filter(Path.exists, (folder / name for name in _MODULE_FILES)), None)):
         raise PretrainedError(
             f"{folder / 'modules.json'} does not exist, but {stray.name} of a sentence-transformers folder does: get "
             f"the folder again, or choose pooling mean, cls or pooler"
         )
+    return _plain(folder, pooling)
+
+
+def open_settled(path_or_id: str | Path) -> Pretrained:
+    """Reads the folder as `open_pretrained` does, for a config that says how texts are pooled, so the folder need not.
+
+    That config was completed by `pretrained_fields.completed`. Its pooling is not given to `open_pretrained`, because
+    "cls" may mean the pooler, whose weights `weights.py` takes where the config's projection is the pooler's.
+    """
+    folder = find_folder(path_or_id)
+    check_no_adapter(folder)
+    return _sentence_transformers(folder) if is_sentence_transformers(folder) else _plain(folder, None)
+
+
+def _plain(folder: Path, pooling: Literal["mean", "cls", "pooler"] | None) -> Pretrained:
     encoder, notes = read_encoder_config(folder)
     family = family_of(encoder)
     limit = min(tokenizer_limit(folder) or encoder.max_length, encoder.max_length)

@@ -8,6 +8,7 @@ little more than the parameters themselves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Sharding
 
-from hybrid_jax.hub.folders import Pretrained, open_pretrained
+from hybrid_jax.hub.folders import Pretrained, open_pretrained, open_settled
 from hybrid_jax.hub.json_files import PretrainedError
 from hybrid_jax.hub.names import is_ignored, parameter_name
 from hybrid_jax.hub.sentence_transformers import DENSE
@@ -24,7 +25,15 @@ from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, abstract
 from hybrid_jax.model.families import EncoderConfig, family_of
 from hybrid_jax.model.family import Row
 
-__all__ = ["Pretrained", "PretrainedError", "load_parameters", "load_tower", "open_pretrained", "weights_digest"]
+__all__ = [
+    "Pretrained",
+    "PretrainedError",
+    "load_parameters",
+    "load_tower",
+    "open_for_run",
+    "open_pretrained",
+    "weights_digest",
+]
 
 Shardings = Callable[[Sequence[int]], Sharding]
 """The shape of a parameter -> its sharding."""
@@ -37,6 +46,21 @@ class Source(NamedTuple):
     rows: Sequence[Row]
     prefixes: Sequence[str] = ()
     ignored: Sequence[str] = ()
+
+
+def open_for_run(path_or_id: str | Path, config: ModelConfig) -> Pretrained:
+    """Reads the folder that a run with this model begins from; its notes say whether the projection is a new one.
+
+    Raises PretrainedError as `open_pretrained` does, but for a folder that does not say how it pools.
+    """
+    pretrained = open_settled(path_or_id)
+    if config.projection_dim is None or _has_projection(pretrained, config):
+        return pretrained
+    shape = (
+        f"pooling {config.pooling}, projection_dim {config.projection_dim}, projection_bias {config.projection_bias}"
+    )
+    note = f"{pretrained.folder} has no projection for {shape}: that of the run is new, drawn from the seed"
+    return replace(pretrained, notes=[*pretrained.notes, note])
 
 
 def load_parameters(pretrained: Pretrained, config: ModelConfig, sharding: Shardings, fresh: Parameters) -> Parameters:
@@ -56,7 +80,7 @@ def load_tower(pretrained: Pretrained, config: ModelConfig, sharding: Shardings)
     nothing uses, wrong shapes, wrong types; and the fields of `config` that ask for what the folder does not have.
     """
     shapes = abstract(config.model_copy(update={"tied": True, "learn_temperature": False}))[1]["tower"]
-    has_projection = pretrained.projection is not None and _projection_fits(pretrained.model, config)
+    has_projection = _has_projection(pretrained, config)
     expected = _flat({name: tree for name, tree in shapes.items() if name == "encoder" or has_projection})
     sources = _sources(pretrained, config, has_projection)
     tensors, problems = _match(expected, sources)
@@ -85,13 +109,14 @@ def _sources(pretrained: Pretrained, config: ModelConfig, has_projection: bool) 
     return sources
 
 
-def _projection_fits(stored: ModelConfig, config: ModelConfig) -> bool:
-    """Whether the folder's projection is one for `config`: after the same pooling, and of the same shape.
+def _has_projection(pretrained: Pretrained, config: ModelConfig) -> bool:
+    """Whether the folder has a projection for `config`: after the same pooling, and of the same shape.
 
     The activation may be another: whoever chooses one still wants the matrix that was trained.
     """
     fields = ("pooling", "projection_dim", "projection_bias")
-    return all(getattr(stored, name) == getattr(config, name) for name in fields)
+    stored = pretrained.model
+    return pretrained.projection is not None and all(getattr(stored, name) == getattr(config, name) for name in fields)
 
 
 def _other_sizes(stored: ModelConfig, config: ModelConfig) -> list[str]:

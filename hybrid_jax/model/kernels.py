@@ -10,6 +10,7 @@ is written plainly. XLA's compiler for CPUs needs help, measured on a CPU with A
 """
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,19 +29,29 @@ def on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+_AMD_WITH_BFLOAT16 = ("gfx908", "gfx90a", "gfx94", "gfx95", "gfx11", "gfx12")
+"""AMD's processors that multiply matrices of bfloat16: CDNA (MI100 to MI355X) and RDNA since its third generation. The
+other names of gfx9 are Vega's, and those of gfx10 RDNA 1's and 2's, which do not."""
+
+
 def faster_dtype() -> ComputeDtype:
     """The precision in which this process's devices multiply matrices faster, summing in float32 either way.
 
-    bfloat16 on a TPU, on a GPU since Ampere, and on a CPU with instructions for it (AVX-512 BF16 or AMX), where a step
-    of MiniLM's size takes .6 to .7 of the time (docs/performance.md). Elsewhere float32.
+    bfloat16 on a TPU, on NVIDIA's GPUs since Ampere, on AMD's of `_AMD_WITH_BFLOAT16`, and on a CPU with instructions
+    for it (AVX-512 BF16 or AMX), where a step of MiniLM's size takes .6 to .7 of the time (docs/performance.md).
+    Elsewhere float32.
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         cpu = Path("/proc/cpuinfo")
         flags = set(cpu.read_text(encoding="utf-8").split()) if cpu.exists() else set()
         return "bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"
-    capability = getattr(device, "compute_capability", None)  # a GPU's, such as "9.0"
-    return "bfloat16" if capability is None or float(capability) >= 8 else "float32"
+    capability = getattr(device, "compute_capability", None)  # a GPU's: "9.0" of NVIDIA, "gfx942" of AMD
+    if capability is None:
+        return "bfloat16"
+    number = re.match(r"\d+", str(capability))
+    fast = str(capability).startswith(_AMD_WITH_BFLOAT16) if number is None else int(number[0]) >= 8
+    return "bfloat16" if fast else "float32"
 
 
 def row_length_multiple() -> int:

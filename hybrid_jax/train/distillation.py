@@ -49,6 +49,22 @@ class DistillationConfig(BaseModel):
         return self
 
 
+def check_has_teacher(config: DistillationConfig) -> None:
+    """Raises ValueError for a field that says how to distil where there is no teacher, so that it would do nothing.
+
+    A whole config is checked, not its parts: the file may set the weight, and the command line the store.
+    """
+    if config.store is not None:
+        return
+    for name in ("language", "form", "weight"):
+        value, default = getattr(config, name), DistillationConfig.model_fields[name].default
+        if value != default:
+            raise ValueError(
+                f"distillation.{name} {value} without distillation.store does nothing: set distillation.store to a "
+                f"teacher's vectors, or leave {name} out"
+            )
+
+
 def check_trained(
     config: DistillationConfig, loss: LossConfig, learn_temperature: bool, objective: str | None = None
 ) -> None:

@@ -16,7 +16,7 @@ from hybrid_jax.config import Config, differences, dump_config, flat, parse_conf
 from hybrid_jax.data.batch import Batch, PackedBatch, prefetch
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
-from hybrid_jax.hub.weights import open_pretrained
+from hybrid_jax.hub.weights import open_for_run
 from hybrid_jax.model.kernels import row_length_multiple
 from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.keeping import Patience, evaluations, of_starts
@@ -104,10 +104,10 @@ def _train(
 
     same = "start all with the same config, code and packages"
     check_processes_agree({**fields, **code_and_versions()}, "before the first step", same)
+    pretrained = None if config.pretrained is None else open_for_run(config.pretrained, config.model)
     if primary:
         claim(workdir, dump_config(config), refused)
 
-    pretrained = None if config.pretrained is None else open_pretrained(config.pretrained)
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
     teacher = None
     if config.distillation.store is not None:

@@ -15,7 +15,7 @@ from hybrid_jax.data.batch import PackedBatch, TeacherVectors
 from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.packing import PackedTexts
 from hybrid_jax.data.pipeline import Pipeline
-from hybrid_jax.hub.weights import open_pretrained
+from hybrid_jax.hub.weights import open_for_run
 from hybrid_jax.runtime.memory import device_memory, size
 from hybrid_jax.runtime.mesh import make_mesh, rows_sharding
 from hybrid_jax.train.distillation import check_trained, with_teacher
@@ -54,7 +54,7 @@ def plan(config: Config, skip_bad_rows: bool, say: Callable[[str], None], memory
     check_trained(config.distillation, config.loss, config.model.learn_temperature)
     mesh = make_mesh(config.mesh)
     memory = device_memory(mesh) if memory is None else memory
-    pretrained = None if config.pretrained is None else open_pretrained(config.pretrained)
+    pretrained = None if config.pretrained is None else open_for_run(config.pretrained, config.model)
     pipeline = Pipeline(config.data, config.mixture, config.batch_size, config.seed, skip_bad_rows, say)
     check_vocabulary(pipeline.tokenizer, config.model.encoder, pretrained, config.vocabulary == "new")
     layouts = choose_layouts(pipeline, config, mesh)

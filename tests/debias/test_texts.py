@@ -13,10 +13,11 @@ import pytest
 from hybrid_jax.data.records import DataError
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import METHODS
-from hybrid_jax.debias.texts import fit_all, read_text
+from hybrid_jax.debias.texts import all_texts, fit_all, read_text
 from hybrid_jax.embed.identity import model_identity
 from hybrid_jax.embed.load import load
 from hybrid_jax.eval.job import fit_debiasing
+from hybrid_jax.eval.opened import languages_and_texts
 from hybrid_jax.eval.tasks import BitextTask
 
 WORDS = {"de": "Haus Nummer", "en": "house number", "es": "casa número"}
@@ -98,6 +99,24 @@ def test_texts_of_the_evaluation_and_their_translations_are_left_out(tmp_path: P
     assert actual.left_out == 6
     for lang, words in WORDS.items():
         assert set(actual.texts[lang]) == {f"{words} {n}" for n in range(60) if n not in (7, 8)}
+
+
+def test_a_text_of_the_evaluation_is_known_however_it_must_be_cleaned(tmp_path: Path):
+    """Control characters become spaces in the file's texts; the evaluation's texts keep them, as published."""
+    lines = plain(60)
+    changed = {"Haus Nummer 7": "Haus\x07Nummer 7\x00", "house number 8": "house\x1bnumber 8"}
+    for line in lines:
+        line["text"] = changed.get(line["text"], line["text"])
+    path = write(tmp_path / "texts.jsonl", lines)
+    task = BitextTask("flores", {("de", "en"): (("Haus\x07Nummer 7\x00", "eins"), ("seven", "house number\x7f8"))})
+    languages, shared = languages_and_texts({"flores": (task,)}, all_texts([path]))
+    assert languages == {"de", "en"}
+    assert shared == {"Haus Nummer 7", "house number 8"}
+    for avoid in (shared, set(task.pairs["de", "en"][0] + task.pairs["de", "en"][1])):
+        actual = read_text([path], avoid)
+        assert actual.left_out == 6
+        for lang, words in WORDS.items():
+            assert set(actual.texts[lang]) == {f"{words} {n}" for n in range(60) if n not in (7, 8)}
 
 
 def test_only_the_languages_that_are_asked_for(tmp_path: Path):

@@ -1,5 +1,7 @@
 """Texts in, unit vectors out: any iterable, in order, on all devices, by the rules of a run or a model's folder."""
 
+import json
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -52,6 +54,29 @@ def test_what_is_no_text_is_named_with_its_position(e5, monkeypatch: pytest.Monk
                 encode(iter([*TEXTS, value, None]))  # an iterator: the tests' type checker looks into lists
         with pytest.raises(ValueError, match=f"^encode_{side}: text 3 holds half of a surrogate pair"):
             encode(iter([*TEXTS[:3], "A seal \ud83e waves.", *TEXTS]))
+
+
+def test_a_text_without_tokens_is_refused_with_its_position(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A tokenizer that adds no special tokens gives an empty text none."""
+    folder = Path(shutil.copytree(FIXTURES / "modernbert", tmp_path / "bare"))
+    tokenizer = folder / "tokenizer.json"
+    tokenizer.write_text(json.dumps(json.loads(tokenizer.read_text()) | {"post_processor": None}))
+    encoder = hybrid_jax.load(folder)
+    monkeypatch.setattr(module, "TEXTS_AT_ONCE", 4)
+    for texts, positions in (([""], "0"), (["a"] * 5 + ["", "a", ""], "5, 7")):
+        with pytest.raises(ValueError) as told:
+            encoder.encode_queries(texts)
+        assert str(told.value) == (
+            f"encode_queries: the tokenizer gives no tokens to text {positions}, so there is nothing to encode: leave "
+            "such texts out, or set query_prompt"
+        )
+    with pytest.raises(ValueError, match=r"^encode_passages: .* to text 0, so .*, or set passage_prompt$"):
+        encoder.encode_passages(["", "a"])
+    monkeypatch.setattr(module, "TEXTS_AT_ONCE", 16)
+    with pytest.raises(ValueError, match=r"to text 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more, so"):
+        encoder.encode_queries([""] * 12)
+    prompted = hybrid_jax.load(folder, query_prompt="a")
+    np.testing.assert_allclose(prompted.encode_queries([""]), encoder.encode_queries(["a"]), atol=1e-6)
 
 
 @pytest.fixture

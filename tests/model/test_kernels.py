@@ -1,5 +1,7 @@
 """Operations equal their formulas, values and gradients, in their forms for a CPU and for other backends."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,3 +132,27 @@ def test_the_backward_pass_of_a_layer_is_given_one_array_for_an_activation_and_o
         _, backward = jax.vjp(function, values)
         stored = [array for array in jax.tree.leaves(backward) if array.size == values.size]
         assert [array.dtype for array in stored] == [jnp.bfloat16]
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [
+        (None, "bfloat16"),  # a TPU's
+        ("7.5", "float32"),
+        ("8.0", "bfloat16"),
+        ("12.0", "bfloat16"),
+        ("gfx906", "float32"),
+        ("gfx90a:sramecc+:xnack-", "bfloat16"),
+        ("gfx942", "bfloat16"),
+        ("gfx1030", "float32"),
+        ("gfx1100", "bfloat16"),
+        ("a name of tomorrow", "float32"),
+    ],
+)
+def test_the_faster_dtype_is_known_of_every_kind_of_device(
+    capability: str | None, dtype: str, monkeypatch: pytest.MonkeyPatch
+):
+    named = {} if capability is None else {"compute_capability": capability}
+    device = SimpleNamespace(platform="tpu" if capability is None else "gpu", **named)
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert kernels.faster_dtype() == dtype

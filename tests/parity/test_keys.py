@@ -87,7 +87,7 @@ VALUES: dict[str, Sequence[Any]] = {
     "pad_token_id": [0, 3, 5, None],
     "pooling_mode": ["mean", "cls", "max", ["mean"], ["cls", "mean"], []],
     "pooling_mode_cls_token": [True, False],
-    "position_embedding_type": ["absolute", "relative_key", None],
+    "position_embedding_type": ["absolute", "relative_key", "sans_pos", None],
     "prompts": [
         {},
         {"query": "q: ", "document": "", "passage": "text: "},

@@ -157,10 +157,14 @@ def bge_m3(folder: Path) -> None:
 
 @case
 def mmbert(folder: Path) -> None:
-    """ModernBERT, mean, a Dense that is smaller, without bias or activation; biases and equal thetas inside."""
+    """ModernBERT, mean, a Dense that is smaller, without bias or activation; biases and equal thetas inside.
+
+    Its config.json has the published ones' keys that transformers does not read.
+    """
     rope = {kind: {"rope_type": "default", "rope_theta": 1e4} for kind in ("full_attention", "sliding_attention")}
     vocab = byte_bpe(folder, TEXTS)
-    model = _modernbert(vocab, 1, rope_parameters=rope, attention_bias=True, mlp_bias=True, norm_bias=True)
+    unread = {"position_embedding_type": "sans_pos", "layer_norm_eps": 1e-5}
+    model = _modernbert(vocab, 1, rope_parameters=rope, attention_bias=True, mlp_bias=True, norm_bias=True, **unread)
     dense = Dense(16, 12, bias=False, activation_function=torch.nn.Identity())
     _sentence_transformers(folder, model, [Pooling(16, "mean"), dense, Normalize()], {}, max_seq_length=48)
 

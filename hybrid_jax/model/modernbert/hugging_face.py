@@ -51,7 +51,7 @@ CONFIG_KEYS: tuple[Key, ...] = (
     *obeyed("rotary positions; any but the default kind, or of a part of a vector, are refused", "rope_parameters"),
     *obeyed("older names for parts of rope_parameters", "global_rope_theta", "local_rope_theta", "rope_scaling"),
     *refused("rotary positions of another kind", "rope_theta", "partial_rotary_factor", "head_dim"),
-    *refused("positions of another kind", "position_embedding_type", allowed=("absolute", None)),
+    *irrelevant("rotary positions, whatever it says: transformers does not read it", "position_embedding_type"),
     *irrelevant("padding's vector, which nothing reads", "pad_token_id"),
     *irrelevant("initial weights, which the file's replace", "initializer_cutoff_factor"),
     *irrelevant("heads, which are left out", "decoder_bias", "classifier_pooling", "classifier_bias"),
