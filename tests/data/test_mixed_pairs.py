@@ -188,6 +188,7 @@ def test_hosts_together_hold_the_packed_batch(pipeline: Pipeline, hosts: int):
         whole = pipeline.batch(step)
         parts = [whole.pack(layouts, host, hosts, with_parallel=True) for host in range(hosts)]
         packed = whole.pack(layouts, with_parallel=True)
+        assert packed.parallel is not None
         assert np.array_equal(packed.parallel, whole.parallel)
         for array, *own in zip(*map(jax.tree.leaves, (packed, *parts)), strict=True):
             assert np.array_equal(np.concatenate(own, axis=max(array.ndim - 2, 0)), array)

@@ -112,7 +112,7 @@ def test_a_text_of_the_evaluation_is_known_however_it_must_be_cleaned(tmp_path: 
     languages, shared = languages_and_texts({"flores": (task,)}, all_texts([path]))
     assert languages == {"de", "en"}
     assert shared == {"Haus Nummer 7", "house number 8"}
-    for avoid in (shared, set(task.pairs["de", "en"][0] + task.pairs["de", "en"][1])):
+    for avoid in (shared, {text for side in task.pairs["de", "en"] for text in side}):
         actual = read_text([path], avoid)
         assert actual.left_out == 6
         for lang, words in WORDS.items():
