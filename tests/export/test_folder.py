@@ -98,6 +98,8 @@ def meaning(folder: Path) -> dict[str, Any]:
     unread |= {"use_cache", "global_attn_every_n_layers", "global_rope_theta", "local_rope_theta"}
     unread |= {f"{kind}_token_id" for kind in ("bos", "eos", "cls", "sep")}
     content = AutoConfig.from_pretrained(folder).to_dict()
+    if content["model_type"] == "modernbert":  # published ones have BERT's keys, too
+        unread |= {"layer_norm_eps", "position_embedding_type"}
     return {name: value for name, value in content.items() if name not in unread}
 
 
