@@ -70,7 +70,10 @@ def drawn(sizes: Mapping[str, Pools], mixture: MixtureConfig) -> list[tuple[Kind
 
 
 def heldout_drawn(schedule: Schedule, sizes: Mapping[str, Pools], batches: int) -> str:
-    """What the first so many batches of a held-out `schedule` over pools of these `sizes` are of, and are not of."""
+    """The kinds and languages of the first `batches` of a held-out schedule, and those of its pools that they lack.
+
+    `sizes` are the sizes of the held-out pools, by dataset.
+    """
     parts = [(plan.dataset, plan.parts[0]) for plan in map(schedule, range(batches))]
     read = {(dataset, part.kind, part.language) for dataset, part in parts}
     missed = [

@@ -128,15 +128,15 @@ def choose_pool(
                     texts.setdefault((language, identity), PoolText(identity, language, group, table, number))
     # Of two records of a bitext that share a text, one may ask with it and the other answer.
     texts_asked = {(query.language, query.group, query.text) for query in queries.values()}
-    kept = tuple(p for p in passages.values() if (p.language, p.group, p.text) not in texts_asked)
-    answered = {passage.group for passage in kept}
-    asked = tuple(query for query in queries.values() if query.group in answered)
-    if not asked:
+    kept_passages = tuple(p for p in passages.values() if (p.language, p.group, p.text) not in texts_asked)
+    answered = {passage.group for passage in kept_passages}
+    queries_with_a_passage = tuple(query for query in queries.values() if query.group in answered)
+    if not queries_with_a_passage:
         raise DataError(
             f"data.heldout_pool {records}: no held-out record has a query and a passage: raise data.heldout_fraction, "
             f"or set heldout_pool 0"
         )
-    return HeldoutPool(asked, kept, len(chosen), pad_id)
+    return HeldoutPool(queries_with_a_passage, kept_passages, len(chosen), pad_id)
 
 
 def _roles(entries: np.ndarray, record_hash: int) -> tuple[np.ndarray, np.ndarray]:
