@@ -7,11 +7,20 @@ from typing import Any
 from hybrid_jax.data.fields import Place
 from hybrid_jax.data.languages import is_language_key, language_tag
 
-NAMES = (
-    *("id", "lang", "query", "passage", "title", "passage_id", "negatives", "positives", "question", "sentence"),
-    *("anchor", "positive", "negative", "pos", "neg", "pos_id", "neg_id", "l1", "l2", "s1", "s2"),
-    *("query_id", "positive_passages", "negative_passages"),
-)
+_READ = {
+    "aligned": ("id", "lang", "query", "passage", "title", "passage_id", "negatives", "positives"),
+    "qa": ("id", "lang", "question", "passage", "sentence", "title", "passage_id", "negatives", "positives"),
+    "triplets": ("id", "lang", "anchor", "query", "question", "positive", "title", "negative", "negatives"),
+    "tevatron": (
+        *("query_id", "lang", "query", "pos", "neg", "pos_id", "neg_id"),
+        *("positive_passages", "negative_passages"),
+    ),
+    "bitext": ("id",),
+    "bitext_pairs": ("l1", "l2", "s1", "s2"),
+    "squad": (),
+}
+"""The names that each format reads; a bitext reads any language besides."""
+NAMES = tuple(dict.fromkeys(name for names in _READ.values() for name in names))
 """What a column can be called; in a bitext, also any language."""
 _QUERIES = ("query", "question", "sentence1", "input", "instruction", "prompt", "title", "source", "premise", "claim")
 _PASSAGES = (
@@ -44,6 +53,18 @@ def check_columns(columns: Mapping[str, str]) -> None:
         near = difflib.get_close_matches(name, NAMES, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"use {', '.join(NAMES[:7])} or a language, such as 'de'"
         raise ValueError(f"columns names {name!r}, which no format has: {advice} (columns: {{OUR_NAME: YOUR_COLUMN}})")
+
+
+def check_read(columns: Mapping[str, str], form: str) -> None:
+    """Raises ValueError for a name that the rows' format does not read: its column would be ignored."""
+    for name in columns:
+        if name not in _READ[form] and not (form == "bitext" and name not in NAMES):
+            known = ", ".join(_READ[form]) or "one object per file"
+            known += " and languages" if form == "bitext" else ""
+            raise ValueError(
+                f"columns names {name!r}, which format {form} does not read: leave it out, or name the columns of "
+                f"another format ({form} has {known})"
+            )
 
 
 def renamed(record: dict[str, Any], columns: Mapping[str, str], place: Place) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hybrid_jax.data.columns import check_columns
+from hybrid_jax.data.columns import check_columns, check_read
 from hybrid_jax.data.formats import BITEXTS, Format, supported_kinds
 from hybrid_jax.data.languages import language_tag
 from hybrid_jax.data.schedule import Kind
@@ -76,11 +76,10 @@ class DatasetConfig(BaseModel):
             raise ValueError(
                 f"lang is {self.lang!r}, but every row of format {self.format} names its own: leave it out"
             )
-        if self.format == "squad" and self.columns:
-            raise ValueError("columns are for rows, but squad has one object per file: leave them out")
         if self.format == "squad" and self.ids == "line":
             raise ValueError("ids is 'line', but squad has one object per file: leave it out")
         if self.format != "auto":
+            check_read(self.columns, self.format)
             check_kinds(self, self.format)
         return self
 

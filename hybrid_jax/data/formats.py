@@ -13,20 +13,19 @@ formats are described at their functions.
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
-from hybrid_jax.data.columns import suggestion
 from hybrid_jax.data.fields import Place, show
 from hybrid_jax.data.languages import is_language_key, language_tag
-from hybrid_jax.data.records import DataError, Passage, Row
+from hybrid_jax.data.records import Passage, Row
 from hybrid_jax.data.schedule import KINDS, Kind
 
 Format = Literal["aligned", "qa", "bitext", "bitext_pairs", "tevatron", "triplets", "squad"]
 
 BITEXTS: tuple[Format, ...] = ("bitext", "bitext_pairs")
 """The formats whose rows name several languages."""
-_ANCHORS = ("anchor", "query", "question")
+ANCHORS = ("anchor", "query", "question")
+"""What the query of a triplet may be called."""
 _NEGATIVE = re.compile(r"negatives?(_\d+)?")
 
 _FLAGS = frozenset({"true", "false", "0", "1"})
@@ -144,7 +143,7 @@ def _name_columns(record: dict[str, Any]) -> str:
 
 
 def _short_keys(record: dict[str, Any]) -> list[str]:
-    return [key for key in record if len(key) == 2 and _is_language_text(key, record[key])]
+    return [key for key in record if len(key) == 2 and is_language_text(key, record[key])]
 
 
 def _translated(rows: list[Row], place: Place) -> list[Row]:
@@ -192,7 +191,7 @@ def triplet_rows(record: dict[str, Any], place: Place) -> list[Row]:
 
     `negative` is a text or a list of texts. Optional keys: id, lang, title (of the positive).
     """
-    anchor = next((key for key in _ANCHORS if key in record), _ANCHORS[0])
+    anchor = next((key for key in ANCHORS if key in record), ANCHORS[0])
     query, passage = place.text_or_null(record, anchor), place.text_or_null(record, "positive")
     negatives: list[Passage] = []
     for key, value in record.items():
@@ -249,43 +248,8 @@ LINE_FORMATS = {
 """The formats with one object per line or row; `squad` has one object per file."""
 
 
-def detect_format(first: dict[str, Any] | None, path: Path) -> Format:
-    """The format of a file, recognised by its first object. Raises DataError if it cannot be told.
-
-    `first` is None if no line of the file is an object. Such a file is squad if it is called .json; else it counts as
-    aligned, and its bad lines are reported when it is read.
-    """
-    if first is None:
-        return "squad" if path.name.removesuffix(".gz").endswith(".json") else "aligned"
-    keys = first.keys()
-    if {"l1", "l2", "s1", "s2"} <= keys:
-        return "bitext_pairs"
-    if isinstance(first.get("data"), list):
-        return "squad"
-    if "query" in keys and ("pos" in keys or "positive_passages" in keys):
-        return "tevatron"
-    if "positive" in keys and not keys.isdisjoint(_ANCHORS):
-        return "triplets"
-    if "question" in keys and not keys.isdisjoint(("lang", "passage", "sentence")):
-        return "qa"
-    if {"query", "passage"} <= keys or ("lang" in keys and not keys.isdisjoint(("query", "passage"))):
-        return "aligned"
-    if any(_is_language_text(key, value) for key, value in first.items()):
-        if "answers" in keys:
-            raise DataError(
-                f"{path}:1: questions and answers in many languages but no passages (MKQA): nothing to retrieve here; "
-                f"to learn from the questions as translations of one another set format: bitext"
-            )
-        return "bitext"
-    shown = ", ".join(list(keys)[:12]) or "none"
-    names = ", ".join([*LINE_FORMATS, "squad"])
-    raise DataError(
-        f"{path}:1: cannot tell the format from the keys ({shown}), say which is which, as in "
-        f"{suggestion(list(keys))}, or set the dataset's format: {names}"
-    )
-
-
-def _is_language_text(key: str, value: Any) -> bool:
+def is_language_text(key: str, value: Any) -> bool:
+    """Whether a key of a bitext is a language's, with its text."""
     return key not in _BITEXT_METADATA and isinstance(value, str) and is_language_key(key)
 
 

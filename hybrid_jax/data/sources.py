@@ -12,13 +12,13 @@ from typing import Any
 
 from hybrid_jax.data import formats, jsonl, tables
 from hybrid_jax.data.columns import renamed
-from hybrid_jax.data.dataset import DatasetConfig, check_kinds, is_named
+from hybrid_jax.data.dataset import DatasetConfig, is_named
 from hybrid_jax.data.digests import DigestNumbers
 from hybrid_jax.data.fields import Place, Repairs
-from hybrid_jax.data.formats import Format
 from hybrid_jax.data.hugging_face import HUB, is_saved_dataset
 from hybrid_jax.data.languages import base_language, is_language_key, language_tag
 from hybrid_jax.data.locate import find_files, find_tfds, label_files, resolve_files
+from hybrid_jax.data.recognise import format_of
 from hybrid_jax.data.records import DataError, OnBadRow, Row
 from hybrid_jax.data.schedule import KINDS, Kind
 from hybrid_jax.data.squad import squad_rows
@@ -132,7 +132,7 @@ def resolve_kinds(config: DatasetConfig) -> tuple[Kind, ...]:
 
 def supported_kinds(config: DatasetConfig) -> tuple[Kind, ...]:
     """The kinds of pairs that every part of the dataset can give. Raises DataError as `resolve_kinds`."""
-    kinds = [formats.supported_kinds(_format_of(file, config), config.ids == "given") for file in _files(config)]
+    kinds = [formats.supported_kinds(format_of(file, config), config.ids == "given") for file in _files(config)]
     for part in config.parts:
         if part.startswith("tfds:"):
             from hybrid_jax.data.corpora import aligned_tfds  # tensorflow_datasets takes a second to import
@@ -218,7 +218,7 @@ def _lines(
 def _file_rows(
     file: Path, label: str, config: DatasetConfig, on_bad: OnBadRow, repairs: Repairs, otherwise: str | None
 ) -> Iterator[list[Row]]:
-    name = _format_of(file, config)
+    name = format_of(file, config)
     place = partial(Place, repairs=repairs, lang=config.lang, own_ids=config.ids == "given")
     if name == "squad":
         named = _language_in_name(file)
@@ -251,29 +251,6 @@ def _file_rows(
             on_bad(error)
         else:
             yield rows
-
-
-def _format_of(file: Path, config: DatasetConfig) -> Format:
-    """The file's format. Raises DataError if it does not fit the config."""
-    name = config.format
-    if name == "auto":
-        first = tables.first_record(file)
-        here = Place(tables.places(file)(1), "", Repairs(), noun="column" if tables.is_table(file) else "key")
-        name = formats.detect_format(first and renamed(first, config.columns, here), file)
-    try:
-        check_kinds(config, name)
-    except ValueError as error:
-        raise DataError(f"{file}:1: {error}") from None
-    if config.lang is not None and name in formats.BITEXTS:
-        raise DataError(
-            f"{file}:1: dataset {config.name!r} has lang {config.lang!r}, but the rows of format {name} name "
-            f"their own: leave lang out"
-        )
-    if name == "squad" and config.ids == "line":
-        raise DataError(
-            f"{file}:1: dataset {config.name!r} has ids: line, but this is squad (one object): leave it out"
-        )
-    return name
 
 
 def _demo_rows(config: DatasetConfig) -> Iterable[Row]:

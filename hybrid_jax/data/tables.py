@@ -40,7 +40,12 @@ def read_records(path: Path, on_bad: OnBadRow) -> Numbered:
 
 
 def first_record(path: Path) -> Record | None:
-    """The first good record, to recognise the format; None if there is none, or 1,000 bad ones come first."""
+    """The first good record; None if there is none, or 1,000 bad ones come first."""
+    return next(good_records(path), None)
+
+
+def good_records(path: Path) -> Iterator[Record]:
+    """Yields the good records, to recognise the format by the first of them; ends after 1,000 bad ones."""
     bad = 0
 
     def count(error: DataError) -> None:
@@ -51,11 +56,10 @@ def first_record(path: Path) -> Record | None:
             raise error
 
     try:
-        return next((record for _, record in read_records(path, count)), None)
+        yield from (record for _, record in read_records(path, count))
     except DataError:
         if bad < _BAD_BEFORE_GIVING_UP:
             raise
-        return None
 
 
 def is_table(path: Path) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hybrid_jax.data import fields, formats
 from hybrid_jax.data.records import DataError, Row
+from hybrid_jax.data.recognise import detect_format
 from hybrid_jax.data.tables import first_record, places, read_records
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser, Method
@@ -137,7 +138,7 @@ def _text_rows(record: dict[str, Any], place: fields.Place) -> list[Row]:
 
 def _shape(first: dict[str, Any] | None, path: Path) -> str:
     try:
-        name = formats.detect_format(first, path)
+        name = detect_format(first, path)
     except DataError:
         name = "unknown"
     if name not in _SHAPES:

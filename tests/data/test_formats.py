@@ -7,7 +7,8 @@ import pytest
 
 from hybrid_jax.data import formats
 from hybrid_jax.data.fields import Place, Repairs
-from hybrid_jax.data.formats import LINE_FORMATS, detect_format, supported_kinds
+from hybrid_jax.data.formats import LINE_FORMATS, supported_kinds
+from hybrid_jax.data.recognise import detect_format
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage, Row
 from hybrid_jax.data.squad import squad_rows
 

@@ -251,6 +251,8 @@ def test_the_data_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ({"format": "squad", "columns": {"query": "q"}}, "squad has one object per file"),
         ({"columns": {"pasage": "text"}}, "columns names 'pasage', which no format has: did you mean 'passage'"),
         ({"columns": {"xyzw": "text"}}, "use id, lang, .* or a language"),
+        ({"format": "triplets", "columns": {"passage_id": "doc"}}, "'passage_id', which format triplets does not read"),
+        ({"format": "bitext", "columns": {"en": "english", "query": "q"}}, "(bitext has id and languages)"),
     ],
 )
 def test_a_config_that_cannot_work_is_refused(fields: dict[str, Any], what: str) -> None:

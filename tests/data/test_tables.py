@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,32 @@ def test_columns_language_and_ids_are_given_by_the_config(name: str, tmp_path: P
         ("en", f"who {n}?", f"they {n}", "T") for n in range(3)
     ]
     assert len({row.id for row in rows}) == 3
+
+
+@pytest.mark.parametrize(
+    ("record", "columns", "message"),
+    [
+        ({"query": "a", "positive": "b", "doc": 1}, {"passage_id": "doc"}, "'passage_id', which format triplets does"),
+        ({"query": "a", "pos": ["b"], "number": 1}, {"id": "number"}, "'id', which format tevatron does not read"),
+        ({"question": "a", "passage": "b", "q": "c"}, {"query": "q"}, "'query', which format qa does not read"),
+        ({"l1": "en", "l2": "de", "s1": "a", "s2": "b", "n": 1}, {"id": "n"}, "(bitext_pairs has l1, l2, s1, s2)"),
+    ],
+)
+def test_a_named_column_that_would_be_ignored_is_refused(record, columns, message, tmp_path: Path) -> None:
+    parquet(tmp_path / "rows.parquet", [record])
+    with pytest.raises(DataError, match=re.escape(message)):
+        read(tmp_path / "rows.parquet", columns=columns, lang=None if "l1" in record else "en")
+
+
+def test_a_bad_first_row_can_be_skipped_like_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    good = [{"id": f"q{n}", "lang": "en", "query": f"who {n}?", "passage": f"they {n}"} for n in range(2)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [{"text": "no query"}, *good]), encoding="utf-8")
+    bad_rows = BadRows(skip=True)
+    assert [row.query for row in read_rows(config(path), bad_rows)] == ["who 0?", "who 1?"]
+    assert len(bad_rows.listed) == 1
+    with pytest.raises(DataError, match=f"{path}:1: missing key 'query'"):
+        read(path)
 
 
 def test_a_bitext_has_a_column_for_each_language_and_others_are_ignored_where_these_are_named(tmp_path: Path) -> None:
