@@ -54,7 +54,7 @@ def test_a_published_model_is_fine_tuned(folder: Path):
     before, after = re.findall(
         r"^(?:published|fine-tuned) +mAP Mo\. (0\.\d+)  Cr\. 0\.\d+  Mul\. 0\.\d+$", printed, re.M
     )
-    assert float(before) != float(after)
+    assert float(after) > float(before), printed
     assert "hybrid-jax export --ckpt runs/fine-tuned-minilm --out exported/fine-tuned-minilm\n" in printed
     assert (folder / "runs/fine-tuned-minilm").is_dir()  # another model gets another folder
 

@@ -200,7 +200,7 @@ def _planned(sweep_request: Request, arguments: argparse.Namespace) -> Plan:
     arms, seeds = len(plan.arms), len(plan.seeds)
     print(f"arms: {arms}, seeds: {seeds}, runs: {number}, each evaluated on {', '.join(plan.tasks)}")
     print("\n".join(plan_table(plan, {name: config.steps for name, config in configs.items()}, counts)))
-    for sentence in plan.unequal:
+    for sentence in () if arguments.page_only else plan.unequal:  # else it is said at the end, with what the runs show
         print(f"not equal: {sentence}")
     if arguments.dry_run:
         _say_time(plan, counts, arguments.data_dir)
