@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hybrid_jax.data import fields, formats
-from hybrid_jax.data.records import DataError, Row
 from hybrid_jax.data.recognise import detect_format
+from hybrid_jax.data.records import DataError, Row
 from hybrid_jax.data.tables import first_record, places, read_records
 from hybrid_jax.debias.fit import fit
 from hybrid_jax.debias.methods import Debiaser, Method

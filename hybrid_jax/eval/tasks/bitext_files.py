@@ -16,8 +16,8 @@ from hybrid_jax.data.columns import renamed
 from hybrid_jax.data.fields import Place, Repairs
 from hybrid_jax.data.formats import BITEXTS, LINE_FORMATS
 from hybrid_jax.data.languages import is_language_key, language_tag
-from hybrid_jax.data.records import DataError
 from hybrid_jax.data.recognise import detect_format
+from hybrid_jax.data.records import DataError
 from hybrid_jax.data.tables import first_record, is_table, places, read_records
 from hybrid_jax.eval.tasks.base import BitextTask
 from hybrid_jax.eval.tasks.files import read_lines, sha256
