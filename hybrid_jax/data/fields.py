@@ -8,6 +8,8 @@ from hybrid_jax.data.languages import language_tag
 from hybrid_jax.data.records import MAX_TEXT_CHARS, DataError, Passage
 
 _UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_UNSEEN = re.compile(r"[\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
+"""White space, zero-width and direction marks: alone they are no text, within one they are kept."""
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 """Half of a surrogate pair: JSON can escape one alone, and UTF-8 cannot hold it."""
 
@@ -26,7 +28,7 @@ class Repairs:
     uneven_titles: int = 0
     """Rows in which only the positive has a title, or only the negatives have."""
     blank: int = 0
-    """Queries, passages and translations that are white space alone, and so count as missing."""
+    """Queries, passages and translations of nothing but white space or invisible characters, which count as missing."""
     without_text: int = 0
     """Rows left out because they have neither a query nor a passage."""
     without_translation: int = 0
@@ -242,7 +244,8 @@ def cleaned(text: str) -> str:
 
 
 def _freed(text: str) -> str:
-    return _UNWANTED.sub(" ", text).strip()
+    freed = _UNWANTED.sub(" ", text).strip()
+    return "" if _UNSEEN.fullmatch(freed) else freed
 
 
 def show(value: Any) -> str:

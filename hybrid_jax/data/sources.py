@@ -24,7 +24,7 @@ from hybrid_jax.data.schedule import KINDS, Kind
 from hybrid_jax.data.squad import squad_rows
 from hybrid_jax.disk.files import sha256_of
 
-READER_VERSION = 5
+READER_VERSION = 6
 """Part of every fingerprint; raised when the same files begin to give other rows, so that caches are made again."""
 
 _LISTED_BAD_ROWS = 20

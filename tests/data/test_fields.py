@@ -36,6 +36,15 @@ def test_a_text_to_evaluate_on_is_kept_as_it_is(text: str):
         assert "'_id' must be a text or an integer" in refusal(PLACE.identifier, text, "_id")
 
 
+@pytest.mark.parametrize("text", ["", " ", "\u200b", "\ufeff \u200e", "\u00ad\n\u2060"])
+def test_a_text_that_nobody_can_see_counts_as_missing(text: str):
+    place = Place("file.jsonl:3", "file.jsonl:3", Repairs())
+    assert place.text_or_null({"text": text}, "text") is None
+    assert place.repairs.blank == 1
+    assert "'text' is empty" in refusal(place.text, {"text": text}, "text")
+    assert place.text({"text": f" می{chr(0x200C)}خواهم{text}."}, "text") == f"می{chr(0x200C)}خواهم{text}."
+
+
 @given(NO_TEXTS | HALF_PAIRS)
 def test_what_is_no_text_is_refused_by_every_reader_of_texts(value: object):
     record = {"text": value, "title": value}
