@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple, TypeVar
 
@@ -109,7 +110,7 @@ class Batch:
                 parallel[rows] = rows.start + next_in_circle(self.pairs.records[rows])
         return parallel
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits: a hash of the global batch's kind, dataset, record ids and languages, row by row."""
         rows = (self.plan.kind, self.plan.dataset, self.ids, self.query_languages, self.passage_languages)

@@ -6,6 +6,7 @@ step's number alone, so a run that is resumed from its last checkpoint gives the
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,7 @@ def _train(
         divergence = Divergence(workdir, config.divergence, start)
         done, stopping = start, False
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
+        batches = sha256()  # the gradients are shared: parameters do not tell a process that read other rows
         noticed = False
         goodput.started(log.seconds_lost)
         for batch, rows in goodput.waiting(prefetch(make_batch, start, config.steps)):
@@ -199,6 +201,7 @@ def _train(
                 log.say(line)
                 noticed = True
             state, metrics = train_step(state, put_batch(mesh, rows))
+            batches.update(batch.digest.encode())
             if pending is not None:  # log the step before this one while the devices compute this one
                 _log_step(log, divergence, goodput, hooks, *pending)
                 pending = None
@@ -216,7 +219,7 @@ def _train(
             if stopping:
                 log.say(f"told to stop: saving step {done} (a second signal stops without)")
             if due or stopping or (config.compare_every and done % config.compare_every == 0):
-                check_step_agrees(done, batch.digest, state.parameters)
+                check_step_agrees(done, batches.hexdigest()[:16], state.parameters)
             if due or stopping:  # a step is logged before its checkpoint is written
                 lock.check()
                 numbers = _log_step(log, divergence, goodput, hooks, *pending)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.processes import two_processes
 
+from hybrid_jax.runs.checkpoint import steps
 from hybrid_jax.runtime.agreement import DisagreementError, bit_sum, check_processes_agree, check_step_agrees
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, replicated
 from hybrid_jax.runtime.processes import start_distributed
@@ -35,7 +36,7 @@ def worker() -> None:
     assert " (and 6 more): do this" in message({str(n): n + me for n in range(9)})
 
     check_step_agrees(7, "abc", parameters(False))
-    assert "after step 7 the processes differ: the batch is abd in process 1" in step_message(
+    assert "after step 7 the processes differ: the digest of the batches is abd in process 1" in step_message(
         "abd" if me else "abc", parameters(False)
     )
     said = step_message("abc", parameters(flipped=me == 1))
@@ -102,6 +103,34 @@ def test_processes_with_different_configs_or_data_do_not_train(tiny_run, tmp_pat
                 assert process.returncode == 1, said
                 assert re.search(f"error: .*before the first step the processes differ: .*{pattern}", said), said
     assert not (run / "run.json").exists()
+
+
+ANOTHER_BATCH = """
+import sys
+from dataclasses import replace
+from hybrid_jax.data.pipeline import Pipeline
+from hybrid_jax.train.__main__ import main
+batch = Pipeline.batch
+def wrong(self, step):
+    read = batch(self, step + (step == 15))
+    return replace(read, plan=replace(read.plan, step=step))
+Pipeline.batch = wrong
+sys.exit(main())
+"""
+
+
+@pytest.mark.timeout(150)
+def test_a_process_that_reads_another_batch_on_the_way_ends_the_run_before_it_is_saved(tiny_run, tmp_path: Path):
+    (tmp_path / "tiny.yaml").write_text(tiny_run.yaml, encoding="utf-8")
+    run = tmp_path / "run"
+    options = ["--config", str(tmp_path / "tiny.yaml"), "--workdir", str(run), "--checkpoint.every", "10"]
+    programs = ["-m", "hybrid_jax.train"], ["-c", ANOTHER_BATCH]
+    with two_processes([[sys.executable, *program, *options] for program in programs]) as processes:
+        for process in processes:
+            said, _ = process.communicate(timeout=100)
+            assert process.returncode == 1, said
+            assert re.search(r"error: .*after step 20 the processes differ: the digest of the batches is", said), said
+    assert steps(run / "checkpoints") == [10]
 
 
 if __name__ == "__main__":
