@@ -126,17 +126,15 @@ def _difference(test: PairedTest) -> str:
 
 
 def _front(sweep: Sweep, statistics: Statistics, task: str) -> Iterator[str]:
-    """Which arms no other beats in both Mul. mAP and rank distance, by their means."""
+    """The Pareto front of Mul. mAP and rank distance, by the means."""
     quality = statistics.by_arm(task, (MAP.name, "multilingual"))
     bias = statistics.by_arm(task, (RANK_DISTANCE.name, "multilingual"))
     if len(sweep.runs) < 2 or not quality or not bias:
         return
     front = pareto_front({arm: (bias[arm].estimate, quality[arm].estimate) for arm in sweep.runs})
-    beaten = [arm for arm in sweep.runs if arm not in front]
+    behind = [arm for arm in sweep.runs if arm not in front]
     kept = _listed([arm for arm in sweep.runs if arm in front])
-    ending = (
-        f"; {_listed(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both by another arm" if beaten else ""
-    )
+    ending = f"; of {_listed(behind)} another arm is as good in both and better in one" if behind else ""
     verb = "is" if len(front) == 1 else "are"
     yield f"{task}, Mul. mAP against rank distance, by the means alone: on the Pareto front {verb} {kept}{ending}."
 

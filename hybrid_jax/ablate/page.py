@@ -2,18 +2,20 @@
 
 index.html                         one self-contained page: no script, no request, light and dark
 figures/TASK-NAME.png, .svg, .pdf  curves, effects, bias, languages, languages-bias and front of every task
-table.csv, table.tex, runs.csv     `tables.py` says what is in them; changes.csv where arms are crossed with a field
+table.csv, table.tex, runs.csv     `tables.py` says what is in them; changes.csv where arms are crossed with a field,
+                                   pairs.csv where candidates are in several languages
 """
 
 import re
 from collections.abc import Mapping, Sequence, Set
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import yaml
 from markupsafe import Markup
 
-from hybrid_jax.ablate import changes, charts, curve, effects, figures, findings, tables
+from hybrid_jax.ablate import changes, charts, effects, figures, findings, pairs, tables
 from hybrid_jax.ablate.axis import Axis, axis_of
 from hybrid_jax.ablate.changes import Change
 from hybrid_jax.ablate.charts import Chart, Front
@@ -51,6 +53,7 @@ def write_page(sweep: Path) -> Path:
     folder, names = sweep / "page", FileNames()
     along = effects.axis_of_groups(read)
     changed = {task: changes.changes(read, task) for task in read.tasks}
+    grouped = {task: pairs.grouped(read, task) for task in read.tasks}
     tasks, drawings = [], set[Path]()
     for task in read.tasks:
         drawn = _charts(axis, read, statistics, task)
@@ -58,7 +61,7 @@ def write_page(sweep: Path) -> Path:
             drawn["effects"] = (along, along_groups)
         for name, (at, group) in drawn.items():
             drawings.update(figures.write(folder / "figures", f"{names.of(task)}-{name}", at, group))
-        tasks.append({**_task(read, statistics, task, drawn), "changes": _changes(changed[task])})
+        tasks.append({**_task(read, statistics, task, drawn, grouped[task]), "changes": _changes(changed[task])})
     contents = {
         "index.html": _html(read, statistics, axis, changed, tasks),
         "table.csv": tables.arms_csv(read, statistics),
@@ -67,6 +70,8 @@ def write_page(sweep: Path) -> Path:
     }
     if any(changed.values()):
         contents["changes.csv"] = tables.changes_csv(changed)
+    if any(of_task.distant or of_task.trained for of_task in grouped.values()):
+        contents["pairs.csv"] = tables.pairs_csv(read, grouped)
     atomic_files(folder, {name: content.encode() for name, content in contents.items()})
     _remove_others(folder, {*drawings, *(folder / name for name in contents)})
     return folder / "index.html"
@@ -74,7 +79,8 @@ def write_page(sweep: Path) -> Path:
 
 def _remove_others(folder: Path, written: Set[Path]) -> None:
     """Removes what only an earlier page of the sweep has: tables and figures against baselines that it had then."""
-    earlier = [folder / "changes.csv", *(file for kind in FORMATS for file in (folder / "figures").glob(f"*.{kind}"))]
+    csv = [folder / "changes.csv", folder / "pairs.csv"]
+    earlier = [*csv, *(file for kind in FORMATS for file in (folder / "figures").glob(f"*.{kind}"))]
     for file in earlier:
         if file not in written:
             file.unlink(missing_ok=True)
@@ -99,7 +105,6 @@ def _html(
             name=sweep.folder.resolve().name,
             sweep=sweep,
             axis=axis,
-            pair_groups=curve.GROUPS,
             tasks=tasks,
             supported=findings.supported(sweep, statistics, changed),
             not_supported=findings.not_supported(sweep, statistics, changed),
@@ -127,7 +132,9 @@ def _charts(axis: Axis, sweep: Sweep, statistics: Statistics, task: str) -> dict
     return {name: (axis, group) for name, group in groups.items() if group}
 
 
-def _task(sweep: Sweep, statistics: Statistics, task: str, drawn: dict[str, Drawn]) -> dict[str, Any]:
+def _task(
+    sweep: Sweep, statistics: Statistics, task: str, drawn: dict[str, Drawn], grouped: pairs.Grouped
+) -> dict[str, Any]:
     """What the template shows of a task."""
     shown = {
         name: [
@@ -151,7 +158,8 @@ def _task(sweep: Sweep, statistics: Statistics, task: str, drawn: dict[str, Draw
             METRICS[name].label: {arm: [rows.amount(name, value) for value in values] for arm, values in by_arm.items()}
             for name, by_arm in space_measures(sweep, task).items()
         },
-        "pairs": _pairs(sweep, task),
+        "trained_pairs": _pairs(grouped.trained, {}),
+        "distant_pairs": _pairs(grouped.distant, grouped.limits),
         "questions": {
             METRICS[name].label: METRICS[name].question
             for name in [*(name for name, _ in statistics.figures(task, "bias")), *SPACE_BIAS]
@@ -169,19 +177,23 @@ def _estimates(sweep: Sweep, statistics: Statistics, task: str, kind: Kind) -> d
     return {"header": [findings.figure_label(figure) for figure in columns], "rows": by_arm}
 
 
-def _pairs(sweep: Sweep, task: str) -> dict[str, list[tuple[str, str]]]:
-    """{arm of a languages curve: cross-lingual mAP of each of `curve.GROUPS`, and its baseline's on the same pairs}."""
-    return {
-        arm: [_beside(by_group[group], named=len(sweep.plan.baselines) > 1) for group in curve.GROUPS]
-        for arm, by_group in curve.pair_means(sweep, task).items()
-    }
+def _pairs(by_arm: Mapping[str, pairs.ByGroup], limits: Mapping[str, float]) -> dict[str, Any]:
+    """A table of means over pairs of languages: {"header": groups, "rows": {arm: (mean, lines below it) per group}}."""
+    groups = [group for group in (*pairs.TRAINED, *pairs.THIRDS) if any(group in of_arm for of_arm in by_arm.values())]
+    header = [f"{group}, up to {limits[group]:.2f}" if group in limits else group for group in groups]
+    rows_of = {arm: [_beside(of_arm.get(group)) for group in groups] for arm, of_arm in by_arm.items() if of_arm}
+    return {"header": header, "rows": rows_of}
 
 
-def _beside(pairs: curve.PairMean | None, named: bool) -> tuple[str, str]:
-    if pairs is None:
-        return rows.amount("map", None), ""
-    below = [f"{name} " * named + rows.amount("map", mean) for name, mean in pairs.baselines.items()]
-    return rows.amount("map", pairs.mean), ", ".join(below)
+def _beside(group: pairs.GroupMean | None) -> tuple[str, list[str]]:
+    """The mean of a group, and its pairs and the differences from baselines below it."""
+    if group is None:
+        return rows.amount("map", None), []
+    below = []
+    for name, ends in group.against.items():
+        value, *interval = (findings.signed("map", end) for end in ends if not isnan(end))
+        below.append(f"{name}: {value}" + (f" [{', '.join(interval)}]" if interval else ""))
+    return rows.amount("map", group.mean.estimate), [f"{group.pairs} pairs", *below]
 
 
 def _cell(figure: Figure, value: Any) -> tuple[str, str]:

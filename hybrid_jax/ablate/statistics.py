@@ -216,14 +216,19 @@ def _estimates(
                     yield (task, arm, (name, setting)), _estimate(values)
 
 
+def matched(sweep: Sweep, baseline: str) -> list[str]:
+    """The arms whose runs are the baseline's, debiased."""
+    seeds = {arm: [run.seed for run in runs] for arm, runs in sweep.runs.items()}
+    debiased = {f"{baseline}+{arm.debias}" for arm in sweep.plan.arms if arm.debias}
+    return [arm for arm in sweep.runs if arm in debiased and seeds[arm] == seeds[baseline]]
+
+
 def _table(sweep: Sweep, task: str, kind: Kind, order: Sequence[str], metrics: Sequence[str]) -> Table:
     """The tests of the arms in `order` against the first of them."""
     baseline = order[0]
     systems = {arm: [run.tables for run in sweep.runs[arm]] for arm in order}
-    debiased = {f"{baseline}+{arm.debias}" for arm in sweep.plan.arms if arm.debias}
-    seeds = {arm: [run.seed for run in sweep.runs[arm]] for arm in order}
-    matched = [arm for arm in order if arm in debiased and seeds[arm] == seeds[baseline]]
-    rows = compare(systems, [task], metrics, matched=matched).tasks[task].rows
+    pairs = [arm for arm in order if arm in matched(sweep, baseline)]
+    rows = compare(systems, [task], metrics, matched=pairs).tasks[task].rows
     tests = [
         PairedTest(
             arm=arm,

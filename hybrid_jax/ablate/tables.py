@@ -2,15 +2,18 @@
 
 table.csv has a row per task, figure, arm and baseline: the mean over the runs, its interval and the test. runs.csv has
 a row per task, figure, arm and seed, with the value that the run's report.json has. changes.csv, of a sweep with
-groups, has a row per test of whether a difference changes from group to group.
+groups, has a row per test of whether a difference changes from group to group. pairs.csv has a row per task, arm, group
+of language pairs and baseline: the mean cross-lingual mAP and the difference, each with its interval.
 """
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
+from math import isnan
 
 from hybrid_jax.ablate.changes import Change
 from hybrid_jax.ablate.findings import figure_label
+from hybrid_jax.ablate.pairs import Grouped
 from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.ablate.statistics import (
     FIGURES,
@@ -29,6 +32,8 @@ ARM_COLUMNS = ("task", "metric", "setting", "arm", "seeds", "mean", "low", "high
 TEST_COLUMNS = ("baseline", "difference", "difference_low", "difference_high", "p", "p_holm", "q", "verdict", "about")
 CHANGE_COLUMNS = ("task", "metric", "setting", "arm", "baseline", "first", "change", "low", "high")
 CHANGE_COLUMNS += ("p", "p_holm", "verdict", "about")
+PAIR_COLUMNS = ("task", "arm", "seeds", "group", "pairs", "mean", "low", "high")
+PAIR_COLUMNS += ("baseline", "difference", "difference_low", "difference_high")
 RUN_COLUMNS = ("task", "metric", "setting", "arm", "seed", "value")
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 SPECIAL |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
@@ -70,6 +75,23 @@ def changes_csv(changes: Mapping[str, Sequence[Change]]) -> str:
     return _csv(CHANGE_COLUMNS, rows)
 
 
+def pairs_csv(sweep: Sweep, grouped: Mapping[str, Grouped]) -> str:
+    """pairs.csv. The columns of a difference are empty for the baseline itself."""
+    rows = []
+    for task, of_task in grouped.items():
+        for by_arm in (of_task.distant, of_task.trained):
+            for arm, group, mean in ((arm, *one) for arm, of_arm in by_arm.items() for one in of_arm.items()):
+                start = [task, arm, len(sweep.runs[arm]), group, mean.pairs, *_ends(mean.mean)]
+                differences = [[name, *_ends(difference)] for name, difference in mean.against.items()]
+                rows += [start + difference for difference in differences or [[""] * 4]]
+    return _csv(PAIR_COLUMNS, rows)
+
+
+def _ends(interval: Sequence[float]) -> list[object]:
+    """An estimate and its interval, empty where there is none."""
+    return ["" if isnan(value) else value for value in interval]
+
+
 def latex(sweep: Sweep, statistics: Statistics) -> str:
     """table.tex: for every task and baseline a `tabular` (booktabs) of the headline figures (of searched pools
     and bitext: the metrics), with verdicts as signs."""
@@ -85,14 +107,17 @@ def latex(sweep: Sweep, statistics: Statistics) -> str:
 
 def _tabular(sweep: Sweep, statistics: Statistics, table: Table, figures: Sequence[Figure]) -> Iterator[str]:
     yield f"% {table.task}: mean over seeds, below it the 95 % interval over questions and seeds."
+    arms = [table.baseline, *table.arms()] if table.tests else list(sweep.runs)
     if table.tests:
         corrected = f"{len(table.tests)} tests corrected by Holm"
         yield f"% + better, - worse than {table.baseline} at .05, {corrected}; no sign: no evidence."
+        if not all(test.recipes for test in table.tests):
+            yield "% * one of the two has a single seed: the verdict is about checkpoints, not about recipes."
     yield f"\\begin{{tabular}}{{lr{'r' * len(figures)}}}"
     yield "\\toprule"
     yield " & ".join(["arm", "seeds", *(_escaped(figure_label(figure)) for figure in figures)]) + r" \\"
     yield "\\midrule"
-    for arm, runs in sweep.runs.items():
+    for arm in arms:
         values = [statistics.estimates[table.task, arm, figure] for figure in figures]
         signs = [_sign(table, arm, figure) for figure in figures]
         means = [
@@ -103,7 +128,7 @@ def _tabular(sweep: Sweep, statistics: Statistics, table: Table, figures: Sequen
             f"{{\\scriptsize [{amount(name, value.low)}, {amount(name, value.high)}]}}"
             for (name, _), value in zip(figures, values, strict=True)
         ]
-        yield " & ".join([_escaped(arm), str(len(runs)), *means]) + r" \\"
+        yield " & ".join([_escaped(arm), str(len(sweep.runs[arm])), *means]) + r" \\"
         yield " & ".join(["", "", *ends]) + r" \\"
     yield "\\bottomrule"
     yield "\\end{tabular}"
@@ -111,7 +136,8 @@ def _tabular(sweep: Sweep, statistics: Statistics, table: Table, figures: Sequen
 
 def _sign(table: Table, arm: str, figure: Figure) -> str:
     test = table.test(arm, figure)
-    return {"better": "^{+}", "worse": "^{-}"}.get(test.difference.verdict, "") if test else ""
+    sign = {"better": "+", "worse": "-"}.get(test.difference.verdict) if test else None
+    return f"^{{{sign}{'' if test.recipes else '*'}}}" if test and sign else ""
 
 
 def _test(table: Table, arm: str, figure: Figure) -> list[object]:

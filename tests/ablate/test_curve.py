@@ -1,22 +1,15 @@
 """The languages curve: arms that grow by typological distance, and their scores on seen and unseen languages."""
 
-import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from support.made_up_plan import made_up_arm, made_up_plan
-from support.made_up_sweep import made_up_sweep
 
-from hybrid_jax.ablate.arms import Arm, ArmError
+from hybrid_jax.ablate.arms import ArmError
 from hybrid_jax.ablate.axis import axis_of
-from hybrid_jax.ablate.curve import GROUPS, crossed, curve_arms, pair_means, trained_languages
-from hybrid_jax.ablate.folder import write_plan
-from hybrid_jax.ablate.page import write_page
+from hybrid_jax.ablate.curve import crossed, curve_arms, trained_languages
 from hybrid_jax.ablate.plan import make_plan
 from hybrid_jax.ablate.request import request
-from hybrid_jax.ablate.results import read_sweep
 from hybrid_jax.ablate.typology import TypologyError, distance, in_order
 
 ELEVEN = ["ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh"]
@@ -119,60 +112,3 @@ def test_a_request_is_planned_alone_and_crossed_with_other_arms():
     wide = {"arms": [{"wide": {"data.datasets.0.kinds": ["monolingual"]}}, "x-y"]}
     with pytest.raises(ArmError, match=r"arm 'wide' sets data\.datasets\.0\.kinds, which --languages-curve sets"):
         make_plan(request({**content, **wide}, "options"), "made up")
-
-
-def test_pairs_are_apart_by_what_was_seen_and_by_script(tmp_path: Path):
-    """Evaluated on de, en and th: an arm saw two of them, or all."""
-    sizes = {2: ["en", "de"], 3: ["en", "de", "th"]}
-    arms = [
-        Arm(name=f"languages={n}", overrides={"data.datasets": [dataset("a", languages)]}, axis={"languages": n})
-        for n, languages in sizes.items()
-    ]
-    folder = made_up_sweep(tmp_path / "sweep", {"languages=2": 0.5, "languages=3": 1.0})
-    write_plan(folder, made_up_plan(arms, (0, 1)))
-    sweep = read_sweep(folder)
-    means = pair_means(sweep, "records")
-
-    def expected(arm: str, *pairs: tuple[str, str]) -> float:
-        of_pairs = [
-            table.cross_lingual["map"][np.array(table.languages) == one, table.candidate_languages.index(other)].mean()
-            for table in (run.tables["records"] for run in sweep.runs[arm])
-            for one, other in pairs
-        ]
-        return float(np.mean(of_pairs))
-
-    # The baseline is the first arm; below the other's mean is the baseline's on the same pairs.
-    two, three = means["languages=2"], means["languages=3"]
-    both, one = (("de", "en"), ("en", "de")), (("de", "th"), ("th", "de"), ("en", "th"), ("th", "en"))
-    assert two["both seen, same script"] == (pytest.approx(expected("languages=2", *both)), {})
-    assert two["one seen, another script"] == (pytest.approx(expected("languages=2", *one)), {})
-    assert three["both seen, same script"] == (
-        pytest.approx(expected("languages=3", *both)),
-        {"languages=2": pytest.approx(expected("languages=2", *both))},
-    )
-    assert three["both seen, another script"] == (
-        pytest.approx(expected("languages=3", *one)),
-        {"languages=2": pytest.approx(expected("languages=2", *one))},
-    )
-    assert {group for group, value in two.items() if value is None} == set(GROUPS) - {
-        "both seen, same script",
-        "one seen, another script",
-    }
-    page = write_page(folder).read_text(encoding="utf-8")
-    assert "By pair of languages: cross-lingual mAP" in page
-    mean = three["both seen, same script"]
-    assert mean is not None
-    shown, below = (re.escape(f"{value:.4f}") for value in (mean.mean, mean.baselines["languages=2"]))
-    assert re.search(f"<td>{shown}<small>{below}</small></td>", page)
-    # Of two baselines each is named, and one is tested against the other.
-    write_plan(folder, made_up_plan(arms, (0, 1), baseline=["languages=2", "languages=3"]))
-    means = pair_means(read_sweep(folder), "records")
-    against = {arm: of_arm["both seen, same script"] for arm, of_arm in means.items()}
-    assert {arm: list(mean.baselines) for arm, mean in against.items() if mean} == {
-        "languages=2": ["languages=3"],
-        "languages=3": ["languages=2"],
-    }
-    page = write_page(folder).read_text(encoding="utf-8")
-    assert re.search(f"<td>{shown}<small>languages=2 {below}</small></td>", page)
-    write_plan(folder, made_up_plan([made_up_arm(arm.name) for arm in arms], (0, 1)))
-    assert pair_means(read_sweep(folder), "records") == {}

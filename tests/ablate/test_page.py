@@ -168,6 +168,9 @@ def test_an_unfinished_sweep_says_what_is_missing(tmp_path: Path):
     assert "One seed of alpha=0.5" in seen
     assert {row["arm"] for row in rows(sweep / "page" / "table.csv")} == {"alpha=0", "alpha=0.5"}
     assert {row["about"] for row in rows(sweep / "page" / "table.csv")} == {"", "checkpoints"}
+    latex = (sweep / "page" / "table.tex").read_text(encoding="utf-8")
+    assert "% * one of the two has a single seed" in latex
+    assert {*re.findall(r"\^\{(.*?)\}", latex)} <= {"+*", "-*"}
 
 
 def test_each_baseline_has_tests_of_its_own(tmp_path: Path):
@@ -206,6 +209,11 @@ def test_differences_within_groups_are_drawn_along_them(tmp_path: Path):
         "c": [(1.0, tested["c_steps=20"])],
     }
     assert (folder / "page" / "changes.csv").is_file()
+    tabulars = (folder / "page" / "table.tex").read_text(encoding="utf-8").split("\n\n")
+    assert [re.findall(r"^([abc]).*?steps=(\d+) ", tabular, re.M) for tabular in tabulars] == [
+        [("a", "10"), ("b", "10")],
+        [("a", "20"), ("b", "20"), ("c", "20")],  # the first is compared with, the others are tested
+    ]
     mine = folder / "page" / "figures" / "mine.txt"
     mine.write_text("notes")
     write_plan(folder, sweep.plan.model_copy(update={"baseline": ["a_steps=10"]}))

@@ -29,15 +29,16 @@ RECORDS = 12
 class Biased:
     """Vectors of a text's record, of its language with a weight, and of noise."""
 
-    def __init__(self, seed: int, language: float, noise: float = 0.5):
+    def __init__(self, seed: int, language: float, noise: float = 0.5, languages: Sequence[str] = LANGUAGES):
         self._rng, self._language, self._noise = np.random.default_rng(seed), language, noise
+        self._languages = languages
 
     def encode_queries(self, texts: Sequence[str]) -> np.ndarray:
-        vectors = self._noise * self._rng.standard_normal((len(texts), RECORDS + len(LANGUAGES)))
+        vectors = self._noise * self._rng.standard_normal((len(texts), RECORDS + len(self._languages)))
         for row, text in enumerate(texts):
             language, record = text.split(" ")
             vectors[row, int(record)] += 1
-            vectors[row, RECORDS + LANGUAGES.index(language)] += self._language
+            vectors[row, RECORDS + self._languages.index(language)] += self._language
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
     encode_passages = encode_queries
@@ -49,6 +50,7 @@ def made_up_sweep(
     seeds: Sequence[int] = (0, 1),
     missing: Iterable[tuple[str, int]] = (),
     others: bool = False,
+    languages: Sequence[str] = LANGUAGES,
     **changes: Any,
 ) -> Path:
     """Writes a sweep of arms {name: weight of the language}; those called "alpha=NUMBER" lie on an axis there.
@@ -57,7 +59,7 @@ def made_up_sweep(
     and a bitext.
     """
     listed = []
-    task = parallel_task(LANGUAGES, RECORDS, "records")
+    task = parallel_task(languages, RECORDS, "records")
     for place, (name, language) in enumerate(arms.items()):
         axis = {"mixture.monolingual_fraction": float(name[6:])} if name.startswith("alpha=") else {}
         listed.append(made_up_arm(name, **axis))
@@ -66,7 +68,7 @@ def made_up_sweep(
             out.mkdir(parents=True)
             (out / "config.yaml").write_text("steps: 40\n")
             if (name, seed) not in missing:
-                encoder = Biased(100 * place + seed, language)
+                encoder = Biased(100 * place + seed, language, languages=languages)
                 variants = {name: debiased(_fitted(name, encoder)) for name in changes.get("debias", ())}
                 evaluation = run(encoder, [task], variants=variants)
                 if others:
