@@ -192,7 +192,7 @@ def _beside(group: pairs.GroupMean | None) -> tuple[str, list[str]]:
     below = []
     for name, ends in group.against.items():
         value, *interval = (findings.signed("map", end) for end in ends if not isnan(end))
-        below.append(f"{name}: {value}" + (f" [{', '.join(interval)}]" if interval else ""))
+        below.append(f"{value} " + (f"[{', '.join(interval)}] " if interval else "") + f"from {name}")
     return rows.amount("map", group.mean.estimate), [f"{group.pairs} pairs", *below]
 
 
