@@ -134,6 +134,7 @@ class Pipeline:
         self._datasets = {name: self._open_dataset(store, exponent, report) for name, store in self.stores.items()}
 
         heldout = {name: store.held_out(config.heldout_fraction) for name, store in self.stores.items()}
+        self.rows = {name: int((~heldout[name])[s.entries["record"]].sum()) for name, s in self.stores.items()}
         self._pools = {name: _pools(store, ~heldout[name]) for name, store in self.stores.items()}
         self.sizes = {name: pool_sizes(self.stores[name], pools) for name, pools in self._pools.items()}
         self.schedule = Schedule(mixture, self.sizes, batch_size, seed)

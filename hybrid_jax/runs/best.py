@@ -5,7 +5,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hybrid_jax.disk.files import atomic_files
-from hybrid_jax.runs.checkpoint import CheckpointError, drop, steps
+from hybrid_jax.runs.checkpoint import CheckpointError, steps
+from hybrid_jax.runs.holding import drop
 
 
 class Best(BaseModel):

@@ -1,16 +1,14 @@
 """Checkpoints: complete or absent, written by Orbax while training continues, restored onto any mesh.
 
 There is one folder per step; Orbax writes it under a temporary name and renames it when it is complete. A run deletes
-its older checkpoints. To keep one of them longer, `hold` links it into another folder.
+its older checkpoints; `holding.py` keeps one of them longer.
 """
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from uuid import uuid4
 
 import jax
@@ -20,13 +18,12 @@ from orbax.checkpoint import v1 as ocp
 from hybrid_jax.disk.files import write_text
 from hybrid_jax.disk.manifest import write_manifest
 from hybrid_jax.disk.reading import ReadError, open_to_read
-from hybrid_jax.runs.keeping import CheckpointConfig
+from hybrid_jax.runs.keeping import BestMetric, CheckpointConfig
 from hybrid_jax.runs.manifest import WRITTEN_AT_COMMIT, find_damage
+from hybrid_jax.runs.workdir import MARK
 
 Tree = TypeVar("Tree")
 
-MARK = ".trainer"
-"""A file in the folder of checkpoints, which names the start of the run that writes there."""
 UNFINISHED = ".orbax-checkpoint-tmp"
 """What Orbax adds to the name of a checkpoint's folder until it is complete."""
 
@@ -50,7 +47,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, config: CheckpointConfig, start: int):
-        self._folder, self._best_metric = folder, config.best_metric
+        self._folder = folder
         if jax.process_index() == 0:
             later_or_unreadable = (step for step in steps(folder) if step > start or not _metrics(folder / str(step)))
             _rename_damaged(folder / str(step) for step in later_or_unreadable)
@@ -91,7 +88,7 @@ class Checkpoints:
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float], may_be_best: bool = True) -> None:
         """Starts to write a checkpoint, once the one before is written. The state may be donated right after."""
-        kept: Any = {name: value for name, value in metrics.items() if may_be_best or name != self._best_metric}
+        kept: Any = {name: value for name, value in metrics.items() if may_be_best or name not in get_args(BestMetric)}
         kept["step"] = step
         try:
             if jax.process_index() == 0 and not self._marked():  # Orbax would create a missing folder, and save in that
@@ -164,8 +161,7 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
             # Orbax raises one of these for a damaged file, but a plain Exception for a truncated array.
             if type(error) is not Exception and not isinstance(error, KeyError | ValueError | TypeError | OSError):
                 raise
-            cause = str(error.__cause__ or error).split("\n")[0].split(". ")[0][:150]
-            damaged = f"{path} is damaged ({cause})"
+            damaged = f"{path} is damaged ({_first_line(error)})"
             if step is not None:
                 raise DamagedError(f"{damaged}: choose another step of {available}") from None
             warn(f"{damaged}: taking the checkpoint before it")
@@ -175,53 +171,6 @@ def restore(folder: Path, like: Tree, warn: Callable[[str], None], step: int | N
         f"{folder}: no complete checkpoint (none of {available} is usable): restore one of them, "
         f"or begin again in another folder"
     )
-
-
-def hold(folder: Path, step: int, into: Path) -> bool:
-    """Links the complete checkpoint of `step` into the folder `into`, where it stays when the run deletes its own.
-
-    Hard links take no disk space until then; files are copied where links are not possible or not permitted. In `into`
-    the checkpoint is complete or absent, even if this is killed.
-
-    Returns False when the checkpoint is gone, or is deleted meanwhile.
-    """
-    source, target, part = folder / str(step), into / str(step), into / f"{step}.part"
-    if target.is_dir():
-        return True
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        names = _files(source)
-        for name in names:
-            (part / name).parent.mkdir(parents=True, exist_ok=True)
-            _link(source / name, part / name)
-        complete = bool(names) and _files(source) == names  # otherwise the run has begun to delete it
-    except FileNotFoundError:
-        complete = False
-    if complete:
-        part.rename(target)
-    else:
-        shutil.rmtree(part, ignore_errors=True)
-    return complete
-
-
-def drop(folder: Path, step: int) -> None:
-    """Removes a checkpoint. It is renamed first, so that a kill cannot leave half a checkpoint under its name."""
-    for old in folder.glob("*.old"):  # left by a kill
-        shutil.rmtree(old)
-    shutil.rmtree((folder / str(step)).rename(folder / f"{step}.old"))
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _load(path: Path, like: Tree) -> Tree:
@@ -236,12 +185,22 @@ def _load(path: Path, like: Tree) -> Tree:
     _check_shapes(path, _shapes(metadata), _shapes(like))
     context = ocp.Context()
     context.pytree_options.loading.partial_load = True
-    with context:
-        loaded = ocp.load(str(path.absolute()), like)
+    try:
+        with context:
+            loaded = ocp.load(str(path.absolute()), like)
+    except Exception as error:  # Orbax raises many types; the files are good, so it is a disk or the network
+        raise CheckpointError(
+            f"{path} holds what was saved, but could not be loaded ({_first_line(error)}): give the command again; "
+            f"or move it away, to take the checkpoint before it"
+        ) from error
     if names := _not_finite(loaded):
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         raise ValueError(f"{names[0]}{more} holds values that are not finite numbers")
     return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.__cause__ or error).split("\n")[0].split(". ")[0][:150]
 
 
 def _not_finite(tree: Any) -> list[str]:

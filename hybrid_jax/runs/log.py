@@ -1,6 +1,7 @@
 """A run's log: metrics.jsonl, TensorBoard, and a progress bar on a terminal or plain lines elsewhere."""
 
 import math
+import os
 import sys
 import time
 from contextlib import ExitStack
@@ -81,8 +82,10 @@ class RunLog:
                 stack.callback(self._bar.close)
 
     def keep(self) -> None:
-        """Closes metrics.jsonl and opens it again: a bucket mounted as a folder has only what was closed."""
+        """Syncs and closes metrics.jsonl and opens it again: a bucket mounted as a folder has only what was closed."""
         if self._primary:
+            self._file.flush()
+            os.fsync(self._file.fileno())
             self._file.close()
             self._file = self._path.open("a", encoding="utf-8", buffering=1)
 

@@ -10,6 +10,7 @@ lock/            who is training here (lock.py)
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,10 @@ from hybrid_jax.disk.files import atomic_files, sha256_of
 from hybrid_jax.runs.lines import read_line
 
 LOCK = "lock"
+MARK = ".trainer"
+"""A file in the folder of checkpoints, which names the start of the run that writes there."""
+_SEEN_AFTER = 60
+"""Seconds. Buckets that are mounted as folders look again after a minute."""
 CONFIG, RECORD, SKIPPED = "config.yaml", "run.json", "skipped.json"
 _CHANGED = "changed"
 _SEAL = "sha256"
@@ -39,7 +44,7 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
     Raises WorkdirError when the folder has a run with another config, or files but no run.
     """
     path = folder / CONFIG
-    if path.exists() and _begun(folder):
+    if path.exists() and has_begun(folder):
         try:
             changed_fields = differences(path.read_text(encoding="utf-8"))
         except WorkdirError:
@@ -59,15 +64,25 @@ def claim(folder: Path, config_text: str, differences: Callable[[str], list[str]
     return True
 
 
+def is_there(folder: Path) -> bool:
+    """Whether this process sees run.json, which process 0 has written. Waits a minute for a file system that lags."""
+    for _ in range(_SEEN_AFTER):
+        if (folder / RECORD).exists():
+            return True
+        time.sleep(1)
+    return False
+
+
 def check_not_lost(folder: Path, every: int) -> None:
     """Raises WorkdirError when a run that has no checkpoint must have had one, saved every `every` steps or oftener.
 
-    That is so where its log has steps but its folder of checkpoints is gone, as that is created before the first step;
-    or where the log goes beyond the second checkpoint, which is begun when the first one is complete.
+    That is so where its log has steps but its folder of checkpoints is gone or empty (the place of a disk that is not
+    mounted), as that and MARK in it are written before the first step; or where the log goes beyond the second
+    checkpoint, which is begun when the first one is complete.
     """
     log, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
     logged = log.read_bytes().count(b"\n") if log.exists() else 0
-    if (logged and not checkpoints.is_dir()) or logged > 2 * every:
+    if (logged and not (checkpoints / MARK).exists()) or logged > 2 * every:
         state = "has no checkpoint" if checkpoints.is_dir() else "is gone"
         raise WorkdirError(
             f"{checkpoints} {state}, but {log} has {logged} steps: is a disk not mounted? "
@@ -175,7 +190,7 @@ def read_log(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 )
 
 
-def _begun(folder: Path) -> bool:
+def has_begun(folder: Path) -> bool:
     """Whether a run has logged a step, written a checkpoint or left out batches here."""
     log, checkpoints = folder / "metrics.jsonl", folder / "checkpoints"
     if (folder / SKIPPED).exists():

@@ -74,15 +74,15 @@ def bit_sum(tree: Any) -> jax.Array:
     return total
 
 
-def check_step_agrees(step: int, batches: str, parameters: Any) -> None:
-    """Compares the digest of all batches up to a step and the parameters after it. All processes must call this.
+def check_step_agrees(step: int, batches: str, state: Any) -> None:
+    """Compares the digest of all batches up to a step and the state after it. All processes must call this.
 
     Waits for the devices of a run of several processes. Raises DisagreementError as `check_processes_agree` does.
     """
     if jax.process_count() > 1:
-        sums = {int(np.asarray(shard.data)) for shard in bit_sum(parameters).addressable_shards}
+        sums = {int(np.asarray(shard.data)) for shard in bit_sum(state).addressable_shards}
         bits = " and ".join(map(str, sorted(sums)))
-        facts = {"the digest of the batches": batches, "the sum of the parameters' bits": bits}
+        facts = {"the digest of the batches": batches, "the sum of the state's bits": bits}
         advice = "nothing was saved since they last agreed; start all again, and if it happens again, look at that host"
         check_processes_agree(facts, f"after step {step}", advice)
 

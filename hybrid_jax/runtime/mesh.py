@@ -60,10 +60,13 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(np.asarray(ordered).reshape(data, config.fsdp), AXES, axis_types=(AxisType.Auto,) * 2)
 
 
-def check_rows_divide(name: str, rows: int, devices: int) -> None:
-    """Raises ValueError when a batch of `rows` cannot be split evenly over `devices`; `name` begins the message."""
+def check_rows_divide(name: str, rows: int, devices: int, what: str = "the batch size") -> None:
+    """Raises ValueError when `rows` cannot be split evenly over `devices`.
+
+    `name` begins the message, and `what` is to be changed.
+    """
     if rows == 0 or rows % devices:
-        raise ValueError(f"{name} cannot be split over {devices} devices: make the batch size a multiple of {devices}")
+        raise ValueError(f"{name} cannot be split over {devices} devices: make {what} a multiple of {devices}")
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

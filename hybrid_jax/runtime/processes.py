@@ -37,11 +37,11 @@ def add_distributed(parser: argparse.ArgumentParser) -> None:
 
 
 def start_distributed(option: str | None = None) -> None:
-    """Connects this process to the others of its run. Call it once, before jax uses a device.
+    """Connects this process to the others of its run. Call it before jax uses a device.
 
     `option` is what --distributed was given. Without it, the environment says how: HYBRID_JAX_DISTRIBUTED holds the
     same text, or HYBRID_JAX_COORDINATOR, HYBRID_JAX_NUM_PROCESSES and HYBRID_JAX_PROCESS_ID hold its three parts. With
-    none of them the run has a single process, and this does nothing.
+    none of them the run has a single process, and this does nothing; nor where an earlier call has connected them.
 
     Raises ValueError when the text is malformed, when several of these ways are used, when only some of the three are
     set, and when the processes do not find each other.
@@ -52,11 +52,19 @@ def start_distributed(option: str | None = None) -> None:
         f"{_COORDINATOR}, {_NUM_PROCESSES} and {_PROCESS_ID}": _from_three(),
     }
     given = {name: text for name, text in ways.items() if text is not None}
+    if given and _connected():
+        return
     if len(given) > 1:
         first, second, *_ = given
         raise ValueError(f"{first} and {second} are both set: leave one of them out")
     for name, text in given.items():
         _initialize(name, text)
+
+
+def _connected() -> bool:
+    import jax  # here, as --help is answered without it
+
+    return jax.distributed.is_initialized()
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Literal
@@ -67,7 +67,7 @@ class Divergence:
         reason = None
         if not all(math.isfinite(numbers[name]) for name in ("loss", "grad_norm")):
             reason = f"loss {loss}, gradient norm {numbers['grad_norm']}"
-        elif self._spike is not None and len(self._losses) >= LEAST and loss > self._spike * median(self._losses):
+        elif self._spike is not None and len(self._losses) >= LEAST and loss > _bound(self._losses, self._spike):
             reason = (
                 f"loss {loss:.4g}, over {self._spike:g} times the median {median(self._losses):.4g} of those before"
             )
@@ -81,6 +81,12 @@ class Divergence:
             content = {"step": step, **step_record(batch, {}), "ids": batch.ids, **shown}
             atomic_files(self._workdir, {path.name: json.dumps(content, indent=2).encode()})
         raise DivergedError(step, reason, path)
+
+
+def _bound(losses: Iterable[float], spike: float) -> float:
+    """`spike` times the median; of an objective of one's own that falls below zero, as far above it as that."""
+    middle = median(losses)
+    return middle + (spike - 1) * abs(middle)
 
 
 def roll_back(

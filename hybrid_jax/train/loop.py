@@ -43,7 +43,7 @@ from hybrid_jax.train.outline import outline
 from hybrid_jax.train.precision import with_dtype
 from hybrid_jax.train.records import more_rows, step_record
 from hybrid_jax.train.resumed import HARMLESS, OF_A_HOST, changed, incomparable
-from hybrid_jax.train.sources import sources_of
+from hybrid_jax.train.sources import seen, sources_of
 from hybrid_jax.train.state import abstract_state, create_state, start_from
 from hybrid_jax.train.step import make_eval_step, make_train_step
 from hybrid_jax.train.teacher import Teacher
@@ -93,7 +93,7 @@ def _train(
     mesh = make_mesh(config.mesh)
     check_rows_divide(f"batch_size {config.batch_size}", config.batch_size, mesh.size)
     if config.microbatch_rows is not None:
-        check_rows_divide(f"microbatch_rows {config.microbatch_rows}", config.microbatch_rows, mesh.size)
+        check_rows_divide(f"microbatch_rows {config.microbatch_rows}", config.microbatch_rows, mesh.size, "it")
     check_trained(config.distillation, config.loss, config.model.learn_temperature, hooks.objective_name)
     values = _values(config)
     fields = {name: value for name, value in values.items() if name not in OF_A_HOST}
@@ -134,8 +134,12 @@ def _train(
         packed = batch.pack(layouts, host, hosts, with_parallel=config.loss.parallel_weight > 0)
         return packed if teacher is None else packed._replace(teacher=teacher.vectors(batch, host, hosts))
 
+    batches = sha256()  # training and held-out ones: gradients are shared, so that parameters do not tell of other rows
+
     def heldout_batches() -> Iterable[PackedBatch]:
-        return map(part, map(pipeline.heldout_batch, range(config.heldout_batches)))
+        for batch in map(pipeline.heldout_batch, range(config.heldout_batches)):
+            batches.update(batch.digest.encode())
+            yield part(batch)
 
     encode = make_encode(config.model, mesh)
     objective = make_objective(config.loss, mesh) if hooks.objective is None else completed(hooks.objective)
@@ -151,6 +155,8 @@ def _train(
         measures.append(heldout_retrieval(heldout_pool, encode, layouts, mesh, config.checkpoint.best_metric))
 
     folder = workdir / "checkpoints"
+    same = "give all the same folder, on a disk that they share"
+    check_processes_agree(seen(workdir, folder, skips), f"in --workdir {workdir}", same)
     abstract = abstract_state(config.model, optimizer, mesh)
     if checkpoint.steps(folder):
         start, state = checkpoint.restore(folder, abstract, say)
@@ -178,7 +184,7 @@ def _train(
         batch = pipeline.batch(step)
         return batch, part(batch)
 
-    pool = sum(len(store.entries) for store in pipeline.stores.values())
+    pool = sum(pipeline.rows.values())
     with (
         signals.while_stepping(),
         checkpoint.Checkpoints(folder, config.checkpoint, start) as checkpoints,
@@ -188,7 +194,6 @@ def _train(
         divergence = Divergence(workdir, config.divergence, start)
         done, stopping = start, False
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
-        batches = sha256()  # the gradients are shared: parameters do not tell a process that read other rows
         noticed = False
         goodput.started(log.seconds_lost)
         for batch, rows in goodput.waiting(prefetch(make_batch, start, config.steps)):
@@ -219,7 +224,7 @@ def _train(
             if stopping:
                 log.say(f"told to stop: saving step {done} (a second signal stops without)")
             if due or stopping or (config.compare_every and done % config.compare_every == 0):
-                check_step_agrees(done, batches.hexdigest()[:16], state.parameters)
+                check_step_agrees(done, batches.hexdigest()[:16], (state.parameters, state.optimizer))
             if due or stopping:  # a step is logged before its checkpoint is written
                 lock.check()
                 numbers = _log_step(log, divergence, goodput, hooks, *pending)

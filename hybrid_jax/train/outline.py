@@ -40,7 +40,7 @@ def outline(
     memory = device_memory(mesh) if memory is None else memory
     devices = f"{mesh.size} x {mesh.devices.flat[0].platform}"
     steps = f"steps {start + 1:,} to {config.steps:,}" if start else f"{config.steps:,} steps"
-    rows = {name: len(store.entries) for name, store in pipeline.stores.items()}
+    rows = pipeline.rows
     languages = {language for store in pipeline.stores.values() for language in store.languages}
     epochs = config.steps * config.batch_size / sum(rows.values())
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.parameters))

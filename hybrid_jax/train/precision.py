@@ -9,6 +9,7 @@ from hybrid_jax.disk.yaml_text import parse_yaml
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.kernels import faster_dtype
 from hybrid_jax.model.precision import ComputeDtype
+from hybrid_jax.runs.workdir import CONFIG, has_begun
 
 
 def with_dtype(model: ModelConfig, workdir: Path | None = None) -> ModelConfig:
@@ -18,7 +19,9 @@ def with_dtype(model: ModelConfig, workdir: Path | None = None) -> ModelConfig:
     """
     if model.encoder.dtype != "auto":
         return model
-    begun_with = None if workdir is None else _begun_with(workdir / "config.yaml")
+    begun_with = None
+    if workdir is not None and has_begun(workdir):  # a config.yaml alone is of a start that failed
+        begun_with = _begun_with(workdir / CONFIG)
     dtype = faster_dtype() if begun_with is None else begun_with
     return model.model_copy(update={"encoder": model.encoder.model_copy(update={"dtype": dtype})})
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from hybrid_jax.disk import reading
+from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.best import Best, keep_best, read_best
 from hybrid_jax.runs.checkpoint import (
     CheckpointError,
     Checkpoints,
     DamagedError,
-    drop,
-    hold,
     restore,
     steps,
 )
+from hybrid_jax.runs.holding import drop, hold
 from hybrid_jax.runs.keeping import BestMetric, CheckpointConfig
 from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, parameter_sharding
 
@@ -123,6 +123,17 @@ def test_a_checkpoint_that_cannot_be_read_for_now_is_not_taken_for_damaged(
         restore(folder, like(), print)
     monkeypatch.undo()
     assert steps(folder) == [1, 2, 3]
+
+
+def test_arrays_that_cannot_be_loaded_for_now_are_not_taken_for_damaged(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*arguments: object) -> None:
+        raise ValueError("UNKNOWN: Error reading local file: Input/output error [source locations='…']\nmore")
+
+    monkeypatch.setattr(checkpoint.ocp, "load", fail)
+    with pytest.raises(CheckpointError, match=r"3 holds what was saved, but could not be loaded \(UNKNOWN: .* error"):
+        restore(folder, like(), pytest.fail)
+    monkeypatch.undo()
+    assert restore(folder, like(), pytest.fail)[0] == 3
 
 
 def test_nothing_is_saved_in_a_folder_that_was_deleted_or_replaced(tmp_path: Path):

@@ -16,7 +16,7 @@ import pytest
 
 from hybrid_jax.runs.lease import STALE
 from hybrid_jax.runs.lock import one_trainer
-from hybrid_jax.runs.workdir import WorkdirError, check_not_lost, claim
+from hybrid_jax.runs.workdir import MARK, WorkdirError, check_not_lost, claim
 
 HOLD = """
 import sys, time
@@ -158,7 +158,10 @@ def test_a_log_with_steps_whose_checkpoints_are_gone_is_a_question(tmp_path: Pat
     log.write_text('{"step": 0}\n')
     with pytest.raises(WorkdirError, match=r"checkpoints is gone, but .*metrics.jsonl has 1 steps: is a disk not mou"):
         check_not_lost(tmp_path, 20)
-    checkpoints.mkdir()
+    checkpoints.mkdir()  # where a disk is mounted, as a rule
+    with pytest.raises(WorkdirError, match=r"checkpoints has no checkpoint, but .* 1 steps: is a disk not mounted"):
+        check_not_lost(tmp_path, 20)
+    (checkpoints / MARK).write_text("the run's")
     for steps in (1, 40):  # killed before its first checkpoint, or before the first one was complete
         log.write_text('{"step": 0}\n' * steps)
         check_not_lost(tmp_path, 20)

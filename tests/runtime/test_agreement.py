@@ -1,6 +1,7 @@
 """Processes that differ in what must be the same: all of them end, and name the field, the process and the host."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def message(facts: dict[str, object]) -> str:
 def worker() -> None:
     """What each of two processes runs."""
     start_distributed()
+    start_distributed()  # a second `hybrid_jax.train` in one session
     me = jax.process_index()
     check_processes_agree({"seed": 3, "long": "x" * 9999}, "at noon", "do this")
     said = message({"seed": 3 + me, "long": "x" * 9999})
@@ -40,7 +42,7 @@ def worker() -> None:
         "abd" if me else "abc", parameters(False)
     )
     said = step_message("abc", parameters(flipped=me == 1))
-    assert re.search(r"the sum of the parameters' bits is \d+ in process 1 on .*, and \d+ in process 0", said), said
+    assert re.search(r"the sum of the state's bits is \d+ in process 1 on .*, and \d+ in process 0", said), said
     sys.stdout.write("agreed\n")
 
 
@@ -110,27 +112,57 @@ import sys
 from dataclasses import replace
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.train.__main__ import main
-batch = Pipeline.batch
+batch, heldout_batch = Pipeline.batch, Pipeline.heldout_batch
 def wrong(self, step):
     read = batch(self, step + (step == 15))
     return replace(read, plan=replace(read.plan, step=step))
-Pipeline.batch = wrong
+calls = []
+def wrong_held_out(self, step):  # two are measured every 10 steps
+    calls.append(step)
+    return heldout_batch(self, step + (len(calls) == 3))
+if sys.argv.pop(1) == "training":
+    Pipeline.batch = wrong
+else:
+    Pipeline.heldout_batch = wrong_held_out
 sys.exit(main())
 """
 
 
 @pytest.mark.timeout(150)
-def test_a_process_that_reads_another_batch_on_the_way_ends_the_run_before_it_is_saved(tiny_run, tmp_path: Path):
+@pytest.mark.parametrize("which", ["training", "held-out"])
+def test_a_process_that_reads_another_batch_on_the_way_ends_the_run_before_it_is_saved(
+    which: str, tiny_run, tmp_path: Path
+):
     (tmp_path / "tiny.yaml").write_text(tiny_run.yaml, encoding="utf-8")
     run = tmp_path / "run"
     options = ["--config", str(tmp_path / "tiny.yaml"), "--workdir", str(run), "--checkpoint.every", "10"]
-    programs = ["-m", "hybrid_jax.train"], ["-c", ANOTHER_BATCH]
+    programs = ["-m", "hybrid_jax.train"], ["-c", ANOTHER_BATCH, which]
     with two_processes([[sys.executable, *program, *options] for program in programs]) as processes:
         for process in processes:
             said, _ = process.communicate(timeout=100)
             assert process.returncode == 1, said
             assert re.search(r"error: .*after step 20 the processes differ: the digest of the batches is", said), said
     assert steps(run / "checkpoints") == [10]
+
+
+@pytest.mark.timeout(150)
+def test_processes_that_see_other_checkpoints_do_not_train(tiny_run, tmp_path: Path):
+    """As where a disk is not mounted on one of the hosts: none of the checkpoints is called damaged."""
+    run = shutil.copytree(tiny_run.folder, tmp_path / "run")
+    other = shutil.copytree(run, tmp_path / "other")
+    there = steps(run / "checkpoints")
+    shutil.rmtree(other / "checkpoints" / str(there[-1]))
+    (tmp_path / "tiny.yaml").write_text(tiny_run.yaml, encoding="utf-8")
+    command = [sys.executable, "-m", "hybrid_jax.train", "--config", str(tmp_path / "tiny.yaml"), "--workdir"]
+    with two_processes([[*command, str(run)], [*command, str(other)]]) as processes:
+        for process in processes:
+            said, _ = process.communicate(timeout=100)
+            assert process.returncode == 1, said
+            (last,) = [line for line in said.splitlines() if line.startswith("error: ")]
+            assert re.search(rf"the processes differ: its checkpoints is \[{there[0]}", last), said
+            assert "damaged" not in said
+            assert last.endswith("give all the same folder, on a disk that they share")
+    assert steps(run / "checkpoints") == there
 
 
 if __name__ == "__main__":

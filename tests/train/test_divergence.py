@@ -20,7 +20,7 @@ from hybrid_jax.runs.skips import Skip, Skips, read_skips
 from hybrid_jax.runs.trained_on import read_trained_on
 from hybrid_jax.runs.workdir import WorkdirError
 from hybrid_jax.runtime.mesh import make_mesh
-from hybrid_jax.train.divergence import LEAST, WINDOW, DivergedError
+from hybrid_jax.train.divergence import LEAST, WINDOW, DivergedError, Divergence, DivergenceConfig
 from hybrid_jax.train.hooks import Hooks
 from hybrid_jax.train.loop import train
 from hybrid_jax.train.objective import Groups, Vectors
@@ -121,6 +121,16 @@ def test_a_run_goes_back_leaves_batches_out_and_can_be_resumed(
     assert train(config, resumed)
     assert_equal_runs(resumed, run, config)
     assert read_skips(resumed) == skips
+
+
+def test_a_loss_below_zero_jumps_only_when_it_is_far_above_the_others(config: Config, tmp_path: Path):
+    """As of an objective of one's own that is minus a mean score."""
+    batch = Pipeline(config.data, config.mixture, config.batch_size, config.seed).batch(0)
+    divergence = Divergence(tmp_path, DivergenceConfig(spike=3), 0)
+    for loss in [-0.5] * LEAST + [-0.1, 0.4]:  # three times the median is as far above it: -0.5 + 2 x 0.5
+        divergence.check(batch, {"loss": loss, "grad_norm": 1.0})
+    with pytest.raises(DivergedError):
+        divergence.check(batch, {"loss": 0.6, "grad_norm": 1.0})
 
 
 def test_it_stops_when_it_went_back_as_often_as_it_may(config: Config, tmp_path: Path):

@@ -67,8 +67,8 @@ def test_there_are_plain_lines_where_there_is_no_terminal(tiny_run, config: Conf
     assert len(lines) == config.steps
     assert all("loss" in line for line in lines)
     assert all("pairs/s" in line and line.endswith(" left") for line in lines[1:])
-    assert "  epochs 0.07  peak " in lines[0]  # 8 pairs of 108 rows
-    assert "  epochs 5.93  peak " in lines[79]
+    assert "  epochs 0.10  peak " in lines[0]  # 8 pairs of the 78 rows that are not held out
+    assert "  epochs 8.21  peak " in lines[79]
 
 
 def test_tensorboard_shows_the_numbers_of_the_log(tiny_run, log):

@@ -51,11 +51,11 @@ def test_no_negative_is_masked_where_false_ones_are_kept():
 def test_the_plan_of_a_run_is_ten_lines(tiny_run):
     lines = tiny_run.printed.splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("plan: "))
-    assert lines[start] == "plan: 80 steps of 8 pairs on 2 x cpu, 5.93 epochs in all"
+    assert lines[start] == "plan: 80 steps of 8 pairs on 2 x cpu, 8.21 epochs in all"
     labels = list(itertools.takewhile(lambda line: line.startswith("  "), lines[start + 1 :]))
     names = ["data", "monolingual", "cross_lingual", "held", "batch", "model", "programs", "memory"]
     assert [line.split()[0] for line in labels] == names
-    assert labels[0].endswith("108 rows in 3 languages: tiny 108")
+    assert labels[0].endswith(" 78 rows in 3 languages: tiny 78")
     held_out = labels[3].split(None, 2)[2]
     assert held_out.startswith("every 10 steps: 1 monolingual in de, 1 cross_lingual; not measured: tiny mono")
     assert labels[1].split(", ")[0] == "  monolingual    up to 80% of batches"

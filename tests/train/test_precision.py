@@ -36,6 +36,8 @@ def test_a_dtype_that_is_set_stays(dtype: ComputeDtype, tmp_path: Path):
 def test_a_run_goes_on_in_the_dtype_that_it_began_with(tmp_path: Path):
     slower = OTHER[faster_dtype()]
     (tmp_path / "config.yaml").write_text(dump_config(_with(Config(), slower)))
+    assert with_dtype(ModelConfig(), tmp_path).encoder.dtype == faster_dtype()  # that start failed before a first step
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
     assert with_dtype(ModelConfig(), tmp_path).encoder.dtype == slower
 
 
@@ -54,4 +56,5 @@ def test_config_yaml_says_which_and_resuming_needs_no_word_of_it(
 @pytest.mark.parametrize("text", ["[", "model: 3", "model: {encoder: {dtype: float64}}", "\x00"])
 def test_a_damaged_config_is_left_to_what_refuses_it(text: str, tmp_path: Path):
     (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n')
     assert with_dtype(ModelConfig(), tmp_path).encoder.dtype == faster_dtype()

@@ -30,6 +30,7 @@ from hybrid_jax.eval.report.schema import CurvePoint, Report
 from hybrid_jax.eval.watch.curve import Curve, best, by_name, check_name, figures, metric_of
 from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.best import Best, keep_best
+from hybrid_jax.runs.holding import drop, hold
 
 Measure = Callable[[TextEncoder], Evaluation]
 Publish = Callable[[TextEncoder, Evaluation, Path], object]
@@ -74,12 +75,12 @@ class RunSteps:
         point = self._curve.best
         if point is not None:
             kept = (self._best / str(point.step)).is_dir()
-            if kept or checkpoint.hold(self._checkpoints, point.step, self._candidates):
+            if kept or hold(self._checkpoints, point.step, self._candidates):
                 self._keep(point)
             else:
                 self._say(f"the best step of the curve, {point.step}, is gone: somebody removed it from {self._best}")
         for step in self.done & set(checkpoint.steps(self._candidates)):
-            checkpoint.drop(self._candidates, step)
+            drop(self._candidates, step)
         self._redraw()
 
     def evaluate(self, step: int) -> None:
@@ -87,7 +88,7 @@ class RunSteps:
         before = max(self.done, default=0)
         every = self._every()
         self._skip([gone for gone in range(every, step, every) if gone > before], "no longer there")
-        if not checkpoint.hold(self._checkpoints, step, self._candidates):
+        if not hold(self._checkpoints, step, self._candidates):
             self._skip([step], "no longer there")
             return
         began = time.monotonic()
@@ -95,7 +96,7 @@ class RunSteps:
             encoder = load_checkpoint(self._run, self._candidates, step, warn)
         except checkpoint.DamagedError as error:
             self._skip([step], str(error))
-            checkpoint.drop(self._candidates, step)
+            drop(self._candidates, step)
             return
         evaluation = self._measure(encoder)
         point = self._point(step, evaluation, time.monotonic() - began)
@@ -107,7 +108,7 @@ class RunSteps:
         if is_best:
             self._keep(point)
         else:
-            checkpoint.drop(self._candidates, step)
+            drop(self._candidates, step)
         self._redraw()
         leader = "best so far"
         if not is_best and best_before is not None:
