@@ -114,3 +114,8 @@ def test_what_finished_runs_did_is_compared():
 @pytest.mark.parametrize("fields", [{"steps": 7, "batch_size": 3}])
 def test_pairs_are_steps_times_batch_size(fields: dict[str, int]):
     assert pairs(fields) == 21
+
+
+def test_texts_are_told_apart_by_their_digests():
+    sentence = "The runs did not read the same text: rows differs (a: text 1; b: text 2)."
+    assert measured({}, {"a": {"rows": "1"}, "b": {"rows": "2"}}) == [sentence]

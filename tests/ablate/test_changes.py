@@ -12,6 +12,7 @@ from support.made_up_sweep import made_up_sweep
 from hybrid_jax.ablate.changes import changes
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.results import Evaluated, Sweep
+from hybrid_jax.eval.measures import stats
 from hybrid_jax.eval.measures.per_query import Table
 from hybrid_jax.eval.report.schema import Report
 
@@ -126,3 +127,13 @@ def test_a_page_without_groups_has_no_changes(tmp_path: Path):
     assert "How the differences change" not in page
     assert "tests ask if" not in page
     assert not (folder / "page" / "changes.csv").exists()
+
+
+def test_changes_are_corrected_over_the_task():
+    rng = np.random.default_rng(3)
+    gains = dict(zip((*NAMES, "c_steps=1", "c_steps=9"), (0, 0.1, 0, 0.3, 0, 0.2), strict=True))
+    arms = {name: [gain + rng.uniform(0, 1, 40) for _ in range(3)] for name, gain in gains.items()}
+    found = [one.change for one in changes(sweep(arms, ["a_steps=1", "a_steps=9"]), "t")]
+    assert len(found) == 2
+    assert [change.p_holm for change in found] == stats.holm([change.p for change in found])
+    assert min(change.p_holm for change in found) == 2 * min(change.p for change in found)

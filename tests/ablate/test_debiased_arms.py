@@ -16,6 +16,7 @@ from hybrid_jax.ablate.phases import commands
 from hybrid_jax.ablate.request import RequestError, request
 from hybrid_jax.ablate.results import read_sweep
 from hybrid_jax.ablate.search import make_plan
+from hybrid_jax.ablate.statistics import analyse
 from hybrid_jax.eval.measures import stats
 
 MUL = ("multilingual", "map")
@@ -104,3 +105,16 @@ def test_a_search_has_no_debiasing():
     asked = {"config": "configs/demo.yaml", "search": 2, "ranges": {"optimizer.learning_rate": "1e-5:1e-3:log"}}
     with pytest.raises(RequestError, match=r"--search has no grid, .* or debiasing"):
         make_plan(request({**asked, **DEBIAS}, "sweep.yaml"), "command")
+
+
+def test_debiased_runs_are_matched_where_all_seeds_are_there(tmp_path: Path):
+    folder = made_up_sweep(tmp_path / "s", {"a": 0.1}, (0, 1, 2), **DEBIAS)
+    (folder / "runs" / "a" / "seed-1" / "eval" / "per_query-center.npz").unlink()
+    read = read_sweep(folder)
+    assert [run.seed for run in read.runs["a+center"]] == [0, 2]
+    found = analyse(read).of_task("records", "headline")[0].test("a+center", ("map", "multilingual"))
+    assert found is not None
+    values = {
+        arm: np.stack([run.tables["records"].by_question(*MUL) for run in read.runs[arm]]) for arm in ("a", "a+center")
+    }
+    assert found.difference.p == pytest.approx(stats.difference(values["a+center"], values["a"]).p)

@@ -15,9 +15,10 @@ from hybrid_jax.ablate.arms import Arm
 from hybrid_jax.ablate.folder import write_plan
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.pairs import TRAINED, Pair, grouped
-from hybrid_jax.ablate.results import Sweep, read_sweep
+from hybrid_jax.ablate.results import Evaluated, Sweep, read_sweep
 from hybrid_jax.ablate.typology import distance
 from hybrid_jax.eval.measures import per_query
+from hybrid_jax.eval.report.schema import Report
 
 
 def curve_arm(size: int, *languages: str) -> Arm:
@@ -141,3 +142,28 @@ def test_languages_without_features_have_no_distance(tmp_path: Path):
     folder = made_up_sweep(tmp_path / "sweep", {"alpha=0": 0.5}, languages=("de", "en", "es", "mul", "tr"))
     assert grouped(read_sweep(folder), "records").distant == {}
     assert not (write_page(folder).parent / "pairs.csv").exists()
+
+
+def test_pairs_count_once_and_languages_are_known_by_any_of_their_codes():
+    """An arm trained on zh and en, evaluated on zho_Hans, eng_Latn and deu_Latn, with three English questions."""
+    languages = ("deu_Latn", "eng_Latn", "zho_Hans")
+    nan = np.nan
+    values = [[nan, 0.1, 0.2], [0.3, nan, 0.4], [0.3, nan, 0.5], [0.3, nan, 0.9], [0.7, 0.2, nan]]
+    table = per_query.Table(
+        data_sha256={},
+        ids=("1", "1", "2", "3", "1"),
+        languages=("deu_Latn", "eng_Latn", "eng_Latn", "eng_Latn", "zho_Hans"),
+        candidate_languages=languages,
+        cross_lingual={"map": np.array(values)},
+        multilingual={"map": np.ones(5)},
+    )
+    arm = curve_arm(2, "zh", "en")
+    runs = {arm.name: (Evaluated(0, Report.model_construct(tasks={}), {"t": table}, None),)}
+    found = grouped(Sweep(Path("s"), made_up_plan([arm]), runs, (), (), None), "t").trained[arm.name]
+    assert {group: value.mean.estimate for group, value in found.items()} == pytest.approx(
+        {
+            "both seen, another script": (0.6 + 0.2) / 2,  # en-zh is the mean of .4, .5 and .9
+            "one seen, same script": (0.1 + 0.3) / 2,
+            "one seen, another script": (0.2 + 0.7) / 2,
+        }
+    )

@@ -168,3 +168,10 @@ def test_the_command_refuses_what_is_of_sweeps(
     assert main() == 1
     instead = "writes its page after each trial" if option.endswith("-only") or "dry" in option else "evaluates on held"
     assert capsys.readouterr().err.startswith(f"error: {option.partition('=')[0]} is for sweeps: a search {instead}")
+
+
+def test_the_sampler_is_told_that_more_is_better(tmp_path: Path):
+    study = searching._study(tmp_path)
+    for value in (0.25, 0.75):
+        searching._tell(study, study.ask().number, value)
+    assert study.best_value == 0.75

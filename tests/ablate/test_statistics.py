@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ from scipy.stats import binom
 from support.made_up_plan import made_up_arm, made_up_plan
 
 from hybrid_jax.ablate.charts import pareto_front
+from hybrid_jax.ablate.findings import not_supported
 from hybrid_jax.ablate.results import Evaluated, Sweep
-from hybrid_jax.ablate.statistics import analyse, language_estimates
+from hybrid_jax.ablate.statistics import analyse, language_estimates, space_measures
+from hybrid_jax.ablate.tables import latex
 from hybrid_jax.eval.measures import stats
 from hybrid_jax.eval.measures.per_query import Table
-from hybrid_jax.eval.report.schema import Report
+from hybrid_jax.eval.report.rows import amount
+from hybrid_jax.eval.report.schema import BiasValue, RankedResult, Report
 
 MUL = ("map", "multilingual")
 DISTANCE = ("rank_distance", "multilingual")
@@ -167,3 +171,64 @@ def test_arms_that_are_the_same_are_rarely_called_different(spread: float):
     assert single / tests <= binom.ppf(0.95, SWEEPS, LEVEL) / SWEEPS
     assert by_table <= binom.ppf(0.95, SWEEPS, LEVEL)
     assert by_sweep <= binom.ppf(0.95, SWEEPS, LEVEL)
+
+
+def noisy(average_precision: float, distance: float, seeds: int = 3) -> list[Table]:
+    """Runs with these values of mAP and rank distance, but for some noise above them."""
+    rng = np.random.default_rng([int(1000 * average_precision), int(distance)])
+    return [
+        table(
+            {code: list(rng.uniform(0, 0.1, 40) + average_precision) for code in ("de", "en")},
+            list(rng.uniform(0, 1, 40) + distance),
+        )
+        for _ in range(seeds)
+    ]
+
+
+def test_verdicts_are_signs_in_the_latex_table():
+    made_up = sweep({"a": noisy(0.3, 5.0), "b": noisy(0.6, 9.0), "same": noisy(0.301, 5.0), "one": noisy(0.6, 9.0, 1)})
+    found = analyse(made_up)
+    [headline] = found.of_task("t", "headline")
+    source = latex(made_up, found)
+    for arm, figure, verdict, sign in (
+        ("b", MUL, "better", "^{+}"),
+        ("b", DISTANCE, "worse", "^{-}"),
+        ("same", MUL, "no evidence", ""),
+        ("one", MUL, "better", "^{+*}"),
+    ):
+        test = headline.test(arm, figure)
+        assert test is not None
+        assert test.difference.verdict == verdict
+        mean = amount(figure[0], found.estimates["t", arm, figure].estimate)
+        assert f"${mean}{sign}$" in source
+
+
+def test_without_a_verdict_the_largest_possible_difference_is_said():
+    made_up = sweep({"a": noisy(0.3, 5.0), "same": noisy(0.301, 5.0)})
+    found = analyse(made_up)
+    [headline] = found.of_task("t", "headline")
+    test = headline.test("same", MUL)
+    assert test is not None
+    ends = sorted((abs(test.difference.low), abs(test.difference.high)))
+    assert f"{ends[0]:.4f}" != f"{ends[1]:.4f}"
+    [line] = [line for line in not_supported(made_up, found, {"t": ()}) if line.startswith("t, Mul. mAP: no evidence")]
+    assert line.endswith(f"nor that they are equal: differences up to {ends[1]:.4f} are possible.")
+
+
+def test_measures_of_the_space_are_shown_where_every_run_has_them():
+    def run(seed: int, probe: float | None) -> Evaluated:
+        values = {"language_probe": probe, "favoured_language": 0.1, "hubness@20": 3.0}
+        bias = {name: BiasValue(value=value, low=None, high=None, unbiased=None) for name, value in values.items()}
+        report = Report.model_construct(tasks={"t": RankedResult.model_construct(bias=bias)})
+        return Evaluated(seed, report, {"t": table({"de": [0.1, 0.2]})}, None)
+
+    def of(probes: dict[str, list[float | None]]) -> dict[str, Any]:
+        runs = {arm: tuple(run(seed, probe) for seed, probe in enumerate(row)) for arm, row in probes.items()}
+        return space_measures(
+            Sweep(Path("s"), made_up_plan([made_up_arm(arm) for arm in runs]), runs, (), (), None), "t"
+        )
+
+    favoured = {"favoured_language": {"a": [0.1, 0.1], "b": [0.1]}}  # hubness only describes
+    assert of({"a": [0.5, 0.7], "b": [0.4]}) == {"language_probe": {"a": [0.5, 0.7], "b": [0.4]}} | favoured
+    assert of({"a": [0.5, None], "b": [0.4]}) == favoured
+    assert of({"a": [0.5, 0.7], "b": [None]}) == favoured

@@ -212,3 +212,34 @@ def test_a_sentence_of_several_pairs_is_counted_once():
     pairs = {("en", "de"): (english, german), ("en", "fr"): (english, french), ("de", "fr"): (german, french)}
     result = check([BitextTask("pairs", pairs)], [], _refuse)
     assert counts(result) == {(code, "sentences"): (n, 0, 0, 0) for code, n in (("en", 2), ("de", 3), ("fr", 3))}
+
+
+def test_a_part_of_a_text_leaks_above_the_share_that_is_asked_for(pool: Path, tmp_path: Path):
+    """Five of the eight shingles of the longest text, its title included, are in training, and nothing else is."""
+    train = lines(tmp_path / "train.jsonl", row("Nothing here", f"before {' '.join(LONG.split()[:14])} after"))
+    for share, status in (("0.6", LEAKED), ("0.65", CLEAN)):
+        out = tmp_path / f"{share}.json"
+        assert main(["--train", str(train), "--eval", f"beir:{pool}", "--share", share, "--json", str(out)]) == status
+        assert read_leakage(out).share == float(share)
+        assert counts(read_leakage(out))["en", "candidates"] == (1, 0, 0, int(status == LEAKED))
+
+
+def test_a_negative_is_read_with_its_title(pool: Path, tmp_path: Path):
+    lines(
+        pool / "corpus.jsonl",
+        {"_id": "d1", "title": "", "text": f"A title {LONG}", "lang": "en"},
+        {"_id": "d2", "title": "", "text": "Ein Fluss.", "lang": "de"},
+        {"_id": "d3", "title": "", "text": "irrelevant", "lang": "en"},
+    )
+    negative = {"title": "A title", "text": LONG}
+    train = lines(tmp_path / "train.jsonl", row("Nothing here", "nothing there", title="T", negatives=[negative]))
+    out = tmp_path / "result.json"
+    assert main(["--train", str(train), "--eval", f"beir:{pool}", "--json", str(out)]) == LEAKED
+    assert counts(read_leakage(out))["en", "candidates"] == (1, 1, 0, 0)
+
+
+def test_bad_rows_are_left_out_where_asked(pool: Path, tmp_path: Path):
+    bad = {"id": "1", "lang": "en", "query": 7, "passage": None}
+    train = lines(tmp_path / "train.jsonl", row("Nothing here", "nothing there"), bad)
+    words = ["--train", str(train), "--eval", f"beir:{pool}"]
+    assert (main(words), main([*words, "--skip-bad-rows"])) == (FAILED, CLEAN)

@@ -9,7 +9,7 @@ import pytest
 from hybrid_jax.eval.full_ranking import evaluate
 from hybrid_jax.eval.measures.catalogue import BIAS, DEPTH, PER_QUERY_BIAS, SPACE_BIAS
 from hybrid_jax.eval.measures.panel import OVERALL, PER_QUERY
-from hybrid_jax.eval.tasks import Candidate, RetrievalTask
+from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 
 LANGUAGES, COUNT = ("de", "en", "th"), 30
 
@@ -80,7 +80,8 @@ def test_answers_in_one_language_have_no_distance_between_languages(make_task):
     result = evaluate(_Random(), replace(task, relevance=np.array(own + second)), "passage")
     assert result["rank_distance"] is None
     assert result.first_languages == {}
-    for name in ("rank_distance", "max_rank", f"complete@{DEPTH}", "language_preference", f"target_recall@{DEPTH}"):
+    of_several = ("rank_distance", "log_rank_distance", "max_rank", f"complete@{DEPTH}")
+    for name in (*of_several, "language_preference", f"target_recall@{DEPTH}"):
         assert name not in result.bias
     means = [result.value("map", setting) for setting in ("monolingual", "multilingual")]
     drop = (means[0] or 0) - (means[1] or 0)
@@ -97,3 +98,47 @@ def test_no_other_measure_is_left_out(make_task, knows_the_record):
 def test_every_measure_of_the_catalogue_is_measured_in_its_order():
     assert [*PER_QUERY] == [*PER_QUERY_BIAS]
     assert [*OVERALL] == [*SPACE_BIAS]
+
+
+def with_answers(task: RetrievalTask, kept: Callable[[Query, Candidate], bool]) -> RetrievalTask:
+    """The task with these of its answers alone, and with the queries that have some."""
+    pairs = [(q, c) for q, c in task.relevance.tolist() if kept(task.queries[q], task.candidates[c])]
+    rows = sorted({q for q, _ in pairs})
+    place = {row: number for number, row in enumerate(rows)}
+    queries = tuple(task.queries[row] for row in rows)
+    return replace(task, queries=queries, relevance=np.array([(place[q], c) for q, c in pairs]))
+
+
+def test_only_queries_with_answers_in_several_languages_say_which_comes_first(make_task):
+    """Half of the questions are answered in Thai alone, so that Thai comes first whatever the model prefers."""
+    task = with_answers(make_task(LANGUAGES, COUNT), lambda query, c: int(query.id) >= 15 or c.language == "th")
+    found = evaluate(Favours(task, "en"), task, "passage").first_languages
+    assert {code: (row.share, row.unbiased) for code, row in found.items()} == {
+        "de": (0, pytest.approx(1 / 3)),
+        "en": (1, pytest.approx(1 / 3)),
+        "th": (0, pytest.approx(1 / 3)),
+    }
+
+
+def test_query_languages_weigh_the_same_in_which_language_comes_first(make_task, knows_the_record):
+    """Every language prefers itself; a third of the weight is Thai's, which has 5 of 65 questions."""
+    task = with_answers(make_task(LANGUAGES, COUNT), lambda query, _: query.language != "th" or int(query.id) < 5)
+    found = evaluate(knows_the_record(task, meaning=1, language=1), task, "passage").first_languages
+    assert {code: row.share for code, row in found.items()} == pytest.approx(dict.fromkeys(LANGUAGES, 1 / 3))
+
+
+def test_the_unbiased_preference_is_that_of_the_queries_that_have_one(make_task, knows_the_record):
+    """Half of the questions have no German answer: to a German query they say nothing, to the others 1 / 2."""
+    task = with_answers(make_task(LANGUAGES, COUNT), lambda query, c: int(query.id) >= 15 or c.language != "de")
+    panel = evaluate(knows_the_record(task, meaning=1, language=1), task, "passage").bias
+    assert panel["language_preference"].value == 1
+    mixed = (1 / 2 + 1 / 3) / 2
+    assert panel["language_preference"].unbiased == pytest.approx((1 / 3 + mixed + mixed) / 3)
+
+
+def test_unused_places_are_no_language_with_several_answers(make_task, knows_the_record):
+    """One question has two answers and the others four, so that it has two unused places beside one another."""
+    task = make_task(("ar", *LANGUAGES), COUNT)
+    task = with_answers(task, lambda query, c: query.id != "0" or c.language in ("de", "en"))
+    panel = evaluate(knows_the_record(task, meaning=1, language=1), task, "passage").bias
+    assert f"equal_rank@{DEPTH}" not in panel

@@ -175,3 +175,17 @@ def test_the_table_of_languages_is_cldrs():
     aliases = get_global("language_aliases")
     assert {three: aliases.get(three) for three in ISO_639_3.values()} == {b: a for a, b in ISO_639_3.items()}
     assert len(ISO_639_3) == 181
+
+
+def test_map_and_mrr_are_mtebs_where_it_ranks_the_whole_pool(report, tmp_path):
+    """mteb ranks 1,000 candidates: of a larger pool it measures something else."""
+    xquad = report.tasks["xquad"]
+    sizes = {"zh": 1000, "de": 1001}
+    languages = {
+        code: row.model_copy(update={"candidates": sizes.get(code, 240)}) for code, row in xquad.per_language.items()
+    }
+    tasks = {"xquad": xquad.model_copy(update={"per_language": languages})}
+    write(tmp_path, report.model_copy(update={"tasks": tasks}))
+    found = rows(read(tmp_path), "XQuADRetrieval", "validation")
+    depth = {code: {name for name in found[code] if name.endswith("_at_1000")} for code in sizes}
+    assert depth == {"zh": {"map_at_1000", "mrr_at_1000"}, "de": set()}
