@@ -103,7 +103,7 @@ def resized(place: Place, shapes: Sequence[str]) -> list[Outcome]:
     statuses = [child.wait() for child in children]
     expected, actual = (_batches(run) for run in (reference, place.run))
     furthest = max((abs(a - b) / abs(a) for (_, a), (_, b) in zip(expected, actual, strict=False)), default=0.0)
-    equal = set(statuses) == {0} and [b for b, _ in expected] == [b for b, _ in actual] and furthest < 1e-5
+    equal = set(statuses) == {0} and [b for b, _ in expected] == [b for b, _ in actual] and furthest < 1e-4
     if not equal and not outcomes:
         outcomes = [Outcome("before any fault", "a run that was left alone")]
     for outcome in outcomes:
