@@ -101,9 +101,9 @@ def _trained(pair: Pair, trained: Sequence[str]) -> str:
 def _thirds(pairs: Sequence[Pair]) -> dict[Pair, str]:
     """The third of each pair. Equal distances fall into one third; both directions of two languages, too."""
     languages = sorted({code for pair in pairs for code in pair})
-    asked = {frozenset(pair) for pair in pairs}
+    with_values = {frozenset(pair) for pair in pairs}
     try:
-        distances = sorted(_distance(two) for two in combinations(languages, 2) if frozenset(two) in asked)
+        distances = sorted(_distance(two) for two in combinations(languages, 2) if frozenset(two) in with_values)
     except TypologyError:
         return {}
     if len(distances) < LEAST_PAIRS:

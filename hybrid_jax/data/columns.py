@@ -59,11 +59,11 @@ def check_read(columns: Mapping[str, str], form: str) -> None:
     """Raises ValueError for a name that the rows' format does not read: its column would be ignored."""
     for name in columns:
         if name not in _READ[form] and not (form == "bitext" and name not in NAMES):
-            known = ", ".join(_READ[form]) or "one object per file"
-            known += " and languages" if form == "bitext" else ""
+            readable = ", ".join(_READ[form]) or "one object per file"
+            readable += " and languages" if form == "bitext" else ""
             raise ValueError(
                 f"columns names {name!r}, which format {form} does not read: leave it out, or name the columns of "
-                f"another format ({form} has {known})"
+                f"another format ({form} has {readable})"
             )
 
 
