@@ -26,7 +26,7 @@ from hybrid_jax.embed.together import followed, share
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, Side, abstract, bind
 from hybrid_jax.model.kernels import tokens_at_once
 from hybrid_jax.model.precision import compute_dtype
-from hybrid_jax.runtime.mesh import put_batch
+from hybrid_jax.runtime.mesh import put_batch, seen_by_kernels
 
 TEXTS_AT_ONCE = 65_536
 """Texts that are packed together. Bounds the memory that a long iterable takes."""
@@ -153,7 +153,7 @@ class TextEncoder:
         """float32[rows, slots, dim] of all processes' rows; each gives its own, int32[1, rows, length]."""
         tokens, segments = put_batch(self.mesh, (tokens, segments))
         with _STARTING:
-            encode = _compiled(self.model, side)  # pyright: ignore[reportArgumentType]  # frozen: hashable
+            encode = _compiled(self.model, side, self.mesh)  # pyright: ignore[reportArgumentType]  # frozen: hashable
             encoded = encode(self._weights, tokens[0], segments[0])
         return np.asarray(encoded if encoded.is_fully_addressable else process_allgather(encoded, tiled=True))
 
@@ -215,12 +215,13 @@ def _packed(lengths: np.ndarray) -> Iterator[tuple[int, np.ndarray, Places]]:
 
 
 @cache
-def _compiled(model: ModelConfig, side: Side) -> Callable[[Parameters, jax.Array, jax.Array], jax.Array]:
+def _compiled(model: ModelConfig, side: Side, mesh: Mesh) -> Callable[[Parameters, jax.Array, jax.Array], jax.Array]:
     """The jitted encoder of one side. Cached, so that encoders of the same architecture are compiled once."""
     code, _ = abstract(model)
 
     def encode(parameters: Parameters, tokens: jax.Array, segments: jax.Array) -> jax.Array:
-        return bind(code, parameters).encode_packed(side, tokens, segments, _slots(tokens.shape[1]))
+        with seen_by_kernels(mesh):
+            return bind(code, parameters).encode_packed(side, tokens, segments, _slots(tokens.shape[1]))
 
     return jax.jit(encode)
 

@@ -1,7 +1,7 @@
-"""The operations that take an encoder's time, in the form that the backend runs fastest.
+"""The operations that take an encoder's time, in the form that the backend runs fastest; attention is in its own file.
 
 This is the only file that asks for the backend. On GPU and TPU the compiler chooses kernels itself, so every operation
-is written plainly. XLA's compiler for CPUs needs help, measured on a CPU with AVX-512 (docs/performance.md):
+here is written plainly. XLA's compiler for CPUs needs help, measured on a CPU with AVX-512 (docs/performance.md):
 
 - Its library of matrix products multiplies bfloat16 only where the result is float32 and the left side is stored row
   by row. Anything else is converted to float32 first, and gains nothing.
@@ -9,17 +9,16 @@ is written plainly. XLA's compiler for CPUs needs help, measured on a CPU with A
   compute dtype, and one array instead of several.
 """
 
-import math
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from hybrid_jax.model.precision import ComputeDtype
 
@@ -49,9 +48,28 @@ def faster_dtype() -> ComputeDtype:
     capability = getattr(device, "compute_capability", None)  # a GPU's: "9.0" of NVIDIA, "gfx942" of AMD
     if capability is None:
         return "bfloat16"
-    number = re.match(r"\d+", str(capability))
-    fast = str(capability).startswith(_AMD_WITH_BFLOAT16) if number is None else int(number[0]) >= 8
+    fast = _is_ampere_or_later(device) or str(capability).startswith(_AMD_WITH_BFLOAT16)
     return "bfloat16" if fast else "float32"
+
+
+def _is_ampere_or_later(device: Any) -> bool:
+    """Whether this is a GPU of NVIDIA's, of compute capability 8.0 or more."""
+    major = re.match(r"\d+", str(getattr(device, "compute_capability", "")))
+    return major is not None and int(major[0]) >= 8
+
+
+def fused_attention(dtype: Any, length: int, size: int) -> Literal["cudnn", "splash"] | None:
+    """The library that computes attention of rows of `length` tokens and heads of `size` without storing its weights.
+
+    cuDNN on NVIDIA's GPUs since Ampere, splash attention on a TPU; None elsewhere, and where the library does not take
+    such inputs. Neither multiplies float32 as float32.
+    """
+    device = jax.local_devices()[0]
+    if dtype != jnp.bfloat16:
+        return None
+    if device.platform == "tpu":
+        return "splash" if length % 128 == 0 else None
+    return "cudnn" if _is_ampere_or_later(device) and length % 2 == 0 and size % 8 == 0 and size <= 128 else None
 
 
 def row_length_multiple() -> int:
@@ -73,7 +91,7 @@ def dot_general(inputs: jax.Array, kernel: jax.Array, dimension_numbers: Any, **
     Products are summed in float32 and returned in the dtype of `inputs`, in the gradients too. Those of float32 are
     products of float32 on every backend.
     """
-    options["precision"] = options.get("precision") or _precision(inputs)
+    options["precision"] = options.get("precision") or precision(inputs)
     plain = dimension_numbers == (((inputs.ndim - 1,), (0,)), ((), ()))
     if inputs.dtype != jnp.bfloat16 or not on_cpu() or not plain:
         return jax.lax.dot_general(inputs, kernel, dimension_numbers, **options)
@@ -81,107 +99,35 @@ def dot_general(inputs: jax.Array, kernel: jax.Array, dimension_numbers: Any, **
     return rows.reshape(*inputs.shape[:-1], kernel.shape[1])
 
 
-def _precision(inputs: jax.Array) -> str | None:
+def precision(inputs: jax.Array) -> str | None:
     """Without "highest" a GPU multiplies float32 matrices as TensorFloat-32, and a TPU as bfloat16."""
     return "highest" if inputs.dtype == jnp.float32 else None
 
 
 @jax.custom_vjp
 def _multiply(left: Float[Array, "n k"], right: Float[Array, "k m"]) -> Float[Array, "n m"]:
-    return _dot(left, right)
+    return product(left, right)
 
 
 def _multiply_forward(left: jax.Array, right: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _dot(left, right), (left, right)
+    return product(left, right), (left, right)
 
 
 def _multiply_backward(saved: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     left, right = saved
-    return _dot(gradient, _row_by_row(right.T)), _dot(_row_by_row(left.T), gradient)
+    return product(gradient, row_by_row(right.T)), product(row_by_row(left.T), gradient)
 
 
 _multiply.defvjp(_multiply_forward, _multiply_backward)
 
 
-def _dot(left: jax.Array, right: jax.Array) -> jax.Array:
+def product(left: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.matmul(left, right, preferred_element_type=jnp.float32).astype(left.dtype)
 
 
-def _row_by_row(values: jax.Array) -> jax.Array:
+def row_by_row(values: jax.Array) -> jax.Array:
     """`values` stored so that the last axis is contiguous; a transpose alone only changes how memory is read."""
     return with_layout_constraint(values, Layout(major_to_minor=tuple(range(values.ndim))))
-
-
-def attention(
-    query: Float[Array, "rows heads length size"],
-    key: Float[Array, "rows heads length size"],
-    value: Float[Array, "rows heads length size"],
-    mask: Bool[Array, "rows 1 length length"],
-    kept: Bool[Array, "rows heads length length"] | None,
-    share: float,
-) -> Float[Array, "rows heads length size"]:
-    """Scaled dot-product attention (Vaswani et al. 2017, eq. 1). Scores and softmax are float32.
-
-    `mask` is True where a token attends to another. `kept`, if given, says which attention weights dropout keeps:
-    a `share` of them.
-    """
-    if not on_cpu():
-        weights = _softmax(query, key.swapaxes(2, 3), mask)
-        weights = (weights if kept is None else jnp.where(kept, weights / share, 0)).astype(value.dtype)
-        return jnp.matmul(weights, value, precision=_precision(value))
-    return _attention(query, key, value, mask, kept, share)
-
-
-def _softmax(query: jax.Array, transposed_key: jax.Array, mask: jax.Array) -> jax.Array:
-    scores = jnp.matmul(
-        query, transposed_key, precision=_precision(query), preferred_element_type=jnp.float32
-    ) / math.sqrt(query.shape[-1])
-    return jax.nn.softmax(jnp.where(mask, scores, jnp.finfo(jnp.float32).min), axis=-1)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(5,))
-def _attention(query, key, value, mask, kept, share):
-    return _attention_forward(query, key, value, mask, kept, share)[0]
-
-
-def _attention_forward(query, key, value, mask, kept, share):
-    query, value = _row_by_row(query), _row_by_row(value)
-    weights = _softmax(query, _row_by_row(key.swapaxes(2, 3)), mask)
-    # Weights are not negative: a minus sign marks those that dropout drops, and no mask is kept for the backward pass.
-    signed = (weights if kept is None else jnp.where(kept, weights, -weights)).astype(value.dtype)
-    attended = _dot(_without_dropped(signed, kept, share), value)
-    return attended, (query, key, value, kept, signed, attended)
-
-
-def _without_dropped(signed: jax.Array, kept: Any, share: float) -> jax.Array:
-    return signed if kept is None else (jnp.maximum(signed, 0).astype(jnp.float32) * (1 / share)).astype(signed.dtype)
-
-
-def _attention_backward(share, saved, gradient):
-    query, key, value, kept, signed, attended = saved
-    gradient = _row_by_row(gradient)
-    of_weights = jnp.matmul(gradient, _row_by_row(value.swapaxes(2, 3)), preferred_element_type=jnp.float32)
-    if kept is not None:
-        of_weights = jnp.where(signed > 0, of_weights * (1 / share), 0)
-    # Of the softmax: a row's sum of weight x gradient is that of output x gradient (Dao et al. 2022, arXiv 2205.14135).
-    mean = jnp.sum(gradient.astype(jnp.float32) * attended.astype(jnp.float32), axis=-1, keepdims=True)
-    of_scores = jnp.abs(signed.astype(jnp.float32)) * (of_weights - mean) / math.sqrt(query.shape[-1])
-    of_scores = of_scores.astype(query.dtype)
-    return (
-        _dot(of_scores, key),
-        _transposed_dot(of_scores, query),
-        _transposed_dot(_without_dropped(signed, kept, share), gradient),
-        None,
-        None,
-    )
-
-
-def _transposed_dot(left: jax.Array, right: jax.Array) -> jax.Array:
-    """left^T right, for a `left` that is larger than `right`: the smaller one is transposed."""
-    return _dot(_row_by_row(right.swapaxes(2, 3)), left).swapaxes(2, 3)
-
-
-_attention.defvjp(_attention_forward, _attention_backward)
 
 
 def layer_norm(

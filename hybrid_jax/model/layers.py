@@ -5,9 +5,10 @@ Functions of arrays, and makers of Flax layers. What is fast on which backend is
 
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int
 
 from hybrid_jax.model import kernels
+from hybrid_jax.model.attention import attention
 from hybrid_jax.model.dropout import Noise, kept_weights
 from hybrid_jax.model.precision import Dtype, compute_dtype
 
@@ -16,7 +17,7 @@ def split_heads(values: Float[Array, "rows length hidden"], heads: int) -> Float
     """Splits the last axis into heads and moves them before the positions.
 
     Attention is then plain batched matrix products. On CPU these are faster than an einsum over
-    [rows, length, heads, size] and than `jax.nn.dot_product_attention`, which has no dropout either.
+    [rows, length, heads, size] and than `jax.nn.dot_product_attention`.
     """
     rows, length, width = values.shape
     return values.reshape(rows, length, heads, width // heads).transpose(0, 2, 1, 3)
@@ -26,17 +27,18 @@ def attend(
     query: Float[Array, "rows heads length size"],
     key: Float[Array, "rows heads length size"],
     value: Float[Array, "rows heads length size"],
-    mask: Bool[Array, "rows 1 length length"],
+    segments: Int[Array, "rows length"],
+    window: int | None,
     rate: float,
     noise: Noise | None,
 ) -> Float[Array, "rows length hidden"]:
     """Scaled dot-product attention, with the heads concatenated in the result.
 
-    `mask[row, 0, i, j]` is True where token i attends to token j; every token must attend to at least one. Scores and
-    softmax are float32. `rate` is the share of attention weights that are dropped.
+    A token attends to those of its segment that are at most `window` tokens away; None: to all of them. `rate` is the
+    share of attention weights that are dropped.
     """
     rows, heads, length, size = query.shape
-    attended = kernels.attention(query, key, value, mask, kept_weights(heads, rate, noise), 1 - rate)
+    attended = attention(query, key, value, segments, window, kept_weights(heads, rate, noise), 1 - rate)
     return attended.transpose(0, 2, 1, 3).reshape(rows, length, heads * size)
 
 

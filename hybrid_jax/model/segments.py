@@ -38,9 +38,14 @@ def positions_between_padding_tokens(
     return jnp.where(counted, until - before_text - 1, jnp.where(segments > 0, -1, 0))
 
 
-def same_text(segments: Int[Array, "rows length"]) -> Bool[Array, "rows 1 length length"]:
-    """The attention mask: True where two tokens belong to the same text of a row.
+def attends(segments: Int[Array, "rows length"], window: int | None = None) -> Bool[Array, "rows 1 length length"]:
+    """The attention mask: True where two tokens belong to the same text of a row, and are at most `window` apart.
 
     Padding attends to padding, so no softmax is taken over an empty row; nothing reads the result.
     """
-    return segments[:, None, :, None] == segments[:, None, None, :]
+    mask = segments[:, None, :, None] == segments[:, None, None, :]
+    if window is None:
+        return mask
+    # The tokens of a text stand side by side, so their distance in the row is their distance in the text.
+    index = jnp.arange(segments.shape[1])
+    return mask & (jnp.abs(index[:, None] - index) <= window)

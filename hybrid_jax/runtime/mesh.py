@@ -6,6 +6,7 @@ the rest of the code asks for a sharding by name.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -67,6 +68,11 @@ def check_rows_divide(name: str, rows: int, devices: int, what: str = "the batch
     """
     if rows == 0 or rows % devices:
         raise ValueError(f"{name} cannot be split over {devices} devices: make {what} a multiple of {devices}")
+
+
+def seen_by_kernels(mesh: Mesh) -> AbstractContextManager[Any]:
+    """A context in which traced code finds `mesh`: kernels that the compiler cannot split split their rows by it."""
+    return jax.sharding.use_abstract_mesh(mesh.abstract_mesh)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

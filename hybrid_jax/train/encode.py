@@ -12,7 +12,7 @@ from hybrid_jax.data.batch import PackedBatch
 from hybrid_jax.data.packing import PackedTexts
 from hybrid_jax.model.dropout import make_noise
 from hybrid_jax.model.dual_encoder import DualEncoder, ModelConfig, Parameters, Side, abstract, bind
-from hybrid_jax.runtime.mesh import batch_sharding, replicated
+from hybrid_jax.runtime.mesh import batch_sharding, replicated, seen_by_kernels
 from hybrid_jax.train.objective import Vectors
 
 Encode = Callable[[Parameters, PackedBatch, jax.Array | None], Vectors]
@@ -34,7 +34,8 @@ def make_encode(config: ModelConfig, mesh: Mesh) -> Encode:
         sides: tuple[Side, ...] = ("queries",) if config.tied else ("queries", "passages")
         vectors = jnp.zeros((queries + passages, config.dim))
         for side, texts in zip(sides, batch.sides, strict=True):
-            encoded = encode_chunks(partial(_encode_rows, model, side, dropout_key), texts)
+            with seen_by_kernels(mesh):
+                encoded = encode_chunks(partial(_encode_rows, model, side, dropout_key), texts)
             # Each device puts the vectors of its rows in their places; then all are added up on every device.
             vectors = vectors.at[texts.numbers].add(encoded, mode="drop")
         vectors = jax.lax.with_sharding_constraint(vectors, replicated(mesh))

@@ -199,7 +199,7 @@ def test_a_text_stands_in_the_shortest_rows_that_hold_it_or_fills_longer_ones(le
 
 
 def test_texts_of_many_lengths_compile_few_programs(e5):
-    compiled = module._compiled(e5.model, "queries")
+    compiled = module._compiled(e5.model, "queries", e5.mesh)
     before = compiled._cache_size()  # pyright: ignore[reportFunctionMemberAccess]
     for words in range(1, 14):
         e5.encode_queries(["word " * words])

@@ -4,37 +4,12 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
+from support.formulas import DTYPES, assert_close, normal, values_and_gradients
 
 from hybrid_jax.model import kernels
 from hybrid_jax.model.activations import ACTIVATIONS
-
-DTYPES = {"float32": 2e-6, "bfloat16": 0.02}
-"""dtype -> the largest error, as a share of the largest value: bfloat16 keeps 8 bits, and is rounded twice."""
-
-
-def normal(seed: int, *shape: int, dtype: str = "float32") -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
-
-
-def values_and_gradients(function, *arguments):
-    """`function` and the gradients of its sum weighted at random, all as float32."""
-    weights = normal(99, *jax.eval_shape(function, *arguments).shape)
-    loss = lambda *arguments: jnp.sum(function(*arguments).astype(jnp.float32) * weights)  # noqa: E731
-    gradients = jax.jit(jax.grad(loss, argnums=tuple(range(len(arguments)))))(*arguments)
-    return [np.asarray(part, np.float32) for part in (jax.jit(function)(*arguments), *gradients)]
-
-
-def assert_close(ours, plain, share: float) -> None:
-    for one, other in zip(ours, plain, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=share * np.abs(other).max())
-
-
-def plain_attention(query, key, value, mask, kept, share):
-    scores = jnp.einsum("rhid,rhjd->rhij", query, key) / np.sqrt(query.shape[-1])
-    weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf), axis=-1)
-    return jnp.einsum("rhij,rhjd->rhid", weights if kept is None else jnp.where(kept, weights / share, 0), value)
+from hybrid_jax.model.attention import attention
 
 
 @pytest.fixture(params=["for a CPU", "for other backends"])
@@ -42,22 +17,6 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """The form of the operations in a test."""
     monkeypatch.setattr(kernels, "on_cpu", lambda: request.param == "for a CPU")
     return request.param
-
-
-@pytest.mark.parametrize("drops", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.usefixtures("form")
-def test_attention_equals_the_formula(dtype: str, drops: bool):
-    shape = (2, 3, 24, 8)
-    query, key, value = (normal(seed, *shape, dtype=dtype) for seed in range(3))
-    segments = np.repeat([[1, 2, 3], [1, 2, 0]], 8, axis=1)
-    mask = jnp.asarray((segments[:, :, None] == segments[:, None, :])[:, None])
-    kept = jnp.asarray(np.random.default_rng(3).random((2, 3, 24, 24)) > 0.3) if drops else None
-    ours = values_and_gradients(lambda q, k, v: kernels.attention(q, k, v, mask, kept, 0.7), query, key, value)
-    exact = [part.astype(jnp.float32) for part in (query, key, value)]
-    assert_close(
-        ours, values_and_gradients(lambda q, k, v: plain_attention(q, k, v, mask, kept, 0.7), *exact), DTYPES[dtype]
-    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -75,7 +34,7 @@ def test_products_of_float32_are_of_float32_on_a_gpu_or_tpu_too(monkeypatch: pyt
 
     def output(query, kernel):
         projected = kernels.dot_general(query, kernel, (((3,), (0,)), ((), ())))
-        return kernels.attention(projected, query, query, jnp.ones((2, 1, 24, 24), bool), None, 1.0).sum()
+        return attention(projected, query, query, jnp.ones((2, 24), int), None, None, 1.0).sum()
 
     shown = str(jax.make_jaxpr(jax.grad(output, argnums=(0, 1)))(normal(0, 2, 3, 24, 8), normal(1, 8, 8)))
     products = shown.count(" dot_general[")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import jax
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model import kernels
@@ -16,7 +16,7 @@ from hybrid_jax.model.activations import ACTIVATIONS, Activation
 from hybrid_jax.model.dropout import Noise, dropout, fold
 from hybrid_jax.model.layers import LayerNorm, Linear, attend, layer_norm, linear, split_heads
 from hybrid_jax.model.precision import Dtype, compute_dtype
-from hybrid_jax.model.segments import positions, positions_between_padding_tokens, same_text
+from hybrid_jax.model.segments import positions, positions_between_padding_tokens
 
 
 class BertConfig(BaseModel):
@@ -54,7 +54,7 @@ class BertConfig(BaseModel):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of hidden values dropped after the embeddings, attention and feed-forward, in training."""
     attention_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of attention weights dropped, in training."""
+    """Share of attention weights dropped, in training. At 0, a GPU or TPU in bfloat16 stores no attention weights."""
     dtype: Dtype = "auto"
     """Precision of the matrix products and of the values between layers, residual sums included. Parameters, the sums
     inside a product, and the arithmetic of LayerNorm and softmax are float32 either way. auto: a run takes bfloat16 if
@@ -118,12 +118,12 @@ class SelfAttention(nnx.Module):
     def __call__(
         self,
         hidden: Float[Array, "rows length hidden"],
-        mask: Bool[Array, "rows 1 length length"],
+        segments: Int[Array, "rows length"],
         noise: Noise | None,
     ) -> Float[Array, "rows length hidden"]:
         parts = (layer(hidden) for layer in (self.query, self.key, self.value))
         query, key, value = (split_heads(part, self.config.num_heads) for part in parts)
-        return self.output(attend(query, key, value, mask, self.config.attention_dropout, noise))
+        return self.output(attend(query, key, value, segments, None, self.config.attention_dropout, noise))
 
 
 class BertLayer(nnx.Module):
@@ -140,11 +140,11 @@ class BertLayer(nnx.Module):
     def __call__(
         self,
         hidden: Float[Array, "rows length hidden"],
-        mask: Bool[Array, "rows 1 length length"],
+        segments: Int[Array, "rows length"],
         noise: Noise | None,
     ) -> Float[Array, "rows length hidden"]:
         rate = self.config.dropout
-        attended = dropout(self.attention(hidden, mask, fold(noise, 0)), rate, fold(noise, 1))
+        attended = dropout(self.attention(hidden, segments, fold(noise, 0)), rate, fold(noise, 1))
         hidden = self.attention_norm(hidden + attended).astype(hidden.dtype)
         expanded = kernels.activate(ACTIVATIONS[self.config.activation], self.intermediate(hidden))
         output = dropout(self.output(expanded), rate, fold(noise, 2))
@@ -175,9 +175,8 @@ class Bert(nnx.Module):
         longer than `max_length`, but none of its texts: the caller must see to that, as a longer text makes its row
         NaN. So does a token id outside the vocabulary.
         """
-        mask = same_text(segments)
         hidden = self.embeddings(tokens, segments, fold(noise, 0))
         for number, layer in enumerate(self.layers, start=1):
             apply = jax.checkpoint(BertLayer.__call__) if self.config.remat else BertLayer.__call__
-            hidden = apply(layer, hidden, mask, fold(noise, number))
+            hidden = apply(layer, hidden, segments, fold(noise, number))
         return hidden

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model import kernels
@@ -23,7 +23,7 @@ from hybrid_jax.model.activations import ACTIVATIONS, Activation
 from hybrid_jax.model.dropout import Noise, dropout, fold
 from hybrid_jax.model.layers import LayerNorm, Linear, attend, layer_norm, linear, split_heads
 from hybrid_jax.model.precision import Dtype, compute_dtype
-from hybrid_jax.model.segments import positions, same_text
+from hybrid_jax.model.segments import positions
 
 Kind = Literal["global", "local"]
 """What the tokens of a layer attend to: their whole text, or a window around them."""
@@ -105,10 +105,9 @@ class ModernBertConfig(BaseModel):
 
 
 class View(NamedTuple):
-    """What all layers of one kind share: the attention mask and the rotation of each position."""
+    """What all layers of one kind share: each token's segment and the rotation of its position."""
 
-    mask: Bool[Array, "rows 1 length length"]
-    """`mask[row, 0, i, j]` is True where token i attends to token j."""
+    segments: Int[Array, "rows length"]
     cosine: Float[Array, "rows length half"]
     sine: Float[Array, "rows length half"]
 
@@ -144,14 +143,9 @@ def rotate(
 
 
 def make_view(kind: Kind, segments: Int[Array, "rows length"], config: ModernBertConfig) -> View:
-    """The mask and the rotations for the layers of one kind."""
-    mask = same_text(segments)
-    if kind == "local":
-        # The tokens of a text stand side by side, so their distance in the row is their distance in the text.
-        index = jnp.arange(segments.shape[1])
-        mask &= jnp.abs(index[:, None] - index) <= config.local_attention // 2
+    """The segments and the rotations for the layers of one kind."""
     theta = config.global_rope_theta if kind == "global" else config.local_rope_theta
-    return View(mask, *rotation(positions(segments), config.hidden_size // config.num_heads, theta))
+    return View(segments, *rotation(positions(segments), config.hidden_size // config.num_heads, theta))
 
 
 def _normal(deviation: float) -> nnx.Initializer:
@@ -183,11 +177,12 @@ class ModernBertEmbeddings(nnx.Module):
 
 
 class RotaryAttention(nnx.Module):
-    """Multi-head attention with rotary positions, under the mask of the layer's kind."""
+    """Multi-head attention with rotary positions: in a local layer, to the tokens of a window."""
 
-    def __init__(self, config: ModernBertConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ModernBertConfig, kind: Kind, rngs: nnx.Rngs):
         width, bias = config.hidden_size, config.attention_bias
         self.config = config
+        self.window = config.local_attention // 2 if kind == "local" else None
         self.qkv = _linear(config, width, 3 * width, bias, rngs)
         self.output = _linear(config, width, width, bias, rngs, into_sum=True)
 
@@ -198,7 +193,7 @@ class RotaryAttention(nnx.Module):
         parts = jnp.split(self.qkv(hidden), 3, axis=-1)
         query, key, value = (split_heads(part, self.config.num_heads) for part in parts)
         query, key = (rotate(part, view.cosine, view.sine) for part in (query, key))
-        attended = attend(query, key, value, view.mask, rate, fold(noise, 0))
+        attended = attend(query, key, value, view.segments, self.window, rate, fold(noise, 0))
         return dropout(self.output(attended), rate, fold(noise, 1))
 
 
@@ -225,11 +220,11 @@ class ModernBertLayer(nnx.Module):
     The first layer has no LayerNorm before attention, because the embeddings are already normalized.
     """
 
-    def __init__(self, config: ModernBertConfig, first: bool, rngs: nnx.Rngs):
+    def __init__(self, config: ModernBertConfig, kind: Kind, first: bool, rngs: nnx.Rngs):
         self.first = first
         if not first:
             self.attn_norm = _norm(config, rngs)
-        self.attention = RotaryAttention(config, rngs)
+        self.attention = RotaryAttention(config, kind, rngs)
         self.mlp_norm = _norm(config, rngs)
         self.mlp = GatedFeedForward(config, rngs)
 
@@ -252,7 +247,9 @@ class ModernBert(nnx.Module):
     def __init__(self, config: ModernBertConfig, rngs: nnx.Rngs):
         self.config = config
         self.embeddings = ModernBertEmbeddings(config, rngs)
-        self.layers = nnx.List([ModernBertLayer(config, number == 0, rngs) for number in range(config.num_layers)])
+        self.layers = nnx.List(
+            [ModernBertLayer(config, kind, number == 0, rngs) for number, kind in enumerate(config.kinds)]
+        )
         self.final_norm = _norm(config, rngs)
 
     def __call__(
