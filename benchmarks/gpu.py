@@ -3,8 +3,9 @@
 NOT YET RUN ON A GPU: none was at hand when this was written. Without one it says so in a line and ends.
 
 bfloat16, 1,024 pairs, every text of full length: queries and passages of 32 and 128 tokens, then of 64 and 256.
-Random weights and tokens, dropout .1 and AdamW on both sides. Each turn is a new process. Utilisation is the products'
-FLOP (6 x parameters of the layers x tokens, and the attention's) over seconds and --peak-tflops.
+Random weights and tokens, dropout .1 and AdamW on both sides. Ours runs once more without the dropout of attention's
+weights, so that cuDNN computes it ("fused"). Each turn is a new process. Utilisation is the products' FLOP (6 x
+parameters of the layers x tokens, and the attention's) over seconds and --peak-tflops.
 """
 
 import argparse
@@ -14,11 +15,14 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.common import compare, last_json, machine, python, run_child, take_turns, write_result
 
+Figures = dict[str, Any]
+"""Of one process: the seconds of each step, the peak GiB of the GPU, and the shares of its kernels."""
 LENGTHS = ((32, 128), (64, 256))
 LAYERS, WIDTH, HEADS, VOCABULARY = 12, 768, 12, 250_002
 
@@ -36,24 +40,26 @@ def flop(pairs: int, query: int, passage: int) -> float:
     return linear + 12 * LAYERS * WIDTH * pairs * (query**2 + passage**2)
 
 
-def ours(pairs: int, query: int, passage: int, steps: int) -> list[float]:
-    """Seconds of each step; queries and passages share packed rows."""
+def ours(pairs: int, query: int, passage: int, steps: int, attention_dropout: float = 0.1) -> Figures:
+    """Queries and passages share packed rows."""
     import jax
 
     from benchmarks.one_step import make_step, random_batch, time_steps
+    from benchmarks.top_kernels import trace
     from hybrid_jax.runtime.mesh import MeshConfig, make_mesh, put_batch
 
     mesh = make_mesh(MeshConfig(data=1))
     sizes = {"vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_layers": LAYERS, "num_heads": HEADS}
-    step, state = make_step({**sizes, "intermediate_size": 4 * WIDTH, "dtype": "bfloat16"}, mesh, steps)
+    sizes |= {"intermediate_size": 4 * WIDTH, "dtype": "bfloat16", "attention_dropout": attention_dropout}
+    step, state = make_step(sizes, mesh, steps)
     lengths = np.repeat([query, passage], pairs)
     batch = put_batch(mesh, random_batch(np.random.default_rng(0), lengths, VOCABULARY, passage, 256, 1))
-    seconds = time_steps(step, state, batch, steps)
+    state, seconds = time_steps(step, state, batch, steps)
     peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
-    return [*seconds, peak / 2**30]
+    return {"seconds": seconds, "gib": peak / 2**30, "kernels": trace(lambda: step(state, batch))}
 
 
-def peer(pairs: int, query: int, passage: int, steps: int) -> list[float]:
+def peer(pairs: int, query: int, passage: int, steps: int) -> Figures:
     """Likewise with torch, and the cached loss of sentence-transformers."""
     import torch
     from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
@@ -85,17 +91,22 @@ def peer(pairs: int, query: int, passage: int, steps: int) -> list[float]:
         optimizer.zero_grad()
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    return [*seconds, torch.cuda.max_memory_allocated() / 2**30]
+    return {"seconds": seconds, "gib": torch.cuda.max_memory_allocated() / 2**30, "kernels": []}
+
+
+SIDES = {"ours": ours, "fused": partial(ours, attention_dropout=0.0), "peer": peer}
 
 
 def turn(side: str, pairs: int, lengths: tuple[int, int], steps: int) -> tuple[float, float]:
-    """Median seconds a step, without the first two, and peak GiB of the GPU, of one process."""
+    """Median seconds a step, without the first two, and peak GiB of the GPU, of one process; prints its kernels."""
     numbers = ("--pairs", str(pairs), "--steps", str(steps))
     child = run_child(python("-m", "benchmarks.gpu", "--side", side, "--lengths", *map(str, lengths), *numbers))
     if child.status:
         sys.exit(f"{side}: status {child.status}:\n{child.output[-2000:]}")
-    *seconds, gib = last_json(child.output)["figures"]
-    return statistics.median(seconds[2:]), gib
+    figures = last_json(child.output)
+    for name, share in figures["kernels"]:
+        print(f"  {side}, {lengths} tokens: {share:5.1%} {name[:90]}")
+    return statistics.median(figures["seconds"][2:]), figures["gib"]
 
 
 def main() -> None:
@@ -108,12 +119,11 @@ def main() -> None:
         "--peak-tflops", type=float, default=989.0, help="the card's, bfloat16, dense (default: H100's)"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
-    parser.add_argument("--side", choices=("ours", "peer"), help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=tuple(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--lengths", nargs=2, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        figures = {"ours": ours, "peer": peer}[options.side](options.pairs, *options.lengths, options.steps)
-        print("\n" + json.dumps({"figures": figures}))
+        print("\n" + json.dumps(SIDES[options.side](options.pairs, *options.lengths, options.steps)))
         return
     card = gpu()
     if card is None:
@@ -123,14 +133,15 @@ def main() -> None:
     print(json.dumps(header))
     for lengths in LENGTHS:
         arguments = (options.pairs, lengths, options.steps)
-        programs = {side: partial(turn, side, *arguments) for side in ("ours", "peer")}
+        programs = {side: partial(turn, side, *arguments) for side in SIDES}
         turns = take_turns(programs, options.rounds)
         for side, figures in turns.items():
             seconds, gib = (statistics.median(values) for values in zip(*figures, strict=True))
             used = flop(options.pairs, *lengths) / seconds / options.peak_tflops / 1e12
             rate = f"{options.pairs / seconds:,.0f} pairs/s"
             print(f"{side}, {lengths} tokens: {rate}, {used:.0%} utilisation, {gib:.1f} GiB")
-        print(compare(f"ours against sentence-transformers, {lengths} tokens", turns["ours"], turns["peer"]))
+        for side in ("ours", "fused"):
+            print(compare(f"{side} against sentence-transformers, {lengths} tokens", turns[side], turns["peer"]))
         every[str(lengths)] = turns
     write_result(options.out, "gpu", header, vars(options), every)
 

@@ -42,8 +42,8 @@ def random_batch(
     return PackedBatch((rows,), group, group)
 
 
-def time_steps(step: Any, state: TrainState, batch: PackedBatch, steps: int) -> list[float]:
-    """Seconds of each step. Ends the program if the step was compiled more than once."""
+def time_steps(step: Any, state: TrainState, batch: PackedBatch, steps: int) -> tuple[TrainState, list[float]]:
+    """The state after them, and the seconds of each step. Ends the program if the step was compiled more than once."""
     seconds = []
     for _ in range(steps):
         start = time.perf_counter()
@@ -52,4 +52,4 @@ def time_steps(step: Any, state: TrainState, batch: PackedBatch, steps: int) -> 
         seconds.append(time.perf_counter() - start)
     if step._cache_size() != 1:
         sys.exit(f"the step was compiled {step._cache_size()} times, not once")
-    return seconds
+    return state, seconds

@@ -47,7 +47,7 @@ def measure(arm: str, dtype: str, rate: float, steps: int) -> None:
     random = np.random.default_rng(0)
     lengths = np.concatenate([random.poisson(19, 32), np.minimum(random.gamma(9, 20, 32).astype(int), 256)])
     batch = put_batch(mesh, random_batch(random, lengths, 30_000, 256, None, mesh.size))
-    seconds = time_steps(step, state, batch, steps)
+    _, seconds = time_steps(step, state, batch, steps)
     sys.stdout.write("\n" + json.dumps({"seconds": seconds[1:]}) + "\n")
 
 
