@@ -16,12 +16,12 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import Mesh
 from jaxtyping import Float
-from tqdm import tqdm
 
 from hybrid_jax.data.fields import SURROGATE, show
 from hybrid_jax.data.packing import Places, fill, pack
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.embed.origin import Origin
+from hybrid_jax.embed.progress import Progress
 from hybrid_jax.embed.together import followed, share
 from hybrid_jax.model.dual_encoder import ModelConfig, Parameters, Side, abstract, bind
 from hybrid_jax.model.kernels import tokens_at_once
@@ -76,7 +76,8 @@ class TextEncoder:
         return self.model.dim
 
     def encode_queries(self, texts: Iterable[str], progress: bool | None = None) -> Float[np.ndarray, "texts dim"]:
-        """Encodes queries. `progress` shows a progress bar; None shows it only if stderr is a terminal.
+        """Encodes queries. `progress` None shows a bar on a terminal and a line every half minute elsewhere; True shows
+        a bar, and False nothing.
 
         Raises TypeError for a single string and for an item that is no string, ValueError for a string that holds half
         of a surrogate pair and for one without tokens. The messages name the item's position, counted from 0.
@@ -109,32 +110,32 @@ class TextEncoder:
         if isinstance(texts, str):
             raise TypeError(f"encode_{side} takes a list of texts, not one text: write [{texts[:30]!r}]")
         total = len(texts) if hasattr(texts, "__len__") else None  # pyright: ignore[reportArgumentType]
-        disable = None if progress is None else not progress
         vectors: list[np.ndarray] = []
-        with tqdm(total=total, desc=f"encoding {side}", unit="text", disable=disable, leave=False) as bar:
+        with Progress(side, total, progress) as shown:
             for number, chunk in enumerate(_chunks(texts, TEXTS_AT_ONCE)):
                 first = number * TEXTS_AT_ONCE
                 _check_texts(chunk, first, side)
                 ids, _ = self.tokenizer.encode([prompt + text for text in chunk], limit)
                 _check_tokens(ids, first, side)
-                vectors.append(self._encode_tokens(side, ids, bar))
+                vectors.append(self._encode_tokens(side, ids, shown))
         return np.concatenate(vectors) if vectors else np.empty((0, self.dim), np.float32)
 
-    def _encode_tokens(self, side: Side, ids: list[np.ndarray], bar: Any) -> np.ndarray:
+    def _encode_tokens(self, side: Side, ids: list[np.ndarray], progress: Progress) -> np.ndarray:
         """float32[texts, dim], in the order of `ids`; the longest texts are encoded first."""
         lengths = np.array([len(row) for row in ids])
+        progress.tokenized(len(ids), int(lengths.sum()))
         vectors = np.empty((len(ids), self.dim), np.float32)
 
-        def call(length: int, texts: np.ndarray, places: Places) -> int:
+        def call(length: int, texts: np.ndarray, places: Places) -> np.ndarray:
             read = lambda numbers: np.concatenate([ids[number] for number in numbers])  # noqa: E731
             shape = (1, places.rows, length, _slots(length))
             batch = fill(places, texts, lengths[texts], read, len(ids), shape, self.tokenizer.pad_id)
             encoded = self._run(side, *share(side, (batch.tokens, batch.segments)))
             vectors[texts] = encoded[places.row, places.slot]
-            return len(texts)
+            return texts
 
         for texts in _in_flight(call, _calls(lengths, self.mesh.size), CALLS_IN_FLIGHT if self.mesh.size == 1 else 1):
-            bar.update(texts)
+            progress.encoded(len(texts), int(lengths[texts].sum()))
         return vectors
 
     @cached_property
@@ -182,7 +183,7 @@ def _calls(lengths: np.ndarray, devices: int) -> list[tuple[int, np.ndarray, Pla
     return calls
 
 
-def _in_flight(call: Callable[..., int], arguments: list[tuple[Any, ...]], threads: int) -> Iterator[int]:
+def _in_flight(call: Callable[..., np.ndarray], arguments: list[tuple[Any, ...]], threads: int) -> Iterator[np.ndarray]:
     """The results of `call`, of which so many run at a time. After an error or Ctrl-C no further one begins.
 
     Each call has a thread: on a CPU, calls that one thread starts ahead gain less (docs/performance.md).
