@@ -31,6 +31,7 @@ from hybrid_jax.runtime.mesh import MeshConfig, check_rows_divide
 from hybrid_jax.train.distillation import DistillationConfig, check_has_teacher
 from hybrid_jax.train.divergence import DivergenceConfig
 from hybrid_jax.train.loss import LossConfig
+from hybrid_jax.train.microbatch import MicrobatchRows
 from hybrid_jax.train.optim import OptimizerConfig, check_steps
 from hybrid_jax.unset import adjusted
 
@@ -50,10 +51,11 @@ class Config(BaseModel):
     """Number of batches to train on; the learning rate decays until then."""
     batch_size: int = Field(default=64, ge=2)
     """Pairs per batch, over all devices and processes together."""
-    microbatch_rows: int | None = Field(default=None, ge=1)
+    microbatch_rows: MicrobatchRows = None
     """The most packed rows that are encoded at a time, over all devices; None: the whole batch. It bounds memory, and
-    every query still sees the whole batch's negatives (GradCache, arXiv 2101.06983). The loss is the same. On a CPU
-    about 1,000 tokens at a time (4 rows of 256) are as fast as more, with a vocabulary of 32,000 tokens or fewer."""
+    every query still sees the whole batch's negatives (GradCache, arXiv 2101.06983). The loss is the same. auto: a run
+    takes what fits into the devices' memory, and its config.yaml says which. On a CPU about 1,000 tokens at a time (4
+    rows of 256) are as fast as more, with a vocabulary of 32,000 tokens or fewer."""
     pretrained: str | None = None
     """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. The folder also gives the
     tokenizer and the fields of `model`, and if it is from sentence-transformers the prompts, except those that the

@@ -103,7 +103,7 @@ def _type(annotation: Any) -> str:
     if origin in (Union, UnionType):
         return " or ".join(map(_type, inner))
     if origin is Annotated:
-        return _type(inner[0])
+        return _type(inner[0]) + "".join(_bounds(limits).replace(",", "") for limits in inner[1:])
     if origin is tuple and inner[-1] is Ellipsis:
         return f"list of {_type(inner[0])}"
     if origin is tuple:

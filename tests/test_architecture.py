@@ -62,6 +62,7 @@ COMPOSITION_ROOTS = {
     "train/loop.py",
     "train/outline.py",
     "train/plan.py",
+    "train/programs.py",
 }
 """The only files in rooms that see a whole Config; everything else takes the part it needs, or plain values."""
 WITHOUT_JAX = {"data", "disk"}

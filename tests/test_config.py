@@ -48,6 +48,11 @@ def test_every_kind_of_value_comes_back_equal():
         ("data: {qqq: 1}", r"unknown field data\.qqq: known here: datasets, tokenizer"),
         ("steps: many", "steps = 'many': .*integer"),
         ("steps: 0", "steps = 0: .*greater than or equal to 1"),
+        ("microbatch_rows: 0", "microbatch_rows = 0: give a number of rows, 1 or more; or auto; or null"),
+        ("microbatch_rows: -3", "microbatch_rows = -3: give"),
+        ("microbatch_rows: 1.5", r"microbatch_rows = 1\.5: give"),
+        ("microbatch_rows: Auto", "microbatch_rows = 'Auto': give"),
+        ("microbatch_rows: true", "microbatch_rows = True: give"),
         ("loss: {directions: left}", r"loss\.directions = 'left': .*'query_to_passage' or 'both'"),
         ("loss: {kl_weight: 0.2}", "reverse_weight 0.5 and kl_weight 0.2 are for directions both"),
         ("loss: {directions: both, reverse_weight: 0.9, kl_weight: 0.2}", "leave nothing to query_to_passage: lower"),
@@ -143,6 +148,9 @@ def test_overrides_are_typed_and_checked(tmp_path: Path):
     config = load(tmp_path, "seed: 5", "--mixture.monolingual_fraction", "0.3", "--optimizer.learning-rate", "1e-4")
     assert (config.seed, config.mixture.monolingual_fraction, config.optimizer.learning_rate) == (5, 0.3, 1e-4)
     assert config.data == Config().data
+    for text, rows in (("auto", "auto"), ("16", 16), ("None", None)):
+        assert load(tmp_path, "microbatch_rows: 4", "--microbatch_rows", text).microbatch_rows == rows
+    assert load(tmp_path, "microbatch_rows: auto").microbatch_rows == "auto"
     with pytest.raises(ConfigError, match=r"warmup_steps 6 exceeds the run's 5 steps"):
         load(tmp_path, "optimizer: {warmup_steps: 6}", "--steps", "5")
     taught = load(tmp_path, "distillation: {weight: 0.8}", "--distillation.store", "teacher.store").distillation
@@ -164,6 +172,11 @@ def test_a_bad_override_ends_with_the_nearest_name(arguments: list[str], named: 
     ("arguments", "told"),
     [
         (["--steps", "0"], "the command line: steps = 0: Input should be greater than or equal to 1"),
+        (
+            ["--microbatch_rows", "-3"],
+            "the command line: microbatch_rows = -3: give a number of rows, 1 or more; or auto; or null for the whole "
+            "batch",
+        ),
         (["--model.encoder.num_heads", "3"], "the command line: num_heads 3 does not divide hidden_size 256"),
     ],
 )

@@ -9,7 +9,7 @@ from hybrid_jax.ablate.budget import unequal
 from hybrid_jax.ablate.curve import DATASETS, crossed, curve_arms
 from hybrid_jax.ablate.folder import CONFIG, LEAKAGE, PLAN, Plan, SweepError, read_plan, runs, write_plan
 from hybrid_jax.ablate.request import Request, RequestError
-from hybrid_jax.config import Config, ConfigError, dump_config, flat, load_config
+from hybrid_jax.config import Config, ConfigError, differences, dump_config, flat, load_config, parse_config
 from hybrid_jax.debias.methods import parse_methods
 from hybrid_jax.disk.files import write_text
 
@@ -79,18 +79,18 @@ def write(sweep: Path, planned: Planned) -> None:
     Raises SweepError as `continued` does, and when the folder has a run with another config; then nothing is written.
     """
     plan, existing = continued(sweep, planned.plan), read_plan(sweep)
-    texts = {
-        run.folder / CONFIG: dump_config(planned.configs[run.arm].model_copy(update={"seed": run.seed}))
+    configs = {
+        run.folder / CONFIG: planned.configs[run.arm].model_copy(update={"seed": run.seed})
         for run in runs(sweep, planned.plan)
     }
-    missing = [path for path in texts if not path.exists()]
-    for path in texts.keys() - missing:
-        if path.read_text(encoding="utf-8") != texts[path]:
+    missing = [path for path in configs if not path.exists()]
+    for path in configs.keys() - missing:
+        if not _is_of(configs[path], path.read_text(encoding="utf-8")):
             raise SweepError(
                 f"{path} is not the config of this run: move {path.parent} away, or choose another --workdir"
             )
     for path in missing:
-        write_text(path, texts[path])
+        write_text(path, dump_config(configs[path]))
     if existing is None or _identity(existing) != _identity(plan):
         write_plan(sweep, plan)
         if existing is not None and len(plan.arms) > len(existing.arms):
@@ -154,6 +154,16 @@ def load_alike(path: Path, fields: Mapping[str, Any]) -> Config:
 def fields_of(config: Config) -> dict[str, Any]:
     """The values of a config by dotted field."""
     return flat(config.model_dump(mode="json"))
+
+
+def _is_of(config: Config, text: str) -> bool:
+    """Whether `text` is the config.yaml of the run of `config`, in which the run replaces microbatch_rows auto."""
+    if config.microbatch_rows != "auto":
+        return text == dump_config(config)
+    try:
+        return not differences(config, parse_config(text), ["microbatch_rows"])
+    except ConfigError:
+        return False
 
 
 def _arms(sweep_request: Request, base: Config) -> tuple[list[Arm], list[str]]:

@@ -17,7 +17,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import yaml
+
 from hybrid_jax.disk.files import atomic_files, sha256_of
+from hybrid_jax.disk.yaml_text import parse_yaml
 from hybrid_jax.runs.lines import read_line
 
 LOCK = "lock"
@@ -188,6 +191,22 @@ def read_log(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     f"{path}, line {number}: damaged, not a step's record as written: restore the file, or remove this "
                     f"line to go on without its numbers"
                 )
+
+
+def begun_with(folder: Path, *names: str, otherwise: Any) -> Any:
+    """The value that the config.yaml of a run that has begun in `folder` has at nested `names`.
+
+    `otherwise`, where none has begun (a config.yaml alone is of a start that failed), and where the file is damaged.
+    """
+    if not has_begun(folder):
+        return otherwise
+    try:
+        value = parse_yaml((folder / CONFIG).read_text(encoding="utf-8"))
+        for name in names:
+            value = value[name]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):  # `claim` says what is wrong
+        return otherwise
+    return value
 
 
 def has_begun(folder: Path) -> bool:

@@ -61,6 +61,11 @@ def of_process_0(compute: Callable[[], T]) -> T:
     return _gather(own)[0]
 
 
+def of_all_processes(value: T) -> list[T]:
+    """The values of all processes, in their order, which travel as those of `of_process_0`. All must call this."""
+    return [value] if jax.process_count() == 1 else _gather(json.dumps(value).encode())
+
+
 @jax.jit
 def bit_sum(tree: Any) -> jax.Array:
     """uint32: the sum of the bits of all arrays, modulo 2^32. A single changed bit changes it, NaN or not.

@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from hybrid_jax.config import Config, differences, dump_config, flat, parse_config
 from hybrid_jax.data.batch import Batch, PackedBatch, prefetch
-from hybrid_jax.data.layout import Layout
 from hybrid_jax.data.pipeline import Pipeline
 from hybrid_jax.hub.weights import open_for_run
-from hybrid_jax.model.kernels import row_length_multiple
 from hybrid_jax.runs import checkpoint
 from hybrid_jax.runs.keeping import Patience, evaluations, of_starts
 from hybrid_jax.runs.lock import Lock, one_trainer
@@ -37,10 +34,12 @@ from hybrid_jax.train.goodput import Goodput
 from hybrid_jax.train.heldout import heldout_loss
 from hybrid_jax.train.hooks import Hooks, completed
 from hybrid_jax.train.loss import Metrics
+from hybrid_jax.train.microbatch import as_begun
 from hybrid_jax.train.objective import make_objective
 from hybrid_jax.train.optim import left_out, make_optimizer, make_schedule
 from hybrid_jax.train.outline import outline
 from hybrid_jax.train.precision import with_dtype
+from hybrid_jax.train.programs import choose_layouts, with_rows
 from hybrid_jax.train.records import more_rows, step_record
 from hybrid_jax.train.resumed import HARMLESS, OF_A_HOST, changed, incomparable
 from hybrid_jax.train.sources import seen, sources_of
@@ -92,8 +91,9 @@ def _train(
     say = _say()
     mesh = make_mesh(config.mesh)
     check_rows_divide(f"batch_size {config.batch_size}", config.batch_size, mesh.size)
-    if config.microbatch_rows is not None:
+    if isinstance(config.microbatch_rows, int):
         check_rows_divide(f"microbatch_rows {config.microbatch_rows}", config.microbatch_rows, mesh.size, "it")
+    config = config.model_copy(update={"microbatch_rows": as_begun(config.microbatch_rows, workdir)})
     check_trained(config.distillation, config.loss, config.model.learn_temperature, hooks.objective_name)
     values = _values(config)
     fields = {name: value for name, value in values.items() if name not in OF_A_HOST}
@@ -122,10 +122,19 @@ def _train(
     if config.loss.negatives == "local":  # those of a device
         sources["the number of devices"] = mesh.size
     check_processes_agree({**sources, **pipeline.digests}, "before the first step", "give all the same files")
+    encode = make_encode(config.model, mesh)
+    objective = make_objective(config.loss, mesh) if hooks.objective is None else completed(hooks.objective)
+    objective = with_teacher(objective, config.distillation)
+    schedule = make_schedule(config.optimizer, config.steps)
+    optimizer = make_optimizer(config.optimizer, config.steps)
+    train_step = make_train_step(encode, objective, optimizer, schedule, config.seed, mesh)
+    abstract = abstract_state(config.model, optimizer, mesh)
+    config = with_rows(config, pipeline, mesh, train_step, abstract, say)
     if primary:
+        claim(workdir, dump_config(config), refused)  # again, as config.yaml must say which rows auto is
         check_same_sources(workdir, sources)
         pipeline.tokenizer.save(workdir / "tokenizer")
-        note_start(workdir, sources, provenance(), changed(_values(_begun(workdir)), values))
+        note_start(workdir, sources, provenance(), changed(_values(_begun(workdir)), _values(config)))
 
     layouts = choose_layouts(pipeline, config, mesh)
     host, hosts = jax.process_index(), jax.process_count()
@@ -141,12 +150,6 @@ def _train(
             batches.update(batch.digest.encode())
             yield part(batch)
 
-    encode = make_encode(config.model, mesh)
-    objective = make_objective(config.loss, mesh) if hooks.objective is None else completed(hooks.objective)
-    objective = with_teacher(objective, config.distillation)
-    schedule = make_schedule(config.optimizer, config.steps)
-    optimizer = make_optimizer(config.optimizer, config.steps)
-    train_step = make_train_step(encode, objective, optimizer, schedule, config.seed, mesh)
     measures = [heldout_loss(make_eval_step(encode, objective, mesh), heldout_batches, mesh)]
     if config.heldout_every and (heldout_pool := pipeline.heldout_pool()) is not None:
         from hybrid_jax.train.heldout_retrieval import heldout_retrieval  # imports scipy, which takes a second
@@ -157,7 +160,6 @@ def _train(
     folder = workdir / "checkpoints"
     same = "give all the same folder, on a disk that they share"
     check_processes_agree(seen(workdir, folder, skips), f"in --workdir {workdir}", same)
-    abstract = abstract_state(config.model, optimizer, mesh)
     if checkpoint.steps(folder):
         start, state = checkpoint.restore(folder, abstract, say)
         say(f"resuming {workdir} at step {start}")
@@ -240,17 +242,6 @@ def _train(
         return False
     say(f"done: {config.steps} steps, checkpoints in {folder}" if done == config.steps else str(patience))
     return True
-
-
-def choose_layouts(pipeline: Pipeline, config: Config, mesh: Mesh) -> list[Layout]:
-    """The shapes of this run's rows: one layout, or two where queries and passages have a tower each."""
-    return pipeline.layouts(
-        config.steps,
-        apart=not config.model.tied,
-        multiple=row_length_multiple(),
-        devices=mesh.size,
-        microbatch_rows=config.microbatch_rows,
-    )
 
 
 def _begun(workdir: Path) -> Config:

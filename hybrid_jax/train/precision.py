@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import get_args
 
-import yaml
-
-from hybrid_jax.disk.yaml_text import parse_yaml
 from hybrid_jax.model.dual_encoder import ModelConfig
 from hybrid_jax.model.kernels import faster_dtype
 from hybrid_jax.model.precision import ComputeDtype
-from hybrid_jax.runs.workdir import CONFIG, has_begun
+from hybrid_jax.runs.workdir import begun_with
 
 
 def with_dtype(model: ModelConfig, workdir: Path | None = None) -> ModelConfig:
@@ -19,16 +16,6 @@ def with_dtype(model: ModelConfig, workdir: Path | None = None) -> ModelConfig:
     """
     if model.encoder.dtype != "auto":
         return model
-    begun_with = None
-    if workdir is not None and has_begun(workdir):  # a config.yaml alone is of a start that failed
-        begun_with = _begun_with(workdir / CONFIG)
-    dtype = faster_dtype() if begun_with is None else begun_with
+    begun = None if workdir is None else begun_with(workdir, "model", "encoder", "dtype", otherwise=None)
+    dtype = begun if begun in get_args(ComputeDtype) else faster_dtype()
     return model.model_copy(update={"encoder": model.encoder.model_copy(update={"dtype": dtype})})
-
-
-def _begun_with(config: Path) -> ComputeDtype | None:
-    try:
-        dtype = parse_yaml(config.read_text(encoding="utf-8"))["model"]["encoder"]["dtype"]
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):  # `claim` says what is wrong
-        return None
-    return dtype if dtype in get_args(ComputeDtype) else None

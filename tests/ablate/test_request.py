@@ -10,8 +10,8 @@ from support.tokenizer_folders import wordpiece
 from transformers import BertConfig
 
 from hybrid_jax.ablate.arms import ArmError
-from hybrid_jax.ablate.folder import Run
-from hybrid_jax.ablate.plan import make_plan
+from hybrid_jax.ablate.folder import Run, SweepError
+from hybrid_jax.ablate.plan import make_plan, write
 from hybrid_jax.ablate.request import (
     RequestError,
     parse_fields,
@@ -22,7 +22,7 @@ from hybrid_jax.ablate.request import (
     with_own_arms,
 )
 from hybrid_jax.ablate.summary import compare_command
-from hybrid_jax.config import ConfigError
+from hybrid_jax.config import ConfigError, dump_config, parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
 SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
@@ -164,6 +164,22 @@ def test_a_dtype_that_nobody_set_is_the_same_on_every_machine(set_to: str | None
     )
     assert {config.model.encoder.dtype for config in planned.configs.values()} == {expected}
     assert planned.plan.base["model"]["encoder"]["dtype"] == expected
+
+
+def test_a_sweep_goes_on_with_the_rows_that_its_runs_took_for_auto(tmp_path: Path):
+    base, sweep = tmp_path / "base.yaml", tmp_path / "sweep"
+    base.write_text("steps: 20\nmicrobatch_rows: auto\n")
+    planned = make_plan(request({"config": str(base), "grid": {"batch_size": [8, 16]}}, "sweep.yaml"), "command")
+    write(sweep, planned)
+    run = next(path for path in sorted(sweep.rglob("config.yaml")))
+    settled = parse_config(run.read_text()).model_copy(update={"microbatch_rows": 4})
+    run.write_text(dump_config(settled))
+    write(sweep, planned)
+    assert parse_config(run.read_text()) == settled
+    for text in (dump_config(settled.model_copy(update={"steps": 21})), "["):
+        run.write_text(text)
+        with pytest.raises(SweepError, match="is not the config of this run"):
+            write(sweep, planned)
 
 
 def test_a_sweep_refuses_early_stopping(tmp_path: Path):
