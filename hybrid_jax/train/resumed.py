@@ -8,12 +8,12 @@ Values = Mapping[str, Any]
 OF_A_HOST = ("log_every", "wandb_project", "data.cache_dir")
 """Fields that may differ between the processes of a run."""
 HARMLESS = (
-    *(*OF_A_HOST, "mesh", "checkpoint", "compare_every", "divergence"),
+    *(*OF_A_HOST, "mesh", "microbatch_rows", "checkpoint", "compare_every", "divergence"),
     *("heldout_every", "heldout_batches", "data.heldout_pool"),
 )
-"""Fields that a resumed run may change, because they do not change what is learned (mesh: up to rounding, and with
-loss.negatives local the number of devices is held; divergence: but for the batches that skipped.json names; the last
-two: see `incomparable`)."""
+"""Fields that a resumed run may change, because they do not change what is learned (mesh and microbatch_rows: up to
+rounding, and with loss.negatives local the number of devices is held; divergence: but for the batches that skipped.json
+names; the last two: see `incomparable`)."""
 POOL = "data.heldout_pool"
 
 

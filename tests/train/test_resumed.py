@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hybrid_jax.config import Config, flat, parse_config
@@ -40,6 +41,18 @@ def _cut(run: Path, steps: int) -> None:
 
 def _enough(record: Any) -> None:
     raise RuntimeError("enough")
+
+
+def test_a_run_that_needs_too_much_memory_is_resumed_with_fewer_rows_at_a_time(tiny_run, copy: Path):
+    *_, kept, last = sorted(int(folder.name) for folder in (copy / "checkpoints").glob("[!.]*"))
+    shutil.rmtree(copy / "checkpoints" / str(last))
+    before = [json.loads(line)["loss"] for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    assert train(parse_config(tiny_run.yaml).model_copy(update={"microbatch_rows": 8}), copy)
+    after = [json.loads(line)["loss"] for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    assert after[:kept] == before[:kept]
+    assert after[kept:] != before[kept:]  # other roundings
+    np.testing.assert_allclose(after[kept:], before[kept:], rtol=1e-4)
+    assert read_starts(copy)[-1]["changed"] == {"microbatch_rows": 8}
 
 
 def test_a_run_killed_before_its_first_checkpoint_is_resumed_with_more_frequent_ones(tiny_run, copy: Path):
