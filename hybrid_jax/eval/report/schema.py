@@ -31,7 +31,8 @@ class BiasValue(Frozen):
 
 
 class Estimate(Frozen):
-    """A macro mean over query languages, with its 95 % interval; None where a language has fewer than 5 questions."""
+    """A macro mean over query languages, with its 95 % interval; None where a language has fewer than 5 questions or
+    paragraphs."""
 
     value: float
     low: float | None
@@ -48,7 +49,8 @@ class Headline(BySetting):
     """The macro means of one model on one task, and its bias panel."""
 
     intervals: dict[str, dict[Setting, tuple[float, float]]]
-    """95 % intervals by metric and setting; a question and its translations are resampled together."""
+    """95 % intervals by metric and setting; questions written on one paragraph are resampled together, with their
+    translations."""
     bias: dict[str, BiasValue]
     """The bias panel by measure; empty for a task whose candidates are of one language."""
     modes: Modes = Field(default_factory=dict)
