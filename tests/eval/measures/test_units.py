@@ -55,7 +55,7 @@ def test_a_question_given_twice_in_one_unit_says_as_much_as_once(runs: int):
     order = np.argsort(np.unique(units[shuffled], return_index=True)[1])
     once = stats.difference(system[:, order], baseline[:, order])
     renumbered = np.argsort(order)[units[shuffled]]
-    again = stats.difference(*twice[:, :, shuffled], renumbered)
+    again = stats.difference(twice[0][:, shuffled], twice[1][:, shuffled], renumbered)
     assert again.interval == pytest.approx(once.interval, rel=1e-12)
     assert again.p == pytest.approx(once.p, rel=1e-12)
     assert stats.interval(twice[0], units) == pytest.approx(stats.interval(system), rel=1e-12)
