@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import bootstrap, permutation_test
 
 from hybrid_jax.eval.measures import bias, embedding_space, metrics, stats
+from hybrid_jax.eval.measures.units import by_unit
 from hybrid_jax.search.ranks import rank_relevant
 
 LANGUAGES = 11
@@ -84,10 +85,11 @@ def intervals(rounds: int) -> None:
     rng = np.random.default_rng(0)
     for questions, columns in ((QUESTIONS, LANGUAGES), (QUESTIONS, LANGUAGES * (LANGUAGES - 1)), (10_000, 26)):
         table, baseline = hits(rng, questions, columns), hits(rng, questions, columns)
+        summed, differences = by_unit(table), by_unit(table - baseline)
         print(f"{questions:,} questions, {columns} columns, {stats.RESAMPLES:,} resamples, {stats.SWAPS:,} swaps")
-        report("BCa interval", functools.partial(stats.bca_limits, table), rounds)
+        report("BCa interval", functools.partial(stats.bca_limits, summed), rounds)
         report("BCa interval, scipy.stats.bootstrap", functools.partial(scipy_limits, table), rounds)
-        report("randomisation test", functools.partial(stats.randomisation_test, table - baseline), rounds)
+        report("randomisation test", functools.partial(stats.randomisation_test, differences), rounds)
         report("randomisation test, scipy.stats.permutation_test", functools.partial(scipy_p, table - baseline), rounds)
 
 

@@ -15,6 +15,7 @@ from hybrid_jax.ablate.statistics import HEADLINE, Figure
 from hybrid_jax.eval.compare import SWAPS_PER_TEST, judged
 from hybrid_jax.eval.comparison import Difference
 from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.holm import holm
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ def changes(sweep: Sweep, task: str) -> list[Change]:
     tested: list[stats.Difference] = []
     for (arm, baseline), (first, first_baseline), figure in compared:
         arms = (_values(sweep, task, one.name, figure) for one in (arm, baseline, first, first_baseline))
-        tested.append(stats.change(*arms, swaps=swaps))
-    corrected = stats.holm([change.p for change in tested])
+        units = sweep.runs[arm.name][0].tables[task].units
+        tested.append(stats.change(*arms, units=units, swaps=swaps))
+    corrected = holm([change.p for change in tested])
     return [
         Change(
             arm=arm.name,

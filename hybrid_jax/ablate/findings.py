@@ -187,16 +187,16 @@ def _left_out(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
 
 def _few(sweep: Sweep, statistics: Statistics) -> Iterator[str]:
     """The tasks with figures that have no verdict, as `compare` gives none, and intervals that are too narrow."""
-    runs = next(iter(sweep.runs.values()))
+    tables = next(iter(sweep.runs.values()))[0].tables
     few = {
         task: None
         for task, _, (name, part) in statistics.estimates
-        if not stats.enough(runs[0].tables[task].by_question(part, name))
+        if not stats.enough(tables[task].by_question(part, name), tables[task].units)
     }
     for task in few:
         yield (
-            f"{task}: figures of a language or pair with fewer than {stats.LEAST_VALUES} questions have no verdict, "
-            "and their intervals are too narrow."
+            f"{task}: figures of a language or pair with fewer than {stats.LEAST_UNITS} questions or paragraphs have "
+            "no verdict, and their intervals are too narrow."
         )
 
 

@@ -36,7 +36,7 @@ LEAST_PAIRS = 6
 class GroupMean:
     """An arm's mean over the pairs of a group, with its 95 % interval over questions and seeds.
 
-    The ends of intervals are NaN where a pair has too few questions (`stats.enough`).
+    The ends of intervals are NaN where a pair has too few questions or paragraphs (`stats.enough`).
     """
 
     pairs: int
@@ -125,12 +125,13 @@ def _means(sweep: Sweep, task: str, arm: str, group_of: Mapping[Pair, str]) -> B
     for group in order:
         pairs = {pair for pair, of_pair in group_of.items() if of_pair == group}
         values = {name: np.stack(list(_values(sweep, task, name, pairs))) for name in (arm, *baselines)}
+        units = sweep.runs[arm][0].tables[task].units
         against = {
-            name: stats.difference(values[arm], values[name], matched=arm in matched(sweep, name)).interval
+            name: stats.difference(values[arm], values[name], units, matched=arm in matched(sweep, name)).interval
             for name in baselines
         }
-        mean = stats.interval(values[arm])
-        if not all(stats.enough(run) for runs in values.values() for run in runs):
+        mean = stats.interval(values[arm], units)
+        if not all(stats.enough(run, units) for runs in values.values() for run in runs):
             mean, *against_means = (stats.Interval(one.estimate, nan, nan) for one in (mean, *against.values()))
             against = dict(zip(baselines, against_means, strict=True))
         means[group] = GroupMean(len(pairs), mean, against)

@@ -1,11 +1,11 @@
 """The statistics of a sweep: every figure of every arm with its interval, and the tests against the baselines.
 
-Everything is `eval compare`'s: an interval covers questions (a question and its translations are resampled together)
-and, where an arm has several seeds, seeds; a test pairs the two arms question by question (an arm and its own runs
-after debiasing also seed by seed). A *table* is one task's headline figures, or its bias measures, or the metrics of a
-searched pool or of mined bitext, against one baseline. Holm's correction is over a table, which controls the
-probability of any false verdict in it; Benjamini and Hochberg's (1995) is over all tables of the sweep, which controls
-the expected share of false ones among the differences that are called real.
+Everything is `eval compare`'s: an interval covers questions (those written on one paragraph are resampled together,
+with their translations) and, where an arm has several seeds, seeds; a test pairs the two arms question by question (an
+arm and its own runs after debiasing also seed by seed). A *table* is one task's headline figures, or its bias measures,
+or the metrics of a searched pool or of mined bitext, against one baseline. Holm's correction is over a table, which
+controls the probability of any false verdict in it; Benjamini and Hochberg's (1995) is over all tables of the sweep,
+which controls the expected share of false ones among the differences that are called real.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +31,7 @@ from hybrid_jax.eval.measures.catalogue import (
     Setting,
 )
 from hybrid_jax.eval.measures.parts import Part
+from hybrid_jax.eval.measures.units import Units
 
 OtherKind = Literal["search", "bitext"]
 Kind = Literal["headline", "bias"] | OtherKind
@@ -155,8 +156,9 @@ def language_estimates(sweep: Sweep, task: str, figure: Figure) -> dict[str, dic
         for arm, runs in sweep.runs.items():
             values = [_of_language(run, task, figure, language) for run in runs]
             if not any(np.isnan(value).all() for value in values):
-                tables = [run.tables[task].clustered(value) for run, value in zip(runs, values, strict=True)]
-                by_language.setdefault(language, {})[arm] = _estimate(np.stack(tables))
+                tables = [run.tables[task] for run in runs]
+                rows = [table.clustered(value) for table, value in zip(tables, values, strict=True)]
+                by_language.setdefault(language, {})[arm] = _estimate(np.stack(rows), tables[0].units)
     return by_language
 
 
@@ -213,7 +215,7 @@ def _estimates(
                 tables = [run.tables[task] for run in runs]
                 if all(name in table.part(setting) and _any(table.part(setting)[name]) for table in tables):
                     values = np.stack([table.by_question(setting, name) for table in tables])
-                    yield (task, arm, (name, setting)), _estimate(values)
+                    yield (task, arm, (name, setting)), _estimate(values, tables[0].units)
 
 
 def matched(sweep: Sweep, baseline: str) -> list[str]:
@@ -263,6 +265,6 @@ def _any(values: np.ndarray) -> bool:
     return not bool(np.isnan(values).all())
 
 
-def _estimate(runs: np.ndarray) -> Estimate:
-    estimate, low, high = stats.interval(runs)
+def _estimate(runs: np.ndarray, units: Units) -> Estimate:
+    estimate, low, high = stats.interval(runs, units)
     return Estimate(estimate=estimate, low=low, high=high)

@@ -48,13 +48,16 @@ def check_same_evaluation(key: str, tables: Mapping[str, Sequence[Table]]) -> No
             hashes = " and ".join(run.data_sha256.get(file, "none")[:12] for run in (first, table))
             raise ValueError(f"{both} data ({file}: sha256 {hashes}): evaluate both on the same files")
         expected, actual = (list(zip(run.languages, run.ids, strict=True)) for run in (first, table))
-        if expected != actual or table.candidate_languages != first.candidate_languages:
+        same_candidates = table.candidate_languages == first.candidate_languages
+        if expected != actual or not same_candidates or table.written_on != first.written_on:
             at = next((at for at, (a, b) in enumerate(zip(expected, actual, strict=False)) if a != b), None)
             what = (
                 f"{len(expected)} and {len(actual)}" if at is None else f"query {at} is {expected[at]} and {actual[at]}"
             )
             if expected == actual:
                 what = f"candidates in {first.candidate_languages} and in {table.candidate_languages}"
+                if same_candidates:
+                    what = "they are written on different paragraphs"
             raise ValueError(f"{both} queries ({what}): evaluate both with the same version of hybrid_jax")
 
 

@@ -20,13 +20,15 @@ from hybrid_jax.eval import comparable
 from hybrid_jax.eval.comparison import Comparison, Difference, Estimate, MetricRow, TaskComparison, Verdict, text
 from hybrid_jax.eval.measures import per_query, stats
 from hybrid_jax.eval.measures.catalogue import METRICS
+from hybrid_jax.eval.measures.holm import holm
 from hybrid_jax.eval.measures.parts import Part
 from hybrid_jax.runtime.program import program
 
 SWAPS_PER_TEST = 100
 
 DESCRIPTION = f"""Compares evaluated systems query by query: every metric with its 95 % interval, and for every system
-after the first a verdict: better, worse or no evidence. A question and its translations are resampled together.
+after the first a verdict: better, worse or no evidence. Questions written on one paragraph are resampled together, and
+each with its translations.
 
 A system is the folder of a run or of a report, or the {per_query.FILE_NAME} that an evaluation writes (of what it shows
 beside its model: {per_query.file_name_of("lsar")}, {per_query.file_name_of("untrained")}, …). NAME=A,B,C groups runs
@@ -160,29 +162,29 @@ def compare(
     differences: dict[tuple[str, str, Part, str], stats.Difference] = {}
     few: dict[str, set[tuple[str, Part]]] = {key: set() for key in keys}
     for key in keys:
+        units = tables[key][baseline][0].units
         for metric, setting in columns[key]:
             values = {
                 name: np.stack([run.by_question(setting, metric) for run in runs]) for name, runs in tables[key].items()
             }
-            if not stats.enough(values[baseline][0]):
+            if not stats.enough(values[baseline][0], units):
                 few[key].add((metric, setting))
             for name in others:
                 differences[key, metric, setting, name] = stats.difference(
-                    values[name], values[baseline], swaps=swaps, matched=name in matched
+                    values[name], values[baseline], units, swaps=swaps, matched=name in matched
                 )
-            estimates[key, metric, setting] = {name: _estimate(stats.interval(runs)) for name, runs in values.items()}
-    corrected = stats.holm([tested.p for tested in differences.values()])
+            estimates[key, metric, setting] = {
+                name: _estimate(stats.interval(runs, units)) for name, runs in values.items()
+            }
+    corrected = holm([tested.p for tested in differences.values()])
     against: dict[tuple[str, str, Part, str], Difference] = {}
     for (column, tested), p_holm in zip(differences.items(), corrected, strict=True):
         key, metric, setting, _ = column
         judgement = judged(metric, tested, p_holm)
         unknown = (metric, setting) in few[key]
         against[column] = judgement.model_copy(update={"verdict": "no evidence"}) if unknown else judgement
-    notes += [
-        f"no intervals and verdicts in {key} where a language has fewer than {stats.LEAST_VALUES} questions"
-        for key in keys
-        if few[key]
-    ]
+    fewer = f"fewer than {stats.LEAST_UNITS} questions or paragraphs"
+    notes += [f"no intervals and verdicts in {key} where a language has {fewer}" for key in keys if few[key]]
     compared = {}
     for key in keys:
         rows = [
@@ -196,7 +198,9 @@ def compare(
             for metric, setting in columns[key]
         ]
         first = tables[key][baseline][0]
-        compared[key] = TaskComparison(queries=len(first.ids), questions=len(set(first.ids)), rows=rows)
+        compared[key] = TaskComparison(
+            queries=len(first.ids), questions=len(first.units), units=len(set(first.units.tolist())), rows=rows
+        )
     return Comparison(
         baseline=baseline,
         systems={name: len(runs) for name, runs in systems.items()},

@@ -48,7 +48,8 @@ class MetricRow(_Model):
     against_baseline: dict[str, Difference]
     """By the system's name; every system after the first."""
     intervals: bool = True
-    """Whether there are intervals and verdicts: not where a language has too few questions (`stats.enough`)."""
+    """Whether there are intervals and verdicts: not where a language has too few questions or paragraphs for one (see
+    `stats.enough`)."""
 
 
 class TaskComparison(_Model):
@@ -57,6 +58,8 @@ class TaskComparison(_Model):
     queries: int
     questions: int
     """Translations of a question count once."""
+    units: int
+    """What is resampled and swapped: questions, of which those on one paragraph count once."""
     rows: list[MetricRow]
 
 
@@ -93,7 +96,9 @@ def text(comparison: Comparison) -> str:
     percent = f"{comparison.confidence:.0%}".replace("%", " %")
     lines: list[str] = []
     for key, task in comparison.tasks.items():
-        lines += [f"{key}: {task.queries:,} queries, {task.questions:,} questions; {percent} intervals", ""]
+        asked = f"{task.queries:,} queries, {task.questions:,} questions"
+        drawn = f" in {task.units:,} groups by paragraph" if task.units < task.questions else ""
+        lines += [f"{key}: {asked}{drawn}; {percent} intervals", ""]
         rows = [["metric", "", *names.values()]]
         for row in task.rows:
             rows.append([*_label(row), *(_bounds(row, value.estimate, value) for value in row.systems.values())])

@@ -12,7 +12,7 @@ from support.made_up_sweep import made_up_sweep
 from hybrid_jax.ablate.changes import changes
 from hybrid_jax.ablate.page import write_page
 from hybrid_jax.ablate.results import Evaluated, Sweep
-from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.holm import holm
 from hybrid_jax.eval.measures.per_query import Table
 from hybrid_jax.eval.report.schema import Report
 
@@ -135,5 +135,5 @@ def test_changes_are_corrected_over_the_task():
     arms = {name: [gain + rng.uniform(0, 1, 40) for _ in range(3)] for name, gain in gains.items()}
     found = [one.change for one in changes(sweep(arms, ["a_steps=1", "a_steps=9"]), "t")]
     assert len(found) == 2
-    assert [change.p_holm for change in found] == stats.holm([change.p for change in found])
+    assert [change.p_holm for change in found] == holm([change.p for change in found])
     assert min(change.p_holm for change in found) == 2 * min(change.p for change in found)

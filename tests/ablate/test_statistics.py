@@ -14,7 +14,7 @@ from hybrid_jax.ablate.findings import not_supported
 from hybrid_jax.ablate.results import Evaluated, Sweep
 from hybrid_jax.ablate.statistics import analyse, language_estimates, space_measures
 from hybrid_jax.ablate.tables import latex
-from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.holm import holm
 from hybrid_jax.eval.measures.per_query import Table
 from hybrid_jax.eval.report.rows import amount
 from hybrid_jax.eval.report.schema import BiasValue, RankedResult, Report
@@ -93,7 +93,7 @@ def test_p_is_corrected_over_a_table_and_q_over_the_sweep():
     every = [test for part in found.tables for test in part.tests]
     for part in found.tables:
         p = [test.difference.p for test in part.tests]
-        assert [test.difference.p_holm for test in part.tests] == stats.holm(p)
+        assert [test.difference.p_holm for test in part.tests] == holm(p)
     # Benjamini and Hochberg: the smallest of p_k m / k over the ranks from a test's own on.
     ordered = sorted(test.difference.p for test in every)
     for test in every:

@@ -9,6 +9,7 @@ import pytest
 from hybrid_jax.eval.compare import compare, main, parse_systems, verdict
 from hybrid_jax.eval.comparison import Comparison, MetricRow, text
 from hybrid_jax.eval.measures import stats
+from hybrid_jax.eval.measures.holm import holm
 from hybrid_jax.eval.measures.per_query import Table, write
 
 BETTER, WORSE, NO_EVIDENCE = "better", "worse", "no evidence"
@@ -84,7 +85,7 @@ def test_verdicts_on_systems_whose_difference_is_known():
             assert against.high - against.low < width / 4
     p = [against.p for row in rows_of(result).values() for against in row.against_baseline.values()]
     found = [against.p_holm for row in rows_of(result).values() for against in row.against_baseline.values()]
-    assert found == stats.holm(p)
+    assert found == holm(p)
     assert len(p) == 12
 
 
@@ -203,6 +204,36 @@ def test_many_tests_do_not_put_a_verdict_out_of_reach(monkeypatch):
     assert verdicts(result, "B") == {"map": {BETTER}, "rank_distance": {WORSE}}
 
 
+def on_paragraphs(of: Table, each: int) -> Table:
+    """The questions on paragraphs with so many questions each, in both languages."""
+    return replace(of, written_on=tuple(f"p{int(name) // each}" for name in of.ids))
+
+
+def test_questions_on_one_paragraph_are_one_draw():
+    """Of systems that differ by paragraph: 16 of them say less than 80 questions would."""
+    luck = np.random.default_rng(5).standard_normal(QUESTIONS // 5).repeat(5)
+    by_paragraph = 0.03 + 0.05 * (luck - luck.mean())
+    other = table(1)
+    other = replace(other, multilingual={"map": other.multilingual["map"] + np.tile(by_paragraph, len(LANGUAGES))})
+    widths = {}
+    for each in (1, 5):
+        systems = {name: [{"xquad_r": on_paragraphs(run, each)}] for name, run in (("A", table(0)), ("B", other))}
+        result = compare(systems, metrics=["map"], parts=["multilingual"])
+        found = rows_of(result)["map", "multilingual"].against_baseline["B"]
+        task = result.tasks["xquad_r"]
+        assert (task.questions, task.units) == (QUESTIONS, QUESTIONS // each)
+        widths[each] = found.high - found.low
+        groups = f"{QUESTIONS} questions in {QUESTIONS // 5} groups by paragraph; 95 % intervals"
+        assert (groups in text(result)) == (each == 5)
+    # As an intraclass correlation near 1 widens the standard error: by the root of 5.
+    assert widths[5] / widths[1] == pytest.approx(np.sqrt(5), rel=0.2)
+
+
+def test_different_paragraphs_are_refused():
+    with pytest.raises(ValueError, match=r"different queries \(they are written on different paragraphs\)"):
+        compare({"A": [{"x": on_paragraphs(table(0), 2)}], "B": [{"x": on_paragraphs(table(1), 5)}]})
+
+
 def test_a_metric_that_a_run_lacks_is_left_out_aloud():
     ours = table(0)
     older = replace(table(1), multilingual={"map": table(1).multilingual["map"]})
@@ -312,7 +343,7 @@ def test_too_few_questions_in_a_language_give_no_interval_and_no_verdict():
         systems = {name: [{"beir:x": pool(gain, gain / 10, few)}] for name, gain in (("A", 2), ("B", 5))}
         result = compare(systems)
         row = rows_of(result, "beir:x")["ndcg@10", "search"]
-        note = "no intervals and verdicts in beir:x where a language has fewer than 5 questions"
+        note = "no intervals and verdicts in beir:x where a language has fewer than 5 questions or paragraphs"
         told, value = text(result), result.json_value()["tasks"]["beir:x"]["rows"][0]
         bounds = [
             each[end] for each in (value["systems"]["A"], value["against_baseline"]["B"]) for end in ("low", "high")

@@ -106,16 +106,16 @@ def averages(task: RetrievalTask, ranks: Ranks, table: Table) -> Averages:
 
 
 def intervals(table: Table) -> dict[str, dict[Setting, tuple[float, float]]]:
-    """{metric: {setting: 95 % interval of its macro mean}}; a question and its translations are resampled together.
+    """{metric: {setting: 95 % interval of its macro mean}}; the questions of a unit are resampled together.
 
-    A setting with too few questions in a language or pair (`stats.enough`) has none.
+    A setting with too few units in a language or pair (`stats.enough`) has none.
     """
     limits: dict[str, dict[Setting, tuple[float, float]]] = {}
     for setting in SETTINGS:
         for name in (*FULL_RANKING, RANK_DISTANCE.name):
             values = table.part(setting).get(name)
             if values is not None and not np.isnan(values).all():
-                _, low, high = _interval(table.by_question(setting, name))
+                _, low, high = _interval(table, values)
                 if low is not None and high is not None:
                     limits.setdefault(name, {})[setting] = low, high
     return limits
@@ -133,7 +133,7 @@ def bias(
     """
     panel: dict[str, BiasValue] = {}
     for name, measured in per_query.items():
-        estimate, low, high = _interval(table.clustered(measured.values))
+        estimate, low, high = _interval(table, measured.values)
         unbiased = measured.unbiased
         if isinstance(unbiased, np.ndarray):
             unbiased = stats.macro_mean(table.clustered(unbiased))
@@ -145,7 +145,7 @@ def bias(
 
 def estimates(table: Table, values: Mapping[str, Float[np.ndarray, " queries"]]) -> dict[str, Estimate]:
     """{metric: the macro mean over languages of its values per query, with its interval}."""
-    intervals = {name: _interval(table.clustered(array)) for name, array in values.items()}
+    intervals = {name: _interval(table, array) for name, array in values.items()}
     return {name: Estimate(value=value, low=low, high=high) for name, (value, low, high) in intervals.items()}
 
 
@@ -210,11 +210,13 @@ def pool_groups(
     }
 
 
-def _interval(values: Float[np.ndarray, "questions groups"]) -> tuple[float, float | None, float | None]:
-    """The macro mean and the limits of its interval, None where a column has too few values for one."""
-    if not stats.enough(values):
-        return stats.macro_mean(values), None, None
-    return stats.interval(values[None])
+def _interval(table: Table, values: Float[np.ndarray, "queries ..."]) -> tuple[float, float | None, float | None]:
+    """The macro mean of values of the table's queries and the limits of its interval, None where a column has too few
+    units for one."""
+    rows = table.clustered(values)
+    if not stats.enough(rows, table.units):
+        return stats.macro_mean(rows), None, None
+    return stats.interval(rows[None], table.units)
 
 
 def _best_answers(

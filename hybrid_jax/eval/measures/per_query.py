@@ -25,6 +25,7 @@ from hybrid_jax.eval.measures.catalogue import FULL_RANKING, RANK_DISTANCE, SETT
 from hybrid_jax.eval.measures.metric import Metric
 from hybrid_jax.eval.measures.modes import full_ranking_modes
 from hybrid_jax.eval.measures.parts import PARTS, Part
+from hybrid_jax.eval.measures.units import Units, connected
 from hybrid_jax.eval.tasks import RetrievalTask
 from hybrid_jax.search.scores import Ranks
 
@@ -51,6 +52,8 @@ class Table:
     """Question ids, one per query; translations share one."""
     languages: tuple[str, ...]
     """Query languages, one per query; of bitext, the pair of languages."""
+    written_on: tuple[str, ...] = ()
+    """`Query.written_on`, one per query; empty where all questions stand alone."""
     candidate_languages: tuple[str, ...] = ()
     """The languages of the columns of `cross_lingual`."""
     monolingual: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -66,6 +69,8 @@ class Table:
         count = len(self.ids)
         if count == 0 or len(self.languages) != count:
             raise ValueError(f"{count} query ids and {len(self.languages)} query languages: give one of each per query")
+        if len(self.written_on) not in (0, count):
+            raise ValueError(f"{count} query ids and {len(self.written_on)} paragraphs: give one per query, or none")
         if len(set(zip(self.languages, self.ids, strict=True))) != count:
             raise ValueError("a query id occurs twice in one language: ids are unique in a language")
         if len(set(self.candidate_languages)) != len(self.candidate_languages):
@@ -95,9 +100,16 @@ class Table:
     def by_question(self, part: Part, metric: str) -> Float[np.ndarray, "questions groups"]:
         """The values with one row per question id and one column per language (or ordered pair) that has any.
 
-        The mean of the columns' means is the macro mean of a report; a row is what `stats.py` resamples together.
+        The mean of the columns' means is the macro mean of a report. `stats.py` resamples the rows of one of `units`
+        together.
         """
         return self.clustered(self.part(part)[metric])
+
+    @cached_property
+    def units(self) -> Units:
+        """The unit of each row of `by_question`: see `units.py`."""
+        question, _ = self._cells
+        return connected(question, list(zip(self.languages, self.written_on, strict=True)) if self.written_on else [])
 
     @cached_property
     def _cells(self) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +146,7 @@ def joined(by_task: Mapping[str, Table]) -> Table:
         },
         ids=tuple(f"{language}:{name}" for t in tables for language, name in zip(t.languages, t.ids, strict=True)),
         languages=tuple(language for table in tables for language in table.languages),
+        written_on=tuple(name for table in tables for name in table.written_on or ("",) * len(table.ids)),
         further=further,
     )
 
@@ -161,6 +174,7 @@ def collect(task: RetrievalTask, ranks: Ranks) -> Table:
         data_sha256=dict(task.sources),
         ids=tuple(row.id for row in task.queries),
         languages=tuple(query_languages.tolist()),
+        written_on=tuple(row.written_on for row in task.queries),
         candidate_languages=candidate_languages,
         monolingual={name: values(metric, ranks.in_language, own) for name, metric in FULL_RANKING.items()},
         cross_lingual={
@@ -191,6 +205,8 @@ class _TaskHeader(BaseModel):
     """Question ids, one per query; translations share one."""
     languages: tuple[str, ...]
     """Query languages, one per query."""
+    written_on: tuple[str, ...]
+    """The paragraphs that the questions were written on, one per query, "" where there is none; or empty."""
     candidate_languages: tuple[str, ...]
     """The languages of the columns of the cross-lingual arrays."""
     metrics: dict[Part, tuple[str, ...]]
@@ -200,7 +216,7 @@ class _TaskHeader(BaseModel):
 class _Header(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     """Raised when the layout changes."""
     tasks: dict[str, _TaskHeader]
     """By task key, as in report.json."""
@@ -209,12 +225,13 @@ class _Header(BaseModel):
 def write(path: Path, tables: Mapping[str, Table]) -> None:
     """Writes the tables, given by task key, in one file: completely or not at all. Raises OSError in one line."""
     header = _Header(
-        schema_version=1,
+        schema_version=2,
         tasks={
             key: _TaskHeader(
                 data_sha256=dict(table.data_sha256),
                 ids=table.ids,
                 languages=table.languages,
+                written_on=table.written_on,
                 candidate_languages=table.candidate_languages,
                 metrics={part: tuple(table.part(part)) for part in PARTS if table.part(part)},
             )
@@ -248,6 +265,7 @@ def _table(key: str, task: _TaskHeader, arrays: Mapping[str, np.ndarray]) -> Tab
         data_sha256=task.data_sha256,
         ids=task.ids,
         languages=task.languages,
+        written_on=task.written_on,
         candidate_languages=task.candidate_languages,
         **{setting: parts.pop(setting, {}) for setting in SETTINGS},
         further=parts,

@@ -31,7 +31,7 @@ class BiasValue(Frozen):
 
 
 class Estimate(Frozen):
-    """A macro mean over query languages, with its 95 % interval; None where a language has fewer than 5 questions."""
+    """A macro mean over languages, with its 95 % interval; None where one has fewer than 5 questions or paragraphs."""
 
     value: float
     low: float | None
@@ -48,7 +48,7 @@ class Headline(BySetting):
     """The macro means of one model on one task, and its bias panel."""
 
     intervals: dict[str, dict[Setting, tuple[float, float]]]
-    """95 % intervals by metric and setting; a question and its translations are resampled together."""
+    """95 % intervals by metric and setting; the questions on one paragraph are resampled together, in all languages."""
     bias: dict[str, BiasValue]
     """The bias panel by measure; empty for a task whose candidates are of one language."""
     modes: Modes = Field(default_factory=dict)

@@ -49,7 +49,8 @@ def belebele(data_dir: Path, languages: Sequence[str] = LANGUAGES) -> RetrievalT
         before = len(queries), len(passages)
         for place, record in read_lines_of_objects(path):
             link, number = place.exact(record, "link"), _number(place, record)
-            queries.append(Query(f"{link}#{number}", language, place.exact(record, "question"), place.where))
+            question = place.exact(record, "question")
+            queries.append(Query(f"{link}#{number}", language, question, place.where, written_on=link))
             text = place.exact(record, "flores_passage")
             candidate = passages.setdefault((language, link), Candidate(link, language, (text,), place.where))
             if candidate.texts != (text,):

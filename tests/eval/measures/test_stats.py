@@ -10,6 +10,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom, bootstrap, ks_2samp, norm, permutation_test, t
 
 from hybrid_jax.eval.measures import resampling, stats
+from hybrid_jax.eval.measures.holm import holm
+from hybrid_jax.eval.measures.units import by_unit
 
 LANGUAGES = 11
 NAN = np.nan
@@ -115,7 +117,7 @@ def test_the_randomisation_test_rejects_a_true_null_hypothesis_at_the_nominal_ra
     for trial in range(trials):
         # Two systems that differ by chance alone, which the translations of a question share.
         system, baseline = rng.standard_normal((2, 40, 1)) + 0.3 * rng.standard_normal((2, 40, LANGUAGES))
-        p_values.append(stats.randomisation_test(system - baseline, swaps=199, seed=trial))
+        p_values.append(stats.randomisation_test(by_unit(system - baseline), swaps=199, seed=trial))
     for level in (0.01, 0.05, 0.2):  # multiples of 1 / 200, so that the rate is exactly the level
         low, high = likely_counts(trials, level)
         assert low <= np.sum(np.array(p_values) <= level + 1e-12) <= high
@@ -148,11 +150,11 @@ def test_limits_equal_scipys_on_the_same_resamples():
     # In the second table the means are multiples of 2^-9, so that ties are exact: scipy compares without a tolerance.
     hit_table = hits(np.random.default_rng(3), 64)[:, :8]
     for table in (skewed(80, 5, missing=0), hit_table):
-        means = stats.clustered_resamples(table, 999, seed=4)
+        means = stats.clustered_resamples(by_unit(table), 999, seed=4)
         scipy_result = scipy_bootstrap(
             table, n_resamples=0, bootstrap_result=SimpleNamespace(bootstrap_distribution=means)
         )
-        actual = stats.bca_limits(table, resamples=999, seed=4)
+        actual = stats.bca_limits(by_unit(table), resamples=999, seed=4)
         np.testing.assert_allclose(actual, scipy_result.confidence_interval, rtol=1e-9)
         # The corrections matter here: the percentile interval is another one.
         assert (np.abs(actual - np.quantile(means, [0.025, 0.975])) > 0.05 * means.std()).all()
@@ -161,9 +163,9 @@ def test_limits_equal_scipys_on_the_same_resamples():
 def test_limits_equal_scipys_to_a_hundredth_of_a_standard_error_where_values_are_missing():
     """There scipy's jackknife and our influence values differ by terms of order 1 / questions."""
     table = skewed(120, 5, missing=0.4)
-    means = stats.clustered_resamples(table, 999, seed=4)
+    means = stats.clustered_resamples(by_unit(table), 999, seed=4)
     scipy_result = scipy_bootstrap(table, n_resamples=0, bootstrap_result=SimpleNamespace(bootstrap_distribution=means))
-    limits = stats.bca_limits(table, resamples=999, seed=4)
+    limits = stats.bca_limits(by_unit(table), resamples=999, seed=4)
     np.testing.assert_allclose(limits, scipy_result.confidence_interval, rtol=0, atol=0.01 * means.std())
 
 
@@ -171,7 +173,7 @@ def test_resamples_are_distributed_as_scipys():
     for missing in (0, 0.4):
         table = skewed(60, 5, missing)
         scipy_means = scipy_bootstrap(table, n_resamples=2000, rng=np.random.default_rng(1)).bootstrap_distribution
-        means = stats.clustered_resamples(table, 2000, seed=0)
+        means = stats.clustered_resamples(by_unit(table), 2000, seed=0)
         assert np.asarray(ks_2samp(means, scipy_means))[1] > 0.001  # the p-value
 
 
@@ -194,7 +196,7 @@ def test_p_equals_scipys_exact_p_within_the_error_of_random_swaps():
             n_resamples=2**7,  # at least as many as there are swaps, so that scipy lists them all
         ).pvalue
         low, high = likely_counts(swaps, float(exact))
-        count = stats.randomisation_test(table, swaps, seed) * (swaps + 1) - 1
+        count = stats.randomisation_test(by_unit(table), swaps, seed) * (swaps + 1) - 1
         if not low <= round(count) <= high:
             outside.append((seed, exact, count / swaps))
     assert not outside
@@ -202,20 +204,20 @@ def test_p_equals_scipys_exact_p_within_the_error_of_random_swaps():
 
 def test_p_by_hand():
     # Of the 8 ways to swap three questions, two (none and all) reach a difference of 0.1 + 0.2 + 0.3.
-    p = stats.randomisation_test(np.array([[0.1], [0.2], [0.3]]), swaps=20_000)
+    p = stats.randomisation_test(by_unit(np.array([[0.1], [0.2], [0.3]])), swaps=20_000)
     low, high = likely_counts(20_000, 2 / 8)
     assert low <= p * 20_001 - 1 <= high
     # All 4 ways reach 0; 0.1 + 0.2 - 0.3 is not 0 in floating point, and must count as if it were.
-    assert stats.randomisation_test(np.array([[0.1 + 0.2], [-0.3]]), swaps=100) == 1
-    assert stats.randomisation_test(np.zeros((5, 2)), swaps=100) == 1
+    assert stats.randomisation_test(by_unit(np.array([[0.1 + 0.2], [-0.3]])), swaps=100) == 1
+    assert stats.randomisation_test(by_unit(np.zeros((5, 2))), swaps=100) == 1
     # Forty questions that all improve: no swap in a trillion reaches that, and p is the smallest that 999 swaps allow.
-    assert stats.randomisation_test(np.ones((40, 2)), swaps=999) == 1 / 1000
-    assert stats.randomisation_test(-np.ones((40, 2)), swaps=999) == 1 / 1000
+    assert stats.randomisation_test(by_unit(np.ones((40, 2))), swaps=999) == 1 / 1000
+    assert stats.randomisation_test(by_unit(-np.ones((40, 2))), swaps=999) == 1 / 1000
 
 
 def test_whole_questions_are_swapped_not_queries():
     # Eleven languages all agree on each of four questions: 4 questions can prove nothing, 44 queries would.
-    p = stats.randomisation_test(np.ones((4, LANGUAGES)), swaps=20_000)
+    p = stats.randomisation_test(by_unit(np.ones((4, LANGUAGES))), swaps=20_000)
     low, high = likely_counts(20_000, 2 / 16)
     assert low <= p * 20_001 - 1 <= high
 
@@ -230,16 +232,18 @@ def test_the_standard_deviation_of_resamples_is_the_standard_error():
     column = rng.standard_normal((100, 1))
     error = column.std() / np.sqrt(100)
     tolerance = 5 / np.sqrt(2 * resamples)  # five standard errors of a standard deviation
-    assert stats.clustered_resamples(column, resamples).std() == pytest.approx(error, rel=tolerance)
+    assert stats.clustered_resamples(by_unit(column), resamples).std() == pytest.approx(error, rel=tolerance)
     # Eleven identical columns are one column to a clustered bootstrap, and eleven times the data to a naive one.
     same = np.repeat(column, LANGUAGES, axis=1)
-    np.testing.assert_allclose(stats.clustered_resamples(same, 50), stats.clustered_resamples(column, 50), rtol=1e-12)
+    np.testing.assert_allclose(
+        stats.clustered_resamples(by_unit(same), 50), stats.clustered_resamples(by_unit(column), 50), rtol=1e-12
+    )
     assert naive_resamples(same, resamples, 0).std() == pytest.approx(error / np.sqrt(LANGUAGES), rel=tolerance)
 
 
 def test_a_column_without_values_in_a_resample_is_left_out_of_its_mean():
     table = np.array([[1.0, NAN]] * 20 + [[NAN, 3.0]])
-    means = stats.clustered_resamples(table, 500)
+    means = stats.clustered_resamples(by_unit(table), 500)
     assert set(means) == {1.0, 2.0}
     low, high = likely_counts(500, (20 / 21) ** 21)  # how often a resample of 21 rows lacks the last row
     assert low <= (means == 1).sum() <= high
@@ -296,11 +300,11 @@ def test_symmetries(values: np.ndarray, present: np.ndarray, seed: int):
 def test_the_size_of_blocks_changes_nothing(monkeypatch):
     table = hits(np.random.default_rng(0), 70)
     differences = table - hits(np.random.default_rng(1), 70)
-    resamples, p = stats.clustered_resamples(table, 50), stats.randomisation_test(differences, 50)
+    resamples, p = stats.clustered_resamples(by_unit(table), 50), stats.randomisation_test(by_unit(differences), 50)
     monkeypatch.setattr(resampling, "CELLS_AT_ONCE", 70 * 7)
     monkeypatch.setattr(resampling, "CELLS_TO_KEEP", 0)
-    np.testing.assert_array_equal(stats.clustered_resamples(table, 50), resamples)
-    assert stats.randomisation_test(differences, 50) == p
+    np.testing.assert_array_equal(stats.clustered_resamples(by_unit(table), 50), resamples)
+    assert stats.randomisation_test(by_unit(differences), 50) == p
 
 
 @settings(max_examples=200)
@@ -312,16 +316,16 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float]
         if p_values[index] * (len(p_values) - rank) > level:
             break
         rejected.add(index)
-    adjusted = stats.holm(p_values)
+    adjusted = holm(p_values)
     assert {index for index, p in enumerate(adjusted) if p <= level} == rejected
     assert all(before <= after <= 1 for before, after in zip(p_values, adjusted, strict=True))
 
 
 def test_holm_by_hand():
     # Sorted: .005 × 4, .01 × 3, .03 × 2, then .04 × 1 raised to the previous one; as statsmodels' multipletests.
-    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert stats.holm([0.6, 0.7]) == [1, 1]
-    assert stats.holm([]) == []
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1, 1]
+    assert holm([]) == []
 
 
 def test_errors_name_the_place():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hybrid_jax.eval.measures import stats
-from hybrid_jax.eval.measures.variance import over_questions
+from hybrid_jax.eval.measures.units import by_unit
+from hybrid_jax.eval.measures.variance import over_units
 
 NAN = np.nan
 
@@ -32,7 +33,7 @@ def test_intervals_cover_95_percent_where_a_column_has_few_values():
         table = beside(rng.standard_normal(200), rng.standard_normal(5))
         _, low, high = stats.interval(table[None], resamples=200, seed=trial)
         covered += low <= 0 <= high
-        low, high = stats.bca_limits(table, resamples=200, seed=trial)
+        low, high = stats.bca_limits(by_unit(table), resamples=200, seed=trial)
         textbook += low <= 0 <= high
     assert covered >= 0.92 * trials
     assert covered - textbook > 0.03 * trials
@@ -43,12 +44,12 @@ def test_the_variance_and_freedom_of_columns_of_different_questions_are_welchs()
     rng = np.random.default_rng(7)
     long, short = rng.standard_normal(60), 3 * rng.standard_normal(9)
     parts = [float(column.var(ddof=1)) / len(column) for column in (long, short)]
-    value, freedom = over_questions(beside(long, short))
+    value, freedom = over_units(by_unit(beside(long, short)))
     assert value == pytest.approx(sum(parts) / 4)
     assert freedom == pytest.approx(sum(parts) ** 2 / (parts[0] ** 2 / 59 + parts[1] ** 2 / 8))
     # Where every column has every question, they are those of the questions' means, however few there are.
     table = rng.standard_normal((9, 3))
-    assert over_questions(table) == pytest.approx((table.mean(axis=1).var(ddof=1) / 9, 8))
+    assert over_units(by_unit(table)) == pytest.approx((table.mean(axis=1).var(ddof=1) / 9, 8))
 
 
 def test_runs_of_a_column_with_too_few_values_need_the_questions_too():

@@ -4,10 +4,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval import tasks
+from hybrid_jax.eval.measures.units import connected
 from hybrid_jax.eval.tasks import RetrievalTask
 from hybrid_jax.eval.tasks.lareqa import _squad
 
@@ -40,6 +42,9 @@ def test_xquad_r(real_data: Path):
     # Every question has exactly one answer sentence in each of the 11 languages.
     assert pair_counts(task) == {(a, b): 1190 for a in sentences for b in sentences}
     assert len(task.sources) == 11
+    # A paragraph has the same questions in all languages.
+    written_on = {(query.id, query.written_on) for query in task.queries}
+    assert (len(written_on), len({name for _, name in written_on})) == (1190, 240)
 
 
 @pytest.mark.real_data
@@ -58,6 +63,14 @@ def test_mlqa_r(real_data: Path):
     assert pair_counts(task) == expected
     per_question = Counter(Counter(task.relevance[:, 0].tolist()).values())
     per_id = {languages: per_question[languages] / languages for languages in per_question}
+    # Paragraphs are each language's own; the question that two languages share links theirs (`units.py`).
+    written_on = {(query.language, query.written_on) for query in task.queries}
+    assert Counter(language for language, _ in written_on) == {
+        **{"ar": 439, "de": 456, "en": 978, "es": 454, "hi": 425, "vi": 451, "zh": 443}
+    }
+    question = np.unique([query.id for query in task.queries], return_inverse=True)[1]
+    units = connected(question, [(query.language, query.written_on) for query in task.queries])
+    assert (len(set(units.tolist())), np.bincount(units).max()) == (933, 6)
     assert per_id == {2: 65, 3: 263, 4: 820}
 
 

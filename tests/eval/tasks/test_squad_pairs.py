@@ -8,6 +8,7 @@ import pytest
 
 from hybrid_jax.data.records import DataError
 from hybrid_jax.eval.tasks import RetrievalTask
+from hybrid_jax.eval.tasks.files import text_id
 from hybrid_jax.eval.tasks.squad_pairs import MLQA_DEV, MLQA_LANGUAGES, MLQA_TEST, XQUAD_LANGUAGES, mlqa, xquad
 
 # mteb 2.26, descriptive_stats/Retrieval: queries and their characters, characters of the 240 paragraphs.
@@ -90,7 +91,10 @@ def test_equal_questions_are_one_query_and_texts_are_stripped(tmp_path: Path):
     relevant = relevant_texts(task)
     assert relevant["ro", "ro 8?"] == {(language, f"{language} 8") for language in XQUAD_LANGUAGES}
     assert relevant["ro", "ro 7?"] == {(language, f"{language} {n}") for language in XQUAD_LANGUAGES for n in (7, 9)}
-    assert {query.id for query in task.queries if query.text == "ro 7?"} == {"id9"}  # the last one's, as in mteb
+    asked = {query.text: query for query in task.queries}
+    assert asked["ro 7?"].id == "id9"  # the last one's, as in mteb
+    for query, paragraph in (("ro 7?", "ro 9"), ("ro 247?", "ro 7"), ("de 8?", "de 8")):
+        assert asked[query].written_on == text_id(paragraph)
 
 
 def test_xquad_files_of_another_size_or_with_other_ids_are_refused(tmp_path: Path):
@@ -123,6 +127,10 @@ def test_a_pair_of_mlqa_has_the_pool_of_its_own_file(tmp_path: Path):
     assert pools == {context: MLQA_DEV["-".join(sorted(("es", context)))] for context in MLQA_LANGUAGES}
     relevant = relevant_texts(task)
     assert relevant["es", "es 1"] == {(context, f" {context} {n}") for context in MLQA_LANGUAGES for n in (0, 1)}
+    # Each is written on the Spanish paragraph of its last id, whatever the other languages have.
+    written_on = {query.text: query.written_on for query in task.queries}
+    assert written_on["es 1"] == text_id(" es 1")
+    assert written_on["es 499"] == text_id(" es 499")
     # Spanish question 170 is in the files of five of the seven paragraph languages only.
     assert {context for context, _ in relevant["es", "es 170"]} == {"de", "en", "es", "hi", "vi"}
 

@@ -1,0 +1,110 @@
+"""Every figure of a sweep resamples by paragraph: where each question is there twice, it says as much as once."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.made_up_plan import made_up_arm, made_up_plan
+
+from hybrid_jax.ablate.changes import changes
+from hybrid_jax.ablate.findings import not_supported
+from hybrid_jax.ablate.pairs import grouped
+from hybrid_jax.ablate.results import Evaluated, Sweep
+from hybrid_jax.ablate.statistics import analyse, language_estimates
+from hybrid_jax.eval.measures.per_query import Table
+from hybrid_jax.eval.report.schema import Report
+
+LANGUAGES = ("de", "en", "th", "zh")
+ARMS = ("a_steps=1", "b_steps=1", "a_steps=9", "b_steps=9")
+MUL = ("map", "multilingual")
+
+
+def table(seed: int, questions: int = 30) -> Table:
+    """Questions in four languages, the answers of each in all of them."""
+    rng = np.random.default_rng(seed)
+    languages = np.repeat(LANGUAGES, questions)
+    values = rng.uniform(0.1, 0.9, (len(languages), len(LANGUAGES)))
+    own = languages[:, None] == np.array(LANGUAGES)
+    return Table(
+        data_sha256={},
+        ids=tuple(map(str, range(questions))) * len(LANGUAGES),
+        languages=tuple(languages.tolist()),
+        candidate_languages=LANGUAGES,
+        monolingual={"map": values[own]},
+        cross_lingual={"map": np.where(own, np.nan, values)},
+        multilingual={"map": values.mean(axis=1), "rank_distance": 100 * rng.uniform(1, 2, len(languages))},
+    )
+
+
+def twice(once: Table, written_on: tuple[str, ...]) -> Table:
+    """Each question twice. The name of the second sorts right after the first's, so that the same is drawn."""
+
+    def both(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: np.concatenate([array, array]) for name, array in values.items()}
+
+    return replace(
+        once,
+        ids=once.ids + tuple(f"{name}'" for name in once.ids),
+        languages=once.languages * 2,
+        written_on=written_on * 2,
+        monolingual=both(once.monolingual),
+        cross_lingual=both(once.cross_lingual),
+        multilingual=both(once.multilingual),
+    )
+
+
+def sweep(of: Mapping[str, list[Table]]) -> Sweep:
+    plan = made_up_plan([made_up_arm(name) for name in ARMS], baseline=["a_steps=1", "a_steps=9"])
+    report = Report.model_construct(tasks={})
+    runs = {
+        arm: tuple(Evaluated(seed, report, {"t": table}, None) for seed, table in enumerate(tables))
+        for arm, tables in of.items()
+    }
+    return Sweep(Path("s"), plan, runs, (), (), None)
+
+
+def limits(of: Sweep) -> list[float]:
+    """All ends of intervals, and all p."""
+    analysed = analyse(of)
+    found = [end for at in analysed.estimates.values() for end in (at.low, at.high)]
+    tests = [test.difference for family in analysed.tables for test in family.tests]
+    tests += [changed.change for changed in changes(of, "t")]
+    found += [number for test in tests for number in (test.low, test.high, test.p)]
+    found += [
+        end for arms in language_estimates(of, "t", MUL).values() for at in arms.values() for end in (at.low, at.high)
+    ]
+    for means in grouped(of, "t").distant.values():
+        intervals = [each for mean in means.values() for each in (mean.mean, *mean.against.values())]
+        found += [end for each in intervals for end in (each.low, each.high)]
+    return found
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_question_that_is_there_twice_says_as_much_as_once(seeds: int):
+    once = {arm: [table(10 * place + seed) for seed in range(seeds)] for place, arm in enumerate(ARMS)}
+    by_paragraph = {arm: [twice(each, each.ids) for each in tables] for arm, tables in once.items()}
+    alone = {arm: [twice(each, ()) for each in tables] for arm, tables in once.items()}
+    expected = limits(sweep(once))
+    assert len(expected) > 100
+    assert limits(sweep(by_paragraph)) == pytest.approx(expected, rel=1e-9)
+    assert limits(sweep(alone)) != pytest.approx(expected, rel=0.01)
+
+
+def test_questions_on_few_paragraphs_have_no_verdict():
+    once = {arm: [table(place)] for place, arm in enumerate(ARMS)}
+    few = {
+        arm: [replace(each, written_on=tuple(str(int(name) % 4) for name in each.ids)) for each in tables]
+        for arm, tables in once.items()
+    }
+
+    def told(of: Sweep) -> bool:
+        sentences = not_supported(of, analyse(of), {})
+        return any("fewer than 5 questions or paragraphs" in sentence for sentence in sentences)
+
+    assert not told(sweep(once))
+    assert told(sweep(few))
+    assert all(
+        np.isnan(mean.mean.low) for means in grouped(sweep(few), "t").distant.values() for mean in means.values()
+    )
