@@ -9,12 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tqdm import tqdm
 
 from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.runs.board import Board
 from hybrid_jax.runs.lines import write_line
 from hybrid_jax.runs.window import Window, heldout, peak_memory
 from hybrid_jax.runs.workdir import read_log
@@ -63,7 +61,7 @@ class RunLog:
         atomic_files(folder, {path.name: "".join(kept).encode()})
         # Line-buffered: a step's line is in the file before its checkpoint is written, even if the run is then killed.
         self._file = path.open("a", encoding="utf-8", buffering=1)
-        self._board = _Board(folder / "tensorboard")
+        self._board = Board(folder / "tensorboard")
         self._bar = tqdm(
             total=steps, initial=first_step, bar_format=BAR, dynamic_ncols=True, disable=not self._terminal
         )
@@ -135,22 +133,6 @@ def _wandb_run(project: str, folder: Path) -> Any:
         ) from None
     identity = sha256(str(folder.resolve()).encode()).hexdigest()[:16]
     return wandb.init(project=project, name=folder.name, dir=str(folder), id=identity, resume="allow")
-
-
-class _Board:
-    """TensorBoard's event file, written without a thread: SummaryWriter's thread hangs the run when the disk is full.
-
-    A resumed run logs some steps a second time, with the same numbers; TensorBoard draws them once.
-    """
-
-    def __init__(self, folder: Path):
-        folder.mkdir(exist_ok=True)
-        self._events = EventsWriter(str(folder / "events"))
-        self.flush, self.close = self._events.flush, self._events.close
-
-    def write(self, step: int, numbers: dict[str, float]) -> None:
-        values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
-        self._events.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
 
 class _Rate:
