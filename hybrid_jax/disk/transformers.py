@@ -31,7 +31,8 @@ def import_transformers() -> ModuleType:
         with _hidden("torch") if _without_torch else nullcontext():
             import transformers
 
-            transformers.AutoConfig, transformers.AutoTokenizer  # noqa: B018 (each imports what looks for torch)
+            for name in ("AutoConfig", "AutoTokenizer"):
+                getattr(transformers, name)  # which imports what looks for torch
     finally:
         if before is None:
             del os.environ[_NO_ADVICE]

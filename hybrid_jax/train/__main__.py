@@ -134,12 +134,13 @@ def _start(arguments: argparse.Namespace, overrides: list[str], prog: str) -> "C
     ignore_late_writes()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the tracebacks of errors that it raises
     from hybrid_jax.config import load_config, show_fields  # imported late: jax is not needed for --help
-    from hybrid_jax.runtime.compilation import keep_compiled
+    from hybrid_jax.runtime.compilation import give_back_after_compiling, keep_compiled
 
     if arguments.help_config:
         show_fields(arguments.config, overrides, prog)
     config = load_config(arguments.config, overrides, prog)
     start_distributed(getattr(arguments, "distributed", None))  # which `train plan` has not
+    give_back_after_compiling()
     keep_compiled(Path(config.data.cache_dir), lambda line: print(f"warning: {line}", file=sys.stderr))
     return config
 

@@ -195,6 +195,7 @@ def _train(
         done, stopping = start, False
         pending: tuple[Batch, Metrics, dict[str, float]] | None = None  # a step, its metrics still on the devices
         noticed = False
+        compiled: set[tuple[tuple[int, ...], ...]] = set()  # the shapes of rows that had a step
         goodput.started(log.seconds_lost)
         for batch, rows in goodput.waiting(prefetch(make_batch, start, config.steps)):
             done = batch.plan.step + 1
@@ -205,6 +206,9 @@ def _train(
             if not noticed and (line := more_rows(batch.plan.step, rows, layouts, jax.process_count())):
                 log.say(line)
                 noticed = True
+            if (shapes := tuple(side.tokens.shape for side in rows.sides)) not in compiled:
+                jax.block_until_ready(state)  # else the compiler's memory comes on top of that of a running step
+                compiled.add(shapes)
             state, metrics = train_step(state, put_batch(mesh, rows))
             batches.update(batch.digest.encode())
             if pending is not None:  # log the step before this one while the devices compute this one
