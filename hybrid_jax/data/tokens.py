@@ -10,7 +10,8 @@ from hybrid_jax.data.store import Store
 from hybrid_jax.data.tokenizer import Tokenizer
 from hybrid_jax.disk.manifest import content_digest, sealed_folder
 
-_CHUNK = 8192
+_CHUNK = 1024
+"""Texts that are tokenised at a time. The tokenizer's results take some 130 bytes a token until they are copied."""
 
 
 class TokenTable:

@@ -9,12 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 from tqdm import tqdm
 
 from hybrid_jax.disk.files import atomic_files
+from hybrid_jax.disk.without_torch import torch_left_out
 from hybrid_jax.runs.lines import write_line
 from hybrid_jax.runs.window import Window, heldout, peak_memory
 from hybrid_jax.runs.workdir import read_log
@@ -144,13 +142,17 @@ class _Board:
     """
 
     def __init__(self, folder: Path):
+        with torch_left_out():
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+            from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
         folder.mkdir(exist_ok=True)
-        self._events = EventsWriter(str(folder / "events"))
+        self._events, self._event, self._summary = EventsWriter(str(folder / "events")), Event, Summary
         self.flush, self.close = self._events.flush, self._events.close
 
     def write(self, step: int, numbers: dict[str, float]) -> None:
-        values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
-        self._events.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+        values = [self._summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
+        self._events.write_event(self._event(wall_time=time.time(), step=step, summary=self._summary(value=values)))
 
 
 class _Rate:

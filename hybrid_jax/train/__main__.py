@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_jax.disk.addresses import refuse_addresses
+from hybrid_jax.disk.without_torch import leave_torch_out
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.faults import retry_faults
 from hybrid_jax.runtime.late_writes import ignore_late_writes
@@ -128,16 +129,18 @@ def _summary() -> int:
 def _start(arguments: argparse.Namespace, overrides: list[str], prog: str) -> "Config":
     """The config; and jax, connected to the other processes and with its cache of compiled programs."""
     keep_freed_memory()
+    leave_torch_out()
     retry_faults()
     ignore_late_writes()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax also logs the tracebacks of errors that it raises
     from hybrid_jax.config import load_config, show_fields  # imported late: jax is not needed for --help
-    from hybrid_jax.runtime.compilation import keep_compiled
+    from hybrid_jax.runtime.compilation import give_back_after_compiling, keep_compiled
 
     if arguments.help_config:
         show_fields(arguments.config, overrides, prog)
     config = load_config(arguments.config, overrides, prog)
     start_distributed(getattr(arguments, "distributed", None))  # which `train plan` has not
+    give_back_after_compiling()
     keep_compiled(Path(config.data.cache_dir), lambda line: print(f"warning: {line}", file=sys.stderr))
     return config
 

@@ -44,7 +44,7 @@ from hybrid_jax.train.records import more_rows, step_record
 from hybrid_jax.train.resumed import HARMLESS, OF_A_HOST, changed, incomparable
 from hybrid_jax.train.sources import seen, sources_of
 from hybrid_jax.train.state import abstract_state, create_state, start_from
-from hybrid_jax.train.step import make_eval_step, make_train_step
+from hybrid_jax.train.step import compiled_alone, make_eval_step, make_train_step
 from hybrid_jax.train.teacher import Teacher
 from hybrid_jax.train.vocabulary import check_vocabulary, new_words
 
@@ -136,6 +136,7 @@ def _train(
         pipeline.tokenizer.save(workdir / "tokenizer")
         note_start(workdir, sources, provenance(), changed(_values(_begun(workdir)), _values(config)))
 
+    train_step = compiled_alone(train_step)
     layouts = choose_layouts(pipeline, config, mesh)
     host, hosts = jax.process_index(), jax.process_count()
 

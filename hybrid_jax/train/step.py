@@ -62,6 +62,23 @@ def make_train_step(
     return jax.jit(train_step, donate_argnums=0)
 
 
+def compiled_alone(step: TrainStep) -> TrainStep:
+    """`step`, which before it is compiled for further shapes of rows waits until no other step is running.
+
+    On a CPU the compiler's memory would come on top of that of the running step.
+    """
+    seen: set[tuple[tuple[int, ...], ...]] = set()
+
+    def call(state: TrainState, batch: PackedBatch) -> tuple[TrainState, Metrics]:
+        shapes = tuple(texts.tokens.shape for texts in batch.sides)
+        if shapes not in seen:
+            jax.block_until_ready(state)
+            seen.add(shapes)
+        return step(state, batch)
+
+    return call
+
+
 def make_eval_step(encode: Encode, objective: Objective, mesh: Mesh) -> EvalStep:
     """The jitted metrics of a held-out batch: as in training, without dropout and without an update."""
 

@@ -7,6 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import jax.monitoring
+import pytest
+
+from hybrid_jax.runtime import compilation
+
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -85,3 +91,23 @@ def test_a_folder_that_cannot_be_written_is_one_warning(tmp_path: Path):
     assert start(tmp_path) == Start(
         0, 0, [f"warning: {tmp_path}/compiled cannot be written (File exists): every start compiles again"]
     )
+
+
+def test_what_a_long_compilation_freed_is_given_back(monkeypatch: pytest.MonkeyPatch):
+    given_back: list[None] = []
+    monkeypatch.setattr(compilation, "give_back", lambda: given_back.append(None))
+    with pytest.MonkeyPatch.context() as patch:
+        listeners = []
+        patch.setattr(jax.monitoring, "register_event_duration_secs_listener", listeners.append)
+        compilation.give_back_after_compiling()
+    (heard,) = listeners
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    try:
+        monkeypatch.setattr(compilation, "_LONG", 1e9)
+        jax.jit(lambda x: x * 5 + 3)(2.0)
+        assert not given_back
+        monkeypatch.setattr(compilation, "_LONG", 0.0)
+        jax.jit(lambda x: x * 7 + 3)(2.0)
+        assert given_back
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)

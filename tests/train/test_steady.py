@@ -25,6 +25,7 @@ def test_after_warm_up_nothing_is_compiled_and_no_step_is_waited_for(
     events: list[tuple[str, int]] = []
     compiled_by: list[int] = []  # how many programs were compiled before each step's call
     shapes: list[tuple[int, ...]] = []
+    waited: list[int] = []  # before which steps all devices were waited for
     make_train_step, numbers = loop.make_train_step, loop._numbers
 
     def make(*arguments: Any) -> Any:
@@ -47,6 +48,7 @@ def test_after_warm_up_nothing_is_compiled_and_no_step_is_waited_for(
         return {**numbers(metrics)}
 
     monkeypatch.setattr(loop, "make_train_step", make)
+    monkeypatch.setattr(jax, "block_until_ready", lambda state: waited.append(len(shapes)))
     monkeypatch.setattr(loop, "_numbers", lambda metrics: read(dict(metrics)))
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         train(config, tmp_path / "run")
@@ -54,6 +56,7 @@ def test_after_warm_up_nothing_is_compiled_and_no_step_is_waited_for(
     assert len(shapes) == config.steps
     new = [n for n, shape in enumerate(shapes) if shape not in shapes[:n]]
     assert 1 <= len(new) <= 3
+    assert waited == new  # the compiler's memory does not come on top of that of a running step
     settled = max(WARM, new[-1] + 1)
     assert settled < config.steps - 10
     assert compiled_by[0] > 0  # the log is read
