@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hybrid_jax.data.documents import check_unique_ids, read_documents
 from hybrid_jax.disk.addresses import refuse_addresses
+from hybrid_jax.disk.without_torch import leave_torch_out
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.embed.store_format import Manifest, Recipe
 from hybrid_jax.embed.store_writer import Document, write_store
@@ -66,6 +67,7 @@ def main(arguments: list[str]) -> int:
     add_distributed(parser)
     options = parser.parse_args(arguments)
     keep_freed_memory()
+    leave_torch_out()
     try:
         refuse_addresses(options)
         with joined(options.distributed):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hybrid_jax.disk.addresses import refuse_addresses
+from hybrid_jax.disk.without_torch import leave_torch_out
 from hybrid_jax.embed.model_options import add_checkpoint, add_model, load_from_options
 from hybrid_jax.runtime.allocator import keep_freed_memory, use_huge_pages
 from hybrid_jax.runtime.faults import retry_faults
@@ -133,6 +134,7 @@ def main() -> int:
     add_distributed(parser)
     arguments = parser.parse_args()
     keep_freed_memory()
+    leave_torch_out()
     try:
         refuse_addresses(arguments)
         with joined(arguments.distributed):
