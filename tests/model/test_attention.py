@@ -97,19 +97,18 @@ SIZES = {
     "max_length": 128,
 }
 ENCODERS = {
-    "bert": {"attention_dropout": 0.0},
-    "bert, layers computed again": {"attention_dropout": 0.0, "remat": True},
-    "modernbert": {"architecture": "modernbert", "local_attention": 16},
+    "bert": ({"attention_dropout": 0.0}, None),
+    "bert, layers computed again": ({"attention_dropout": 0.0, "remat": True}, 4),
+    "modernbert": ({"architecture": "modernbert", "local_attention": 16}, 4),
 }
+"""Fields of an encoder, and microbatch_rows."""
 
 
-@pytest.mark.parametrize("microbatch_rows", [None, 4])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_model_with_splash_attention_equals_itself_without(
-    name: str, microbatch_rows: int | None, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_model_with_splash_attention_equals_itself_without(name: str, monkeypatch: pytest.MonkeyPatch):
     """The vectors of a batch and the gradients of all parameters, on 2 x 2 devices, with dropout."""
-    config = ModelConfig.model_validate({"encoder": {**SIZES, **ENCODERS[name], "dtype": "bfloat16"}})
+    fields, microbatch_rows = ENCODERS[name]
+    config = ModelConfig.model_validate({"encoder": {**SIZES, **fields, "dtype": "bfloat16"}})
     mesh = make_mesh(MeshConfig(data=2, fsdp=2))
     rng = np.random.default_rng(0)
     rows = {"query_group": np.arange(8, dtype=np.int32), "passage_group": np.arange(8, dtype=np.int32)}
