@@ -2,6 +2,7 @@
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,12 +10,27 @@ from jax.sharding import Mesh
 
 
 def device_memory(mesh: Mesh) -> int | None:
-    """Bytes of a device: of an accelerator what it allows (None where it does not say), of a CPU its share of the
-    machine's memory."""
+    """Bytes of a device: of an accelerator what it allows (None where it does not say), of a CPU its share of what this
+    process may use, as if it were the only one on its machine."""
     device = mesh.local_devices[0]
     if device.platform != "cpu":
         return (device.memory_stats() or {}).get("bytes_limit")
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(mesh.local_devices)
+    return process_memory() // len(mesh.local_devices)
+
+
+def process_memory(membership: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may use: the machine's, or less where a control group limits it, as that of a container
+    or of a Slurm job does (cgroup v2)."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    try:
+        own = groups / membership.read_text().strip().rpartition("::/")[2]
+    except OSError:  # no Linux
+        return limits[0]
+    for group in (own, *own.parents):
+        if group.is_relative_to(groups) and (group / "memory.max").exists():
+            text = (group / "memory.max").read_text().strip()
+            limits += [] if text == "max" else [int(text)]
+    return min(limits)
 
 
 def bytes_on_each(tree: Any) -> int:

@@ -1,5 +1,6 @@
 """The programs of a run, compiled before its first step: what the compiler says that they need on each device."""
 
+import platform
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -66,13 +67,7 @@ def with_rows(
     """
     if config.microbatch_rows != "auto":
         return config
-    everyone = of_all_processes(device_memory(mesh) if memory is None else memory)
-    said = [memory for memory in everyone if memory is not None]
-    if len(said) < len(everyone):
-        raise ConfigError(
-            "microbatch_rows auto: the devices do not say how much memory they have: give a number of rows instead"
-        )
-    memory = min(said)
+    memory = _least_memory(mesh, device_memory(mesh) if memory is None else memory)
 
     def layouts(rows: int | None) -> list[Layout]:
         return choose_layouts(pipeline, config.model_copy(update={"microbatch_rows": rows}), mesh)
@@ -92,6 +87,20 @@ def with_rows(
     otherwise = "" if rows is None or whole is None else f"; the whole batch at once needs {size(whole.all)}"
     say(f"microbatch_rows {number} (auto): {what} needs {size(need.all)} of {size(memory)} on each device{otherwise}")
     return config.model_copy(update={"microbatch_rows": rows})
+
+
+def _least_memory(mesh: Mesh, memory: int | None) -> int:
+    """The least of all processes' memory of a device. Processes on one machine share that of its CPU."""
+    everyone = of_all_processes((memory, platform.node()))
+    said = [(own, machine) for own, machine in everyone if own is not None]
+    if len(said) < len(everyone):
+        raise ConfigError(
+            "microbatch_rows auto: the devices do not say how much memory they have: give a number of rows instead"
+        )
+    if mesh.local_devices[0].platform != "cpu":
+        return min(own for own, _ in said)
+    processes = Counter(machine for _, machine in said)
+    return min(own // processes[machine] for own, machine in said)
 
 
 def shapes_of(layouts: Sequence[Layout]) -> list[Shapes]:

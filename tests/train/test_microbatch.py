@@ -192,7 +192,7 @@ def test_a_damaged_config_is_left_to_what_refuses_it(text: str, tmp_path: Path):
 def worker(folder: Path, number: int) -> None:
     """One of two processes with a device each; the second says that it has plenty of memory."""
     start_distributed()
-    have([NARROW, 2**30][number])
+    have([2 * NARROW, 2**30][number])  # of the machine that both share
     train(parse_config((folder / "tiny.yaml").read_text()), folder / "run")
     jax.distributed.shutdown()
 
