@@ -80,17 +80,25 @@ def scipy_p(differences: np.ndarray) -> object:
     )
 
 
+def limits(table: np.ndarray) -> tuple[float, float]:
+    return stats.bca_limits(by_unit(table))
+
+
+def p_value(differences: np.ndarray) -> float:
+    return stats.randomisation_test(by_unit(differences))
+
+
 def intervals(rounds: int) -> None:
     """Intervals and tests over tables without missing values, ours and scipy's."""
     rng = np.random.default_rng(0)
     for questions, columns in ((QUESTIONS, LANGUAGES), (QUESTIONS, LANGUAGES * (LANGUAGES - 1)), (10_000, 26)):
         table, baseline = hits(rng, questions, columns), hits(rng, questions, columns)
-        summed, differences = by_unit(table), by_unit(table - baseline)
+        differences = table - baseline
         print(f"{questions:,} questions, {columns} columns, {stats.RESAMPLES:,} resamples, {stats.SWAPS:,} swaps")
-        report("BCa interval", functools.partial(stats.bca_limits, summed), rounds)
+        report("BCa interval", functools.partial(limits, table), rounds)
         report("BCa interval, scipy.stats.bootstrap", functools.partial(scipy_limits, table), rounds)
-        report("randomisation test", functools.partial(stats.randomisation_test, differences), rounds)
-        report("randomisation test, scipy.stats.permutation_test", functools.partial(scipy_p, table - baseline), rounds)
+        report("randomisation test", functools.partial(p_value, differences), rounds)
+        report("randomisation test, scipy.stats.permutation_test", functools.partial(scipy_p, differences), rounds)
 
 
 def bias_metrics(rounds: int) -> None:

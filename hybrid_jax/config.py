@@ -54,8 +54,9 @@ class Config(BaseModel):
     microbatch_rows: MicrobatchRows = None
     """The most packed rows that are encoded at a time, over all devices; None: the whole batch. It bounds memory, and
     every query still sees the whole batch's negatives (GradCache, arXiv 2101.06983). The loss is the same. auto: a run
-    takes what fits into the devices' memory, and its config.yaml says which. On a CPU about 1,000 tokens at a time (4
-    rows of 256) are as fast as more, with a vocabulary of 32,000 tokens or fewer."""
+    takes what fits into the devices' memory, and its config.yaml says which; on a CPU with less than 8 GiB give a
+    number. There about 1,000 tokens at a time (4 rows of 256) are as fast as more, with a vocabulary of 32,000 tokens
+    or fewer."""
     pretrained: str | None = None
     """Start from these weights: a Hugging Face or sentence-transformers folder, or a hub id. The folder also gives the
     tokenizer and the fields of `model`, and if it is from sentence-transformers the prompts, except those that the

@@ -50,10 +50,12 @@ def changes(sweep: Sweep, task: str) -> list[Change]:
     ]
     swaps = max(stats.SWAPS, SWAPS_PER_TEST * len(compared))
     tested: list[stats.Difference] = []
+    enough: list[bool] = []
     for (arm, baseline), (first, first_baseline), figure in compared:
-        arms = (_values(sweep, task, one.name, figure) for one in (arm, baseline, first, first_baseline))
+        values, *others = (_values(sweep, task, one.name, figure) for one in (arm, baseline, first, first_baseline))
         units = sweep.runs[arm.name][0].tables[task].units
-        tested.append(stats.change(*arms, units=units, swaps=swaps))
+        tested.append(stats.change(values, *others, units=units, swaps=swaps))
+        enough.append(stats.enough(values[0], units))
     corrected = holm([change.p for change in tested])
     return [
         Change(
@@ -61,11 +63,11 @@ def changes(sweep: Sweep, task: str) -> list[Change]:
             baseline=baseline.name,
             first=first.name,
             figure=figure,
-            change=judged(figure[0], change, p_holm),
+            change=judged(figure[0], change, p_holm, known),
             recipes=all(len(sweep.runs[one.name]) > 1 for one in (arm, baseline, first, first_baseline)),
         )
-        for ((arm, baseline), (first, first_baseline), figure), change, p_holm in zip(
-            compared, tested, corrected, strict=True
+        for ((arm, baseline), (first, first_baseline), figure), change, p_holm, known in zip(
+            compared, tested, corrected, enough, strict=True
         )
     ]
 

@@ -1,6 +1,6 @@
 """The statistics of a sweep: every figure of every arm with its interval, and the tests against the baselines.
 
-Everything is `eval compare`'s: an interval covers questions (those written on one paragraph are resampled together,
+Everything is `eval compare`'s: an interval covers questions (those on one paragraph are resampled together,
 with their translations) and, where an arm has several seeds, seeds; a test pairs the two arms question by question (an
 arm and its own runs after debiasing also seed by seed). A *table* is one task's headline figures, or its bias measures,
 or the metrics of a searched pool or of mined bitext, against one baseline. Holm's correction is over a table, which

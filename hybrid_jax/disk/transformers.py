@@ -13,7 +13,9 @@ def import_transformers() -> ModuleType:
     """Takes a second. Where torch is not installed, transformers warns that it has no models: we only use its
     tokenizers and configs, so that would alarm people for nothing."""
     if "transformers" in sys.modules:
-        return sys.modules["transformers"]
+        import transformers  # waits where another thread is importing it
+
+        return transformers
     before = os.environ.get(_NO_ADVICE)
     os.environ[_NO_ADVICE] = "1"
     try:

@@ -23,7 +23,8 @@ class Progress:
         self._began = self._said = time.monotonic()
         self._texts = self._tokens = 0  # encoded
         self._tokenized = self._their_tokens = 0
-        self._lines = shown is None and not sys.stderr.isatty()
+        terminal = getattr(sys.stderr, "isatty", lambda: False)()  # what takes its place may have no such method
+        self._lines = shown is None and not terminal
         self._bar = tqdm(
             total=total,
             desc=f"encoding {what}",

@@ -49,7 +49,7 @@ def check_same_evaluation(key: str, tables: Mapping[str, Sequence[Table]]) -> No
             raise ValueError(f"{both} data ({file}: sha256 {hashes}): evaluate both on the same files")
         expected, actual = (list(zip(run.languages, run.ids, strict=True)) for run in (first, table))
         same_candidates = table.candidate_languages == first.candidate_languages
-        if expected != actual or not same_candidates or table.written_on != first.written_on:
+        if expected != actual or not same_candidates or table.paragraphs != first.paragraphs:
             at = next((at for at, (a, b) in enumerate(zip(expected, actual, strict=False)) if a != b), None)
             what = (
                 f"{len(expected)} and {len(actual)}" if at is None else f"query {at} is {expected[at]} and {actual[at]}"
@@ -57,7 +57,7 @@ def check_same_evaluation(key: str, tables: Mapping[str, Sequence[Table]]) -> No
             if expected == actual:
                 what = f"candidates in {first.candidate_languages} and in {table.candidate_languages}"
                 if same_candidates:
-                    what = "they are written on different paragraphs"
+                    what = "they belong to different paragraphs"
             raise ValueError(f"{both} queries ({what}): evaluate both with the same version of hybrid_jax")
 
 

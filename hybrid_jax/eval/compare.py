@@ -27,7 +27,7 @@ from hybrid_jax.runtime.program import program
 SWAPS_PER_TEST = 100
 
 DESCRIPTION = f"""Compares evaluated systems query by query: every metric with its 95 % interval, and for every system
-after the first a verdict: better, worse or no evidence. Questions written on one paragraph are resampled together, and
+after the first a verdict: better, worse or no evidence. Questions on one paragraph are resampled together, and
 each with its translations.
 
 A system is the folder of a run or of a report, or the {per_query.FILE_NAME} that an evaluation writes (of what it shows
@@ -180,9 +180,7 @@ def compare(
     against: dict[tuple[str, str, Part, str], Difference] = {}
     for (column, tested), p_holm in zip(differences.items(), corrected, strict=True):
         key, metric, setting, _ = column
-        judgement = judged(metric, tested, p_holm)
-        unknown = (metric, setting) in few[key]
-        against[column] = judgement.model_copy(update={"verdict": "no evidence"}) if unknown else judgement
+        against[column] = judged(metric, tested, p_holm, enough=(metric, setting) not in few[key])
     fewer = f"fewer than {stats.LEAST_UNITS} questions or paragraphs"
     notes += [f"no intervals and verdicts in {key} where a language has {fewer}" for key in keys if few[key]]
     compared = {}
@@ -210,10 +208,10 @@ def compare(
     )
 
 
-def judged(metric: str, tested: stats.Difference, p_holm: float) -> Difference:
-    """A tested difference in a metric, with its corrected p and the verdict."""
+def judged(metric: str, tested: stats.Difference, p_holm: float, enough: bool) -> Difference:
+    """A tested difference in a metric, with its corrected p and the verdict: none without `stats.enough`."""
     estimate, low, high = tested.interval
-    verdict_of = verdict(metric, low, high, p_holm)
+    verdict_of = verdict(metric, low, high, p_holm) if enough else "no evidence"
     return Difference(difference=estimate, low=low, high=high, p=tested.p, p_holm=p_holm, verdict=verdict_of)
 
 

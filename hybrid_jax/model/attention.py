@@ -7,9 +7,11 @@
 | TPU | splash attention (`jax.experimental.pallas.ops.tpu`) | neither weights nor a mask are stored |
 | elsewhere, and with what a library does not take | written plainly | stored |
 
-The libraries take bfloat16 only (`kernels.fused_attention`) and know no dropout whose masks belong to the texts. So in
-training they are used where `attention_dropout` is 0. Neither has been run on the hardware that it is made for, only
-traced for it (cuDNN) and interpreted (splash): tests/model/test_attention.py.
+The libraries are used where a config asks for them (`fused_attention`). They take bfloat16 only
+(`kernels.fused_attention`) and know no dropout whose masks belong to the texts. Neither has been run on the hardware
+that it is made for, only traced for it (cuDNN) and interpreted (splash): tests/model/test_attention.py. The backward
+pass of cuDNN adds up in any order unless XLA_FLAGS has --xla_gpu_deterministic_ops=true, and jax 0.10 has it compute
+the gradient of the mask for nothing.
 """
 
 import math
@@ -23,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from hybrid_jax.model import kernels
 from hybrid_jax.model.kernels import precision, product, row_by_row
+from hybrid_jax.model.precision import Dtype
 from hybrid_jax.model.segments import attends
 
 
@@ -34,19 +37,19 @@ def attention(
     window: int | None,
     kept: Bool[Array, "rows heads length length"] | None,
     share: float,
+    fused: bool,
 ) -> Float[Array, "rows heads length size"]:
     """Scaled dot-product attention (Vaswani et al. 2017, eq. 1). Scores and softmax are float32.
 
     A token attends to those of its segment that are at most `window` tokens away; None: to all of them. `kept`, if
-    given, says which attention weights dropout keeps: a `share` of them.
+    given, says which attention weights dropout keeps: a `share` of them. `fused` lets a library compute it.
     """
-    library = kernels.fused_attention(query.dtype, *query.shape[2:]) if kept is None else None
-    if library == "splash":
-        return _splash(query, key, value, segments, window)
+    library = kernels.fused_attention(query.dtype, *query.shape[2:]) if fused and kept is None else None
+    if library is not None:
+        return _on_each_device(
+            partial({"cudnn": _cudnn, "splash": _splash}[library], window), query, key, value, segments
+        )
     mask = attends(segments, window)
-    if library == "cudnn":
-        swapped = (part.swapaxes(1, 2) for part in (query, key, value))
-        return jax.nn.dot_product_attention(*swapped, mask=mask, implementation="cudnn").swapaxes(1, 2)
     if kernels.on_cpu():
         return _for_a_cpu(query, key, value, mask, kept, share)
     weights = _softmax(query, key.swapaxes(2, 3), mask)
@@ -54,29 +57,37 @@ def attention(
     return jnp.matmul(weights, value, precision=precision(value))
 
 
-def _splash(query, key, value, segments, window):
+def check_fused(fused: bool, dtype: Dtype, dropout: float) -> None:
+    """Raises ValueError where a config asks for fused attention that no library computes."""
+    if fused and (dtype == "float32" or dropout > 0):
+        wrong = "dtype float32" if dtype == "float32" else f"attention_dropout {dropout}"
+        raise ValueError(f"fused_attention takes bfloat16 and attention_dropout 0, not {wrong}")
+
+
+def _on_each_device(compute, *rows):
     """Each device computes its own rows: the compiler cannot split a kernel over devices itself.
 
     The devices are those of the mesh that is set (`runtime.mesh.seen_by_kernels`); without one there is one device.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
-        return _splash_on_one_device(query, key, value, segments, window)
-    rows = PartitionSpec(mesh.axis_names)
-    on_one_device = partial(_splash_on_one_device, window=window)
-    return jax.shard_map(on_one_device, in_specs=(rows,) * 4, out_specs=rows, check_vma=False)(
-        query, key, value, segments
-    )
+        return compute(*rows)
+    split = PartitionSpec(mesh.axis_names)
+    return jax.shard_map(compute, in_specs=(split,) * len(rows), out_specs=split, check_vma=False)(*rows)
 
 
-def _splash_on_one_device(query, key, value, segments, window):
+def _cudnn(window, query, key, value, segments):
+    swapped = (part.swapaxes(1, 2) for part in (query, key, value))
+    mask = attends(segments, window)
+    return jax.nn.dot_product_attention(*swapped, mask=mask, implementation="cudnn").swapaxes(1, 2)
+
+
+def _splash(window, query, key, value, segments):
     # Imports Pallas, which nothing else needs.
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel, splash_attention_mask
 
     _, heads, length, size = query.shape
     scaled = (query.astype(jnp.float32) / math.sqrt(size)).astype(query.dtype)
-    # The kernel takes heads of a multiple of 128 numbers. A TPU multiplies so many at a time anyway.
-    padded = (jnp.pad(part, [(0, 0)] * 3 + [(0, -size % 128)]) for part in (scaled, key, value))
     square, block = (length, length), next(block for block in (512, 256, 128) if length % block == 0)
     mask = splash_attention_mask.FullMask(square)
     if window is not None:
@@ -90,8 +101,7 @@ def _splash_on_one_device(query, key, value, segments, window):
         interpret=jax.default_backend() != "tpu",
     )
     ids = splash_attention_kernel.SegmentIds(segments, segments)
-    attended: jax.Array = jax.vmap(kernel)(*padded, ids)  # pyright: ignore[reportAssignmentType]  # saves no residuals
-    return attended[..., :size]
+    return jax.vmap(kernel)(scaled, key, value, ids)
 
 
 def _softmax(query: jax.Array, transposed_key: jax.Array, mask: jax.Array) -> jax.Array:

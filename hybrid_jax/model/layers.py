@@ -31,14 +31,15 @@ def attend(
     window: int | None,
     rate: float,
     noise: Noise | None,
+    fused: bool,
 ) -> Float[Array, "rows length hidden"]:
     """Scaled dot-product attention, with the heads concatenated in the result.
 
     A token attends to those of its segment that are at most `window` tokens away; None: to all of them. `rate` is the
-    share of attention weights that are dropped.
+    share of attention weights that are dropped. `fused` is a config's `fused_attention`.
     """
     rows, heads, length, size = query.shape
-    attended = attention(query, key, value, segments, window, kept_weights(heads, rate, noise), 1 - rate)
+    attended = attention(query, key, value, segments, window, kept_weights(heads, rate, noise), 1 - rate, fused)
     return attended.transpose(0, 2, 1, 3).reshape(rows, length, heads * size)
 
 

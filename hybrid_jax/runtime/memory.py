@@ -23,13 +23,14 @@ def process_memory(membership: Path = Path("/proc/self/cgroup"), groups: Path = 
     or of a Slurm job does (cgroup v2)."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     try:
-        own = groups / membership.read_text().strip().rpartition("::/")[2]
-    except OSError:  # no Linux
-        return limits[0]
-    for group in (own, *own.parents):
-        if group.is_relative_to(groups) and (group / "memory.max").exists():
-            text = (group / "memory.max").read_text().strip()
-            limits += [] if text == "max" else [int(text)]
+        lines = membership.read_text().splitlines()
+        own = next(groups / line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
+        for group in (own, *own.parents):
+            if group.is_relative_to(groups) and (group / "memory.max").exists():
+                text = (group / "memory.max").read_text().strip()
+                limits += [] if text == "max" else [int(text)]
+    except (OSError, ValueError, StopIteration):  # no Linux, or other control groups
+        pass
     return min(limits)
 
 

@@ -93,7 +93,8 @@ def _train(
     check_rows_divide(f"batch_size {config.batch_size}", config.batch_size, mesh.size)
     if isinstance(config.microbatch_rows, int):
         check_rows_divide(f"microbatch_rows {config.microbatch_rows}", config.microbatch_rows, mesh.size, "it")
-    config = config.model_copy(update={"microbatch_rows": as_begun(config.microbatch_rows, workdir)})
+    rows = of_process_0(lambda: as_begun(config.microbatch_rows, workdir))
+    config = config.model_copy(update={"microbatch_rows": rows})
     check_trained(config.distillation, config.loss, config.model.learn_temperature, hooks.objective_name)
     values = _values(config)
     fields = {name: value for name, value in values.items() if name not in OF_A_HOST}

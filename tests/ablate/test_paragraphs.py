@@ -38,7 +38,7 @@ def table(seed: int, questions: int = 30) -> Table:
     )
 
 
-def twice(once: Table, written_on: tuple[str, ...]) -> Table:
+def twice(once: Table, paragraphs: tuple[str, ...]) -> Table:
     """Each question twice. The name of the second sorts right after the first's, so that the same is drawn."""
 
     def both(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -48,7 +48,7 @@ def twice(once: Table, written_on: tuple[str, ...]) -> Table:
         once,
         ids=once.ids + tuple(f"{name}'" for name in once.ids),
         languages=once.languages * 2,
-        written_on=written_on * 2,
+        paragraphs=paragraphs * 2,
         monolingual=both(once.monolingual),
         cross_lingual=both(once.cross_lingual),
         multilingual=both(once.multilingual),
@@ -94,8 +94,12 @@ def test_a_question_that_is_there_twice_says_as_much_as_once(seeds: int):
 
 def test_questions_on_few_paragraphs_have_no_verdict():
     once = {arm: [table(place)] for place, arm in enumerate(ARMS)}
+    for arm, lift in (("b_steps=1", 0.5), ("b_steps=9", 2.0)):  # b differs from a, and by more after 9 steps
+        (only,) = once[arm]
+        raised = {**only.multilingual, "map": only.multilingual["map"] + lift}
+        once[arm] = [replace(only, multilingual=raised)]
     few = {
-        arm: [replace(each, written_on=tuple(str(int(name) % 4) for name in each.ids)) for each in tables]
+        arm: [replace(each, paragraphs=tuple(str(int(name) % 4) for name in each.ids)) for each in tables]
         for arm, tables in once.items()
     }
 
@@ -103,8 +107,15 @@ def test_questions_on_few_paragraphs_have_no_verdict():
         sentences = not_supported(of, analyse(of), {})
         return any("fewer than 5 questions or paragraphs" in sentence for sentence in sentences)
 
+    def verdicts(of: Sweep) -> set[str]:
+        tests = [test.difference for family in analyse(of).tables for test in family.tests]
+        return {test.verdict for test in [*tests, *(changed.change for changed in changes(of, "t"))]}
+
     assert not told(sweep(once))
     assert told(sweep(few))
+    assert "better" in verdicts(sweep(once))
+    assert "better" in {changed.change.verdict for changed in changes(sweep(once), "t")}
+    assert verdicts(sweep(few)) == {"no evidence"}
     assert all(
         np.isnan(mean.mean.low) for means in grouped(sweep(few), "t").distant.values() for mean in means.values()
     )

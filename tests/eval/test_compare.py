@@ -206,7 +206,7 @@ def test_many_tests_do_not_put_a_verdict_out_of_reach(monkeypatch):
 
 def on_paragraphs(of: Table, each: int) -> Table:
     """The questions on paragraphs with so many questions each, in both languages."""
-    return replace(of, written_on=tuple(f"p{int(name) // each}" for name in of.ids))
+    return replace(of, paragraphs=tuple(f"p{int(name) // each}" for name in of.ids))
 
 
 def test_questions_on_one_paragraph_are_one_draw():
@@ -230,7 +230,7 @@ def test_questions_on_one_paragraph_are_one_draw():
 
 
 def test_different_paragraphs_are_refused():
-    with pytest.raises(ValueError, match=r"different queries \(they are written on different paragraphs\)"):
+    with pytest.raises(ValueError, match=r"different queries \(they belong to different paragraphs\)"):
         compare({"A": [{"x": on_paragraphs(table(0), 2)}], "B": [{"x": on_paragraphs(table(1), 5)}]})
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax._src.cudnn import fused_attention_stablehlo
+from pydantic import ValidationError
 from support.formulas import DTYPES, assert_close, normal, values_and_gradients
 from support.packing import packed
 
@@ -45,7 +46,7 @@ def test_attention_equals_the_formula(
     inputs = [normal(seed, 2, 3, 24, 8, dtype=dtype) for seed in range(3)]
     segments = jnp.asarray(np.repeat([[1, 2, 3], [1, 2, 0]], 8, axis=1))
     kept = jnp.asarray(np.random.default_rng(3).random((2, 3, 24, 24)) > 0.3) if drops else None
-    ours = values_and_gradients(lambda q, k, v: attention(q, k, v, segments, window, kept, 0.7), *inputs)
+    ours = values_and_gradients(lambda q, k, v: attention(q, k, v, segments, window, kept, 0.7, False), *inputs)
     exact = [part.astype(jnp.float32) for part in inputs]
     assert_close(
         ours, values_and_gradients(lambda q, k, v: formula(q, k, v, segments, window, kept, 0.7), *exact), DTYPES[dtype]
@@ -60,7 +61,7 @@ def test_splash_attention_equals_the_formula(
     of_a_library("splash", monkeypatch)
     inputs = [normal(seed, 2, 2, length, size, dtype="bfloat16") for seed in range(3)]
     segments = jnp.asarray(np.sort(np.random.default_rng(3).integers(0, 4, (2, length)), axis=1))
-    ours = values_and_gradients(lambda q, k, v: attention(q, k, v, segments, window, None, 1.0), *inputs)
+    ours = values_and_gradients(lambda q, k, v: attention(q, k, v, segments, window, None, 1.0, True), *inputs)
     exact = [part.astype(jnp.float32) for part in inputs]
     assert_close(
         ours,
@@ -79,13 +80,13 @@ def test_each_device_gives_splash_attention_its_own_rows(config: MeshConfig, mon
 
     def attended(query, key, value, segments):
         with seen_by_kernels(mesh):
-            return attention(query, key, value, segments, None, None, 1.0)
+            return attention(query, key, value, segments, None, None, 1.0, True)
 
     split = jax.device_put((*inputs, segments), batch_sharding(mesh))
     compiled = jax.jit(attended).lower(*split).compile()
     assert not re.findall(r"all-gather|all-to-all|collective-permute", compiled.as_text() or "")
     query, key, value = inputs
-    np.testing.assert_array_equal(compiled(*split), attention(query, key, value, segments, None, None, 1.0))
+    np.testing.assert_array_equal(compiled(*split), attention(query, key, value, segments, None, None, 1.0, True))
 
 
 SIZES = {
@@ -97,9 +98,9 @@ SIZES = {
     "max_length": 128,
 }
 ENCODERS = {
-    "bert": ({"attention_dropout": 0.0}, None),
-    "bert, layers computed again": ({"attention_dropout": 0.0, "remat": True}, 4),
-    "modernbert": ({"architecture": "modernbert", "local_attention": 16}, 4),
+    "bert": ({"attention_dropout": 0.0, "fused_attention": True}, None),
+    "bert, layers computed again": ({"attention_dropout": 0.0, "fused_attention": True, "remat": True}, 4),
+    "modernbert": ({"architecture": "modernbert", "local_attention": 16, "fused_attention": True}, 4),
 }
 """Fields of an encoder, and microbatch_rows."""
 
@@ -141,7 +142,7 @@ def test_cudnn_takes_the_inputs_forward_and_backward_and_no_weights_are_stored(m
     heads = jax.ShapeDtypeStruct((4, 12, 256, 64), jnp.bfloat16)
 
     def loss(query, key, value, segments):
-        return jnp.sum(attention(query, key, value, segments, None, None, 1.0).astype(jnp.float32))
+        return jnp.sum(attention(query, key, value, segments, None, None, 1.0, True).astype(jnp.float32))
 
     traced = jax.jit(jax.grad(loss, argnums=(0, 1, 2))).trace(
         heads, heads, heads, jax.ShapeDtypeStruct((4, 256), jnp.int32)
@@ -188,4 +189,26 @@ def test_attention_with_dropout_uses_no_library(monkeypatch: pytest.MonkeyPatch)
     of_a_library("splash", monkeypatch)
     query = normal(0, 1, 1, 128, 32, dtype="bfloat16")
     kept = jnp.zeros((1, 1, 128, 128), bool)
-    assert not np.asarray(attention(query, query, query, jnp.ones((1, 128), int), None, kept, 0.5)).any()
+    assert not np.asarray(attention(query, query, query, jnp.ones((1, 128), int), None, kept, 0.5, True)).any()
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_what_no_library_computes_is_refused(architecture: str):
+    fields = {"architecture": architecture, "fused_attention": True, "attention_dropout": 0.0}
+    for wrong, said in (
+        ({"dtype": "float32"}, "not dtype float32"),
+        ({"attention_dropout": 0.1}, "not attention_dropout 0.1"),
+    ):
+        with pytest.raises(ValidationError, match=f"fused_attention takes bfloat16 and attention_dropout 0, {said}"):
+            ModelConfig.model_validate({"encoder": {**fields, **wrong}})
+    assert ModelConfig.model_validate({"encoder": fields}).encoder.fused_attention
+
+
+def test_nobody_who_does_not_ask_for_it_gets_a_library(monkeypatch: pytest.MonkeyPatch):
+    of_a_library("splash", monkeypatch)
+    query = normal(0, 1, 1, 128, 32, dtype="bfloat16")
+    shown = [
+        str(jax.make_jaxpr(lambda q: attention(q, q, q, jnp.ones((1, 128), int), None, None, 1.0, fused))(query))  # noqa: B023
+        for fused in (False, True)
+    ]
+    assert ["pallas_call" in text for text in shown] == [False, True]

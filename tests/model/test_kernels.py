@@ -34,7 +34,7 @@ def test_products_of_float32_are_of_float32_on_a_gpu_or_tpu_too(monkeypatch: pyt
 
     def output(query, kernel):
         projected = kernels.dot_general(query, kernel, (((3,), (0,)), ((), ())))
-        return attention(projected, query, query, jnp.ones((2, 24), int), None, None, 1.0).sum()
+        return attention(projected, query, query, jnp.ones((2, 24), int), None, None, 1.0, False).sum()
 
     shown = str(jax.make_jaxpr(jax.grad(output, argnums=(0, 1)))(normal(0, 2, 3, 24, 8), normal(1, 8, 8)))
     products = shown.count(" dot_general[")

@@ -20,6 +20,8 @@ MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         ("0::/a\n", {"a": f"{MACHINE * 2}\n"}, MACHINE),
         ("12:memory:/a\n0::/b\n", {"a": "4096\n", "b": "8192\n"}, 8192),
         ("0::/gone\n", {"other": "4096\n"}, MACHINE),
+        ("12:memory:/a\n", {"a": "4096\n"}, MACHINE),  # cgroup v1
+        ("0::/a\n", {"a": "many\n"}, MACHINE),
     ],
 )
 def test_the_least_limit_of_the_groups_of_a_process_counts(

@@ -52,8 +52,8 @@ class Table:
     """Question ids, one per query; translations share one."""
     languages: tuple[str, ...]
     """Query languages, one per query; of bitext, the pair of languages."""
-    written_on: tuple[str, ...] = ()
-    """`Query.written_on`, one per query; empty where all questions stand alone."""
+    paragraphs: tuple[str, ...] = ()
+    """`Query.paragraph`, one per query; empty where all questions stand alone."""
     candidate_languages: tuple[str, ...] = ()
     """The languages of the columns of `cross_lingual`."""
     monolingual: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class Table:
         count = len(self.ids)
         if count == 0 or len(self.languages) != count:
             raise ValueError(f"{count} query ids and {len(self.languages)} query languages: give one of each per query")
-        if len(self.written_on) not in (0, count):
-            raise ValueError(f"{count} query ids and {len(self.written_on)} paragraphs: give one per query, or none")
+        if len(self.paragraphs) not in (0, count):
+            raise ValueError(f"{count} query ids and {len(self.paragraphs)} paragraphs: give one per query, or none")
         if len(set(zip(self.languages, self.ids, strict=True))) != count:
             raise ValueError("a query id occurs twice in one language: ids are unique in a language")
         if len(set(self.candidate_languages)) != len(self.candidate_languages):
@@ -109,7 +109,7 @@ class Table:
     def units(self) -> Units:
         """The unit of each row of `by_question`: see `units.py`."""
         question, _ = self._cells
-        return connected(question, list(zip(self.languages, self.written_on, strict=True)) if self.written_on else [])
+        return connected(question, list(zip(self.languages, self.paragraphs, strict=True)) if self.paragraphs else [])
 
     @cached_property
     def _cells(self) -> tuple[np.ndarray, np.ndarray]:
@@ -146,7 +146,7 @@ def joined(by_task: Mapping[str, Table]) -> Table:
         },
         ids=tuple(f"{language}:{name}" for t in tables for language, name in zip(t.languages, t.ids, strict=True)),
         languages=tuple(language for table in tables for language in table.languages),
-        written_on=tuple(name for table in tables for name in table.written_on or ("",) * len(table.ids)),
+        paragraphs=tuple(name for table in tables for name in table.paragraphs or ("",) * len(table.ids)),
         further=further,
     )
 
@@ -174,7 +174,7 @@ def collect(task: RetrievalTask, ranks: Ranks) -> Table:
         data_sha256=dict(task.sources),
         ids=tuple(row.id for row in task.queries),
         languages=tuple(query_languages.tolist()),
-        written_on=tuple(row.written_on for row in task.queries),
+        paragraphs=tuple(row.paragraph for row in task.queries),
         candidate_languages=candidate_languages,
         monolingual={name: values(metric, ranks.in_language, own) for name, metric in FULL_RANKING.items()},
         cross_lingual={
@@ -205,8 +205,8 @@ class _TaskHeader(BaseModel):
     """Question ids, one per query; translations share one."""
     languages: tuple[str, ...]
     """Query languages, one per query."""
-    written_on: tuple[str, ...]
-    """The paragraphs that the questions were written on, one per query, "" where there is none; or empty."""
+    paragraphs: tuple[str, ...]
+    """The paragraphs that the questions belong to, one per query, "" where there is none; or empty."""
     candidate_languages: tuple[str, ...]
     """The languages of the columns of the cross-lingual arrays."""
     metrics: dict[Part, tuple[str, ...]]
@@ -231,7 +231,7 @@ def write(path: Path, tables: Mapping[str, Table]) -> None:
                 data_sha256=dict(table.data_sha256),
                 ids=table.ids,
                 languages=table.languages,
-                written_on=table.written_on,
+                paragraphs=table.paragraphs,
                 candidate_languages=table.candidate_languages,
                 metrics={part: tuple(table.part(part)) for part in PARTS if table.part(part)},
             )
@@ -265,7 +265,7 @@ def _table(key: str, task: _TaskHeader, arrays: Mapping[str, np.ndarray]) -> Tab
         data_sha256=task.data_sha256,
         ids=task.ids,
         languages=task.languages,
-        written_on=task.written_on,
+        paragraphs=task.paragraphs,
         candidate_languages=task.candidate_languages,
         **{setting: parts.pop(setting, {}) for setting in SETTINGS},
         further=parts,

@@ -45,7 +45,7 @@ def table(
         data_sha256=dict(task.sources),
         ids=tuple(query.id for query in task.queries),
         languages=tuple(query.language for query in task.queries),
-        written_on=tuple(query.written_on for query in task.queries),
+        paragraphs=tuple(query.paragraph for query in task.queries),
         further=further,
     )
 

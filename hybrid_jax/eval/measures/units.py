@@ -1,13 +1,13 @@
 """The units of the cluster bootstrap: which questions are drawn together, and a table's values added up over each unit.
 
 Questions on one paragraph tend to be right or wrong together, as translations do, so they are no independent draws. The
-unit is the paragraph that questions were written on, with all its questions in all languages. A question without such a
+unit is the paragraph that questions belong to, with all its questions in all languages. A question without such a
 paragraph is a unit of its own, with its translations.
 
 Where a question exists in some languages only, each language has paragraphs of its own (MLQA). Then paragraphs that
 share a question, by its id, are one unit: a connected component of questions and paragraphs. MLQA-R has 1,148 questions
-in 933 units, of 6 questions at most; XQuAD-R has 1,190 in 240, and TyDiQA-GoldP 5,077 in 4,488. Relevant candidates do
-not link questions: where many questions share answers (BEIR, MIRACL), most of them would become one unit.
+in 933 units, of 6 questions at most; XQuAD-R has 1,190 in 240, and TyDiQA-GoldP 5,077 in 4,488. Relevant candidates
+alone link no questions: where many questions share answers (BEIR, MIRACL), most of them would become one unit.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def connected(questions: Int[np.ndarray, " queries"], paragraphs: Sequence[tuple
     """The units of the questions that queries ask.
 
     `questions` are the queries' question numbers from 0, the same for translations, and `paragraphs` the language and
-    id of what each was written on, with an empty id where the question stands alone.
+    id of the paragraph that each belongs to, with an empty id where the question stands alone.
     """
     count = int(questions.max()) + 1
     places: dict[tuple[str, str], int] = {}

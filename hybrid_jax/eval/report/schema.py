@@ -24,7 +24,7 @@ class BiasValue(Frozen):
 
     value: float | None
     low: float | None
-    """Lower end of the 95 % interval; None for measures of the whole space, or with too few questions."""
+    """Lower end of the 95 % interval; None for measures of the whole space, or with too few units."""
     high: float | None
     unbiased: float | None
     """What a model without language bias would have on this task; None where that is not known."""

@@ -27,9 +27,10 @@ class Query:
     text: str
     where: str = field(default="", compare=False)
     """The file and the line or question that it was read from, for errors."""
-    written_on: str = ""
-    """The id, unique in the language, of the paragraph that the question was written on. Questions on one paragraph are
-    resampled together, with their translations; empty: the question stands alone."""
+    paragraph: str = ""
+    """The id, unique in the language, of the paragraph in this language that the question belongs to: that it was
+    written on, or is answered by. Questions on one paragraph are resampled together, with their translations. Empty:
+    the question stands alone."""
 
 
 @dataclass(frozen=True, slots=True)

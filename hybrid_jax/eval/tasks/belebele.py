@@ -50,7 +50,7 @@ def belebele(data_dir: Path, languages: Sequence[str] = LANGUAGES) -> RetrievalT
         for place, record in read_lines_of_objects(path):
             link, number = place.exact(record, "link"), _number(place, record)
             question = place.exact(record, "question")
-            queries.append(Query(f"{link}#{number}", language, question, place.where, written_on=link))
+            queries.append(Query(f"{link}#{number}", language, question, place.where, paragraph=link))
             text = place.exact(record, "flores_passage")
             candidate = passages.setdefault((language, link), Candidate(link, language, (text,), place.where))
             if candidate.texts != (text,):

@@ -87,9 +87,7 @@ def _squad(content: Any, language: str, path: Path, fix: str) -> tuple[list[Quer
     for number, paragraph in enumerate(paragraphs(content, path, fix)):
         sentences, breaks = _sentences(paragraph)
         for question in paragraph.questions:
-            queries.append(
-                Query(question.id, language, question.text, question.place.where, written_on=f"{number:04d}")
-            )
+            queries.append(Query(question.id, language, question.text, question.place.where, paragraph=f"{number:04d}"))
             start = _answer_start(question)
             containing = [row for row, (first, end) in enumerate(breaks) if first <= start < end]
             if len(containing) != 1:

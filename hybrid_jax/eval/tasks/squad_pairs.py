@@ -5,7 +5,7 @@ publishes (descriptive_stats):
 
 * Queries are the distinct question texts, candidates the distinct paragraphs (no titles) *of one file*. A question
   asked about two paragraphs is one query with two relevant candidates. A query has the id of the last such question and
-  counts as written on that one's paragraph; a paragraph has the sha256 of its text.
+  belongs to that one's paragraph; a paragraph has the sha256 of its text.
 * XQuAD: one file per language; texts are stripped of white space at their ends.
 * MLQA: one file per pair, so the pool of a pair holds only the paragraphs whose question exists in the query's
   language; texts stay as they are. mteb names a pair context first: its "deu-eng" are English questions.
@@ -164,21 +164,21 @@ def _task(
 ) -> RetrievalTask:
     """`pairs` maps (question language, paragraph language) to the questions of that pair, by mteb's rule (above)."""
     ids: dict[tuple[str, str], str] = {}
-    written_on: dict[tuple[str, str], str] = {}  # by language and question id
+    paragraph_of: dict[tuple[str, str], str] = {}  # by language and question id
     places: dict[tuple[str, str], int] = {}
     relevant: dict[tuple[tuple[str, str], int], None] = {}
     for (language, context), rows in pairs.items():
         for question_id, question, paragraph in rows:
             ids[language, question] = question_id
             if context == language:
-                written_on[language, question_id] = text_id(paragraph)
+                paragraph_of[language, question_id] = text_id(paragraph)
             place = places.setdefault((context, paragraph), len(places))
             relevant[(language, question), place] = None
     row_of = {query: row for row, query in enumerate(ids)}
     return RetrievalTask(
         name=name,
         queries=tuple(
-            Query(question_id, language, text, written_on=written_on.get((language, question_id), ""))
+            Query(question_id, language, text, paragraph=paragraph_of.get((language, question_id), ""))
             for (language, text), question_id in ids.items()
         ),
         candidates=tuple(Candidate(text_id(text), language, (text,)) for language, text in places),

@@ -62,7 +62,7 @@ def tydiqa(data_dir: Path) -> RetrievalTask:
     relevance = pairs_of_same_id([f"{row[1]} {row[3]}" for row in rows], [" ".join(key) for key in passages])
     return RetrievalTask(
         name="tydiqa",
-        queries=tuple(Query(*row[:3], where=row[4], written_on=text_id(row[3])) for row in rows),
+        queries=tuple(Query(*row[:3], where=row[4], paragraph=text_id(row[3])) for row in rows),
         candidates=tuple(Candidate(text_id(passage), language, (passage,)) for language, passage in passages),
         relevance=relevance[np.lexsort(relevance.T[::-1])],
         candidate_texts=("passage",),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hybrid_jax.model import kernels
 from hybrid_jax.model.activations import ACTIVATIONS, Activation
+from hybrid_jax.model.attention import check_fused
 from hybrid_jax.model.dropout import Noise, dropout, fold
 from hybrid_jax.model.layers import LayerNorm, Linear, attend, layer_norm, linear, split_heads
 from hybrid_jax.model.precision import Dtype, compute_dtype
@@ -54,13 +55,22 @@ class BertConfig(BaseModel):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Share of hidden values dropped after the embeddings, attention and feed-forward, in training."""
     attention_dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of attention weights dropped, in training. At 0, a GPU or TPU in bfloat16 stores no attention weights."""
+    """Share of attention weights dropped, in training."""
+    fused_attention: bool = False
+    """Let cuDNN (NVIDIA's GPUs since Ampere) or splash attention (TPU) compute attention, without storing its
+    weights: for long texts. Takes bfloat16 and attention_dropout 0, and changes nothing on other devices. Tested by
+    tracing and interpreting; not yet run on a GPU or TPU."""
     dtype: Dtype = "auto"
     """Precision of the matrix products and of the values between layers, residual sums included. Parameters, the sums
     inside a product, and the arithmetic of LayerNorm and softmax are float32 either way. auto: a run takes bfloat16 if
     its devices are faster in it, and its config.yaml says which; a published model takes float32."""
     remat: bool = False
     """Recompute each layer in the backward pass instead of storing its values: less memory, about 1.3x the time."""
+
+    @model_validator(mode="after")
+    def _can_be_fused(self) -> "BertConfig":
+        check_fused(self.fused_attention, self.dtype, self.attention_dropout)
+        return self
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "BertConfig":
@@ -121,9 +131,11 @@ class SelfAttention(nnx.Module):
         segments: Int[Array, "rows length"],
         noise: Noise | None,
     ) -> Float[Array, "rows length hidden"]:
+        config = self.config
         parts = (layer(hidden) for layer in (self.query, self.key, self.value))
-        query, key, value = (split_heads(part, self.config.num_heads) for part in parts)
-        return self.output(attend(query, key, value, segments, None, self.config.attention_dropout, noise))
+        query, key, value = (split_heads(part, config.num_heads) for part in parts)
+        rate, fused = config.attention_dropout, config.fused_attention
+        return self.output(attend(query, key, value, segments, None, rate, noise, fused))
 
 
 class BertLayer(nnx.Module):

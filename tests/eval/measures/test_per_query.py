@@ -75,13 +75,13 @@ def test_a_row_is_a_question_in_all_its_languages(uneven, knows_the_record):
     np.testing.assert_array_equal(~np.isnan(rows), requested)
 
 
-def test_the_units_are_the_paragraphs_that_questions_were_written_on(uneven, random_encoder):
+def test_the_units_are_the_paragraphs_that_questions_were_paragraphs(uneven, random_encoder):
     """Questions 0 to 2 on one paragraph, in each language; 3 alone, and the others without any."""
     paragraphs = dict.fromkeys("012", "first") | {"3": "second"}
-    queries = tuple(replace(query, written_on=paragraphs.get(query.id, "")) for query in uneven.queries)
+    queries = tuple(replace(query, paragraph=paragraphs.get(query.id, "")) for query in uneven.queries)
     table = table_of(replace(uneven, queries=queries), random_encoder)
     np.testing.assert_array_equal(table.units, [0, 0, 0, 1, 2, 3, 4, 5, 6])
-    np.testing.assert_array_equal(replace(table, written_on=()).units, np.arange(9))
+    np.testing.assert_array_equal(replace(table, paragraphs=()).units, np.arange(9))
 
 
 def test_joined_tasks_keep_their_paragraphs(uneven, random_encoder):
@@ -89,13 +89,13 @@ def test_joined_tasks_keep_their_paragraphs(uneven, random_encoder):
     for language in ("de", "en"):
         others = {(query.language, query.id) for query in uneven.queries if query.language != language}
         task = without(uneven, others)
-        named = tuple(replace(query, written_on=str(int(query.id) // 5)) for query in task.queries)
+        named = tuple(replace(query, paragraph=str(int(query.id) // 5)) for query in task.queries)
         tables[language] = table_of(replace(task, queries=named), random_encoder)
     both = joined(tables)
     assert both.ids[:2] == ("de:2", "de:3")
     # The languages have paragraphs of their own, though these are called alike.
     np.testing.assert_array_equal(both.units, [0, 0, 0, 1, 1, 1, 1] + [2] * 5 + [3] * 4)
-    alone = joined({**tables, "de": replace(tables["de"], written_on=())})
+    alone = joined({**tables, "de": replace(tables["de"], paragraphs=())})
     np.testing.assert_array_equal(alone.units, [*range(7)] + [7] * 5 + [8] * 4)
 
 
@@ -113,7 +113,7 @@ def assert_same(computed, reference) -> None:
 
 
 def test_the_file_gives_back_what_it_was_given(tmp_path, uneven, random_encoder):
-    written = tuple(replace(query, written_on=f"on {query.id}") for query in uneven.queries)
+    written = tuple(replace(query, paragraph=f"on {query.id}") for query in uneven.queries)
     tables = {
         "xquad_r": table_of(replace(uneven, queries=written), random_encoder),
         "xquad_r:sentence": table_of(uneven, random_encoder),
@@ -216,7 +216,7 @@ def test_tables_that_contradict_themselves_are_refused(saved):
     for change, told in (
         ({"ids": table.ids[:4] * 2, "languages": ("de",) * 8}, "occurs twice in one language"),
         ({"candidate_languages": ("de", "de")}, "names a language twice"),
-        ({"written_on": ("a",) * 7}, "8 query ids and 7 paragraphs: give one per query, or none"),
+        ({"paragraphs": ("a",) * 7}, "8 query ids and 7 paragraphs: give one per query, or none"),
         ({"monolingual": {"map": np.ones(7)}}, r"monolingual/map has shape \(7,\), expected \(8,\)"),
         ({"multilingual": {"map": np.full(8, np.inf)}}, "infinite value"),
         ({"cross_lingual": {"map": np.ones((8, 2))}}, "values in the queries' own language"),

@@ -57,8 +57,8 @@ def test_a_passage_is_relevant_to_its_questions_in_every_language(tmp_path: Path
     # A question has the same id in all languages, so that it is one draw.
     assert len({query.id for query in task.queries}) == QUESTIONS
     # So are the one or two questions on a passage.
-    written_on = {(query.id, query.written_on) for query in task.queries}
-    assert (len(written_on), len({link for _, link in written_on})) == (QUESTIONS, PASSAGES)
+    paragraphs = {(query.id, query.paragraph) for query in task.queries}
+    assert (len(paragraphs), len({link for _, link in paragraphs})) == (QUESTIONS, PASSAGES)
 
 
 def test_the_default_languages_are_those_of_xquad_r(tmp_path: Path):

@@ -43,8 +43,8 @@ def test_xquad_r(real_data: Path):
     assert pair_counts(task) == {(a, b): 1190 for a in sentences for b in sentences}
     assert len(task.sources) == 11
     # A paragraph has the same questions in all languages.
-    written_on = {(query.id, query.written_on) for query in task.queries}
-    assert (len(written_on), len({name for _, name in written_on})) == (1190, 240)
+    paragraphs = {(query.id, query.paragraph) for query in task.queries}
+    assert (len(paragraphs), len({name for _, name in paragraphs})) == (1190, 240)
 
 
 @pytest.mark.real_data
@@ -64,12 +64,12 @@ def test_mlqa_r(real_data: Path):
     per_question = Counter(Counter(task.relevance[:, 0].tolist()).values())
     per_id = {languages: per_question[languages] / languages for languages in per_question}
     # Paragraphs are each language's own; the question that two languages share links theirs (`units.py`).
-    written_on = {(query.language, query.written_on) for query in task.queries}
-    assert Counter(language for language, _ in written_on) == {
+    paragraphs = {(query.language, query.paragraph) for query in task.queries}
+    assert Counter(language for language, _ in paragraphs) == {
         **{"ar": 439, "de": 456, "en": 978, "es": 454, "hi": 425, "vi": 451, "zh": 443}
     }
     question = np.unique([query.id for query in task.queries], return_inverse=True)[1]
-    units = connected(question, [(query.language, query.written_on) for query in task.queries])
+    units = connected(question, [(query.language, query.paragraph) for query in task.queries])
     assert (len(set(units.tolist())), np.bincount(units).max()) == (933, 6)
     assert per_id == {2: 65, 3: 263, 4: 820}
 

@@ -94,7 +94,7 @@ def test_equal_questions_are_one_query_and_texts_are_stripped(tmp_path: Path):
     asked = {query.text: query for query in task.queries}
     assert asked["ro 7?"].id == "id9"  # the last one's, as in mteb
     for query, paragraph in (("ro 7?", "ro 9"), ("ro 247?", "ro 7"), ("de 8?", "de 8")):
-        assert asked[query].written_on == text_id(paragraph)
+        assert asked[query].paragraph == text_id(paragraph)
 
 
 def test_xquad_files_of_another_size_or_with_other_ids_are_refused(tmp_path: Path):
@@ -127,10 +127,10 @@ def test_a_pair_of_mlqa_has_the_pool_of_its_own_file(tmp_path: Path):
     assert pools == {context: MLQA_DEV["-".join(sorted(("es", context)))] for context in MLQA_LANGUAGES}
     relevant = relevant_texts(task)
     assert relevant["es", "es 1"] == {(context, f" {context} {n}") for context in MLQA_LANGUAGES for n in (0, 1)}
-    # Each is written on the Spanish paragraph of its last id, whatever the other languages have.
-    written_on = {query.text: query.written_on for query in task.queries}
-    assert written_on["es 1"] == text_id(" es 1")
-    assert written_on["es 499"] == text_id(" es 499")
+    # Each belongs to the Spanish paragraph of its last id, whatever the other languages have.
+    paragraphs = {query.text: query.paragraph for query in task.queries}
+    assert paragraphs["es 1"] == text_id(" es 1")
+    assert paragraphs["es 499"] == text_id(" es 499")
     # Spanish question 170 is in the files of five of the seven paragraph languages only.
     assert {context for context, _ in relevant["es", "es 170"]} == {"de", "en", "es", "hi", "vi"}
 

@@ -61,8 +61,8 @@ def test_every_layout_gives_the_same_task(layout, tmp_path: Path):
     task = tydiqa(tmp_path)
     assert (len(task.queries), len(task.candidates), len(task.relevance)) == (5077, 4488, 5077)
     assert answers(task) == {name: (language, asked, language, passage) for name, language, asked, passage in rows}
-    # A question was written on the passage that answers it.
-    assert all(task.queries[i].written_on == task.candidates[j].id for i, j in task.relevance)
+    # A question belongs to the passage that answers it.
+    assert all(task.queries[i].paragraph == task.candidates[j].id for i, j in task.relevance)
     # An id is made of the text alone, so that ties are broken alike however the files are ordered.
     assert len({candidate.id for candidate in task.candidates}) == len(task.candidates)
     shuffled = tmp_path / "shuffled"
