@@ -106,9 +106,9 @@ def interval(
     asking other questions.
 
     Runs are too few to resample: two runs have only three distinct resamples. In a simulation where the standard
-    deviation between runs was three times the standard error over questions, resampling runs together with questions
+    deviation between runs was three times the standard error over units, resampling runs together with questions
     gave nominal 95 % intervals that covered the difference of two systems 75 % of the time with two runs each, 86 %
-    with three, and 90 % with five. Instead, the variance between runs is added to the variance over questions, and the
+    with three, and 90 % with five. Instead, the variance between runs is added to the variance over units, and the
     limits come from Student's t with Satterthwaite's degrees of freedom. The same simulation gives 94 to 96 % (for one
     system alone: 89 % with two runs, 93 % with three).
 
