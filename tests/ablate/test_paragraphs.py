@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.made_up_plan import made_up_arm, made_up_plan
+from support.paragraphs import table, twice
 
 from hybrid_jax.ablate.changes import changes
 from hybrid_jax.ablate.findings import not_supported
@@ -16,43 +17,8 @@ from hybrid_jax.ablate.statistics import analyse, language_estimates
 from hybrid_jax.eval.measures.per_query import Table
 from hybrid_jax.eval.report.schema import Report
 
-LANGUAGES = ("de", "en", "th", "zh")
 ARMS = ("a_steps=1", "b_steps=1", "a_steps=9", "b_steps=9")
 MUL = ("map", "multilingual")
-
-
-def table(seed: int, questions: int = 30) -> Table:
-    """Questions in four languages, the answers of each in all of them."""
-    rng = np.random.default_rng(seed)
-    languages = np.repeat(LANGUAGES, questions)
-    values = rng.uniform(0.1, 0.9, (len(languages), len(LANGUAGES)))
-    own = languages[:, None] == np.array(LANGUAGES)
-    return Table(
-        data_sha256={},
-        ids=tuple(map(str, range(questions))) * len(LANGUAGES),
-        languages=tuple(languages.tolist()),
-        candidate_languages=LANGUAGES,
-        monolingual={"map": values[own]},
-        cross_lingual={"map": np.where(own, np.nan, values)},
-        multilingual={"map": values.mean(axis=1), "rank_distance": 100 * rng.uniform(1, 2, len(languages))},
-    )
-
-
-def twice(once: Table, paragraphs: tuple[str, ...]) -> Table:
-    """Each question twice. The name of the second sorts right after the first's, so that the same is drawn."""
-
-    def both(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {name: np.concatenate([array, array]) for name, array in values.items()}
-
-    return replace(
-        once,
-        ids=once.ids + tuple(f"{name}'" for name in once.ids),
-        languages=once.languages * 2,
-        paragraphs=paragraphs * 2,
-        monolingual=both(once.monolingual),
-        cross_lingual=both(once.cross_lingual),
-        multilingual=both(once.multilingual),
-    )
 
 
 def sweep(of: Mapping[str, list[Table]]) -> Sweep:

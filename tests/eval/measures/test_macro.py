@@ -1,13 +1,18 @@
 """Means over languages, pairs and groups of languages, medians and worst queries, by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.paragraphs import table, twice
 
 from hybrid_jax.eval.full_ranking import evaluate
+from hybrid_jax.eval.measures import macro
 from hybrid_jax.eval.measures.catalogue import FULL_RANKING, POOLS, SETTINGS
 from hybrid_jax.eval.measures.macro import Averages, pool_groups, ranked_groups
+from hybrid_jax.eval.measures.panel import Measured
+from hybrid_jax.eval.measures.per_query import Table
 from hybrid_jax.eval.report.schema import LanguageScores, PairScores, PoolLanguage
 from hybrid_jax.eval.tasks import Candidate, Query, RetrievalTask
 
@@ -103,3 +108,27 @@ def test_the_worst_query_of_each_language_is_shown_with_its_best_answer():
             (1, "de a", False), (2, "en a", False), (3, "de b", False),
         ]  # fmt: skip
         assert (query.answer.rank, query.answer.text) == (5, "de c")
+
+
+def test_a_report_draws_the_questions_of_a_paragraph_together():
+    once = table(3)
+
+    def ranges(of: Table) -> list[float | None]:
+        values = {"map": of.multilingual["map"]}
+        panel = macro.bias(of, {"map": Measured(values["map"])}, {})
+        found = [end for by_setting in macro.intervals(of).values() for ends in by_setting.values() for end in ends]
+        return [
+            *found,
+            panel["map"].low,
+            panel["map"].high,
+            *(macro.estimates(of, values)["map"].model_dump().values()),
+        ]
+
+    expected = ranges(once)
+    assert len(expected) >= 10
+    assert ranges(twice(once, once.ids)) == pytest.approx(expected, rel=1e-9)
+    alone = twice(once, ())
+    assert ranges(alone) != pytest.approx(expected, rel=0.01)
+    few = replace(once, paragraphs=tuple(str(int(name) % 4) for name in once.ids))
+    assert macro.intervals(few) == {}
+    assert ranges(few)[:2] == [None, None]
