@@ -71,9 +71,30 @@ def test_splash_attention_equals_the_formula(
     assert max(np.abs(gradient).max() for gradient in ours[1:]) > 0.1
 
 
+@pytest.fixture
+def cudnn_by_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cuDNN is asked for is computed by jax's other implementation of the same function."""
+    asked = jax.nn.dot_product_attention
+    monkeypatch.setattr(jax.nn, "dot_product_attention", lambda *qkv, implementation, **more: asked(*qkv, **more))
+
+
+@pytest.mark.usefixtures("cudnn_by_xla")
+@pytest.mark.parametrize("window", [None, 20])
+def test_what_cudnn_is_asked_for_is_the_formula(window: int | None, monkeypatch: pytest.MonkeyPatch):
+    of_a_library("cudnn", monkeypatch)
+    inputs = [normal(seed, 2, 3, 96, 16, dtype="bfloat16") for seed in range(3)]
+    segments = jnp.asarray(np.sort(np.random.default_rng(3).integers(0, 4, (2, 96)), axis=1))
+    ours = values_and_gradients(lambda q, k, v: attention(q, k, v, segments, window, None, 1.0, True), *inputs)
+    exact = [part.astype(jnp.float32) for part in inputs]
+    formulas = values_and_gradients(lambda q, k, v: formula(q, k, v, segments, window, None, 1.0), *exact)
+    assert_close(ours, formulas, DTYPES["bfloat16"])
+
+
+@pytest.mark.usefixtures("cudnn_by_xla")
+@pytest.mark.parametrize("library", ["cudnn", "splash"])
 @pytest.mark.parametrize("config", [MeshConfig(data=8), MeshConfig(data=4, fsdp=2)])
-def test_each_device_gives_splash_attention_its_own_rows(config: MeshConfig, monkeypatch: pytest.MonkeyPatch):
-    of_a_library("splash", monkeypatch)
+def test_each_device_gives_a_library_its_own_rows(config: MeshConfig, library: str, monkeypatch: pytest.MonkeyPatch):
+    of_a_library(library, monkeypatch)
     mesh = make_mesh(config)
     inputs = [normal(seed, 8, 2, 128, 32, dtype="bfloat16") for seed in range(3)]
     segments = jnp.ones((8, 128), jnp.int32)
