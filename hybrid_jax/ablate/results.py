@@ -98,11 +98,19 @@ def read_sweep(folder: Path) -> Sweep:
         raise ValueError(f"{folder} is no sweep (it has no {PLAN}): name the folder that a sweep was given")
     evaluated: dict[str, list[Evaluated]] = {arm.name: [] for arm in plan.arms}
     missing: list[Missing] = []
+    damaged: dict[Run, ValueError] = {}
     for run in runs(folder, plan):
-        if all((run.folder / "eval" / name).is_file() for name in ("report.json", per_query.FILE_NAME)):
-            evaluated[run.arm].append(_evaluated(run))
-        else:
+        if not all((run.folder / "eval" / name).is_file() for name in ("report.json", per_query.FILE_NAME)):
             missing.append(Missing(run.arm, run.seed, _state(run)))
+            continue
+        try:
+            evaluated[run.arm].append(_evaluated(run))
+        except ValueError as error:
+            damaged[run] = error
+    if damaged:
+        first, *others = damaged
+        also = ", ".join(str(run.folder / COST) for run in others)
+        raise ValueError(f"{damaged[first]}{f'; the same of {also}' if others else ''}")
     if len(missing) == len(plan.arms) * len(plan.seeds):
         raise ValueError(f"{folder}: none of its {len(missing)} runs is evaluated yet: finish one first")
     leakage = read_leakage(folder / LEAKAGE) if (folder / LEAKAGE).is_file() else None
