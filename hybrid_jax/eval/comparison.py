@@ -96,9 +96,9 @@ def text(comparison: Comparison) -> str:
     percent = f"{comparison.confidence:.0%}".replace("%", " %")
     lines: list[str] = []
     for key, task in comparison.tasks.items():
-        asked = f"{task.queries:,} queries, {task.questions:,} questions"
+        size = f"{task.queries:,} queries, {task.questions:,} questions"
         drawn = f" in {task.units:,} groups by paragraph" if task.units < task.questions else ""
-        lines += [f"{key}: {asked}{drawn}; {percent} intervals", ""]
+        lines += [f"{key}: {size}{drawn}; {percent} intervals", ""]
         rows = [["metric", "", *names.values()]]
         for row in task.rows:
             rows.append([*_label(row), *(_bounds(row, value.estimate, value) for value in row.systems.values())])

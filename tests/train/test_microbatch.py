@@ -3,8 +3,6 @@
 import os
 import re
 import shutil
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.processes import two_processes
 from support.runs import assert_equal_runs, log_of
 
 from hybrid_jax.config import Config, ConfigError, dump_config, parse_config
@@ -190,7 +189,7 @@ def test_a_damaged_config_is_left_to_what_refuses_it(text: str, tmp_path: Path):
 
 
 def worker(folder: Path, number: int) -> None:
-    """One of two processes with a device each; the second says that it has plenty of memory."""
+    """One of two processes with a device each; the first says that it has plenty of memory."""
     start_distributed()
     have([2**30, 2 * NARROW][number])  # of the machine that both share
     train(parse_config((folder / "tiny.yaml").read_text()), folder / "run")
@@ -202,36 +201,11 @@ def test_processes_go_by_the_one_with_the_least_memory(config: Config, tmp_path:
     optimizer = config.optimizer.model_copy(update={"warmup_steps": 1})
     two = config.model_copy(update={"mesh": MeshConfig(data=2), "steps": 2, "optimizer": optimizer})
     (tmp_path / "tiny.yaml").write_text(dump_config(two), encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0",
-        "HYBRID_JAX_COORDINATOR": f"localhost:{port}",
-        "HYBRID_JAX_NUM_PROCESSES": "2",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path), str(number)],
-            env={**environment, "HYBRID_JAX_PROCESS_ID": str(number)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(2)
-    ]
-    try:
-        printed = []
+    printed = []
+    with two_processes([[sys.executable, __file__, str(tmp_path), str(number)] for number in range(2)]) as processes:
         for process in processes:
-            out, errors = process.communicate(timeout=200)
-            assert process.returncode == 0, errors
-            printed.append(out)
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+            printed.append(process.communicate(timeout=200)[0])
+            assert process.returncode == 0, printed[-1]
     assert re.search(CHOSEN, printed[0])
     assert "(auto)" not in printed[1]
     rows = parse_config((tmp_path / "run" / "config.yaml").read_text()).microbatch_rows
